@@ -1,0 +1,44 @@
+# The README's two commands are `make run` and `make test`; nothing else needs to be known.
+PYTHON ?= python3
+BIN    := .venv/bin
+CORES  := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
+
+# One chapter a core and one thread a chapter: quicker than chapters whose threads fight over the cores
+WORKERS ?= $(CORES)
+export OMP_NUM_THREADS ?= 1
+export MKL_NUM_THREADS ?= 1
+# Chapters run inside nbs/, so a relative folder of data or weights must be made absolute
+ifdef FASTAI_HOME
+export FASTAI_HOME := $(abspath $(FASTAI_HOME))
+endif
+ifdef TORCH_HOME
+export TORCH_HOME := $(abspath $(TORCH_HOME))
+endif
+
+.PHONY: run lab test export clean
+.DEFAULT_GOAL := run
+
+.venv/installed: settings.ini setup.py pyproject.toml
+	@echo "Installing into .venv: 2 to 5 minutes and 6 GB the first time, nothing later"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --progress-bar off -q -e '.[dev]'
+	@touch $@
+
+run: .venv/installed ## Execute the course into _site/ (CHAPTERS="07_unknown 11_ship" for some of it)
+	$(BIN)/python tools/run_course.py --workers $(WORKERS) $(CHAPTERS)
+
+lab: .venv/installed ## Open the course in JupyterLab
+	$(BIN)/jupyter lab nbs
+
+test: .venv/installed ## Export in sync, notebooks clean, every notebook's checks, then pytest
+	$(BIN)/python -m pytest -q tests/test_sync.py
+	$(BIN)/python -c "from mlc_course.data import drawn_pets; drawn_pets()"
+	$(BIN)/nbdev-test --n_workers $(WORKERS) --do_print --timing
+	$(BIN)/python -m pytest -q tests
+
+export: .venv/installed ## After editing a notebook: write the package, clean the notebooks
+	$(BIN)/nbdev-export
+	$(BIN)/nbdev-clean
+
+clean: ## Remove what the other commands made
+	rm -rf .venv _site build *.egg-info

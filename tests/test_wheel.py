@@ -1,0 +1,71 @@
+"The built wheel, installed into an empty environment away from the clone, as a reader would"
+import json, os, re, shutil, subprocess, sys
+import pytest
+import mlc_course
+from conftest import ROOT
+
+COMMANDS = re.findall(r'^ +(\w+) = mlc_course', (ROOT/'settings.ini').read_text(), re.M)
+
+
+@pytest.fixture(scope='module')
+def home(tmp_path_factory):
+    "A folder outside the clone with an environment `env` that holds nothing but the wheel and what it requires"
+    home = tmp_path_factory.mktemp('away')
+    source = home/'source'
+    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns('.git', '.venv', '_site', 'build', '*.egg-info'))
+    subprocess.run([sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '-w', home, source], check=True)
+    shutil.rmtree(source)
+    subprocess.run([sys.executable, '-m', 'venv', home/'env'], check=True)
+    wheel, = home.glob('*.whl')
+    subprocess.run([home/'env/bin/python', '-m', 'pip', 'install', '-q', '--no-compile', wheel], check=True)
+    yield home
+    shutil.rmtree(home, ignore_errors=True) # 6 GB
+
+
+def run(home, *cmd, **kw):
+    env = {k:v for k,v in os.environ.items() if not k.startswith('PYTHON')}
+    kw = dict(dict(check=True), **kw)
+    return subprocess.run([home/'env/bin'/cmd[0], *map(str, cmd[1:])], cwd=home, env=env, capture_output=True, text=True, **kw)
+
+
+def test_import_and_commands(home):
+    res = run(home, 'python', '-c', 'import mlc_course; print(mlc_course.__version__, mlc_course.__file__)')
+    version,path = res.stdout.split()
+    assert version==mlc_course.__version__ and str(home) in path
+    assert len(COMMANDS)>=4
+    for cmd in COMMANDS: assert 'usage:' in run(home, cmd, '--help').stdout
+
+
+def test_notebooks_travel(home):
+    names = sorted(p.name for p in (ROOT/'nbs').glob('*.ipynb'))
+    run(home, 'mlc_notebooks', 'course')
+    assert sorted(p.name for p in (home/'course').iterdir())==names
+    mine = home/'course'/names[0]
+    mine.write_text('mine')
+    res = run(home, 'mlc_notebooks', 'course')
+    assert mine.read_text()=='mine' and f'kept your {names[0]}' in res.stdout
+    assert run(home, 'mlc_notebooks', mine, check=False).returncode==2
+
+
+def test_first_cell_names_another_version(home):
+    "The first cell is silent for its own version, and says which one it was written for under another"
+    cell = ''.join(json.loads((ROOT/'nbs/index.ipynb').read_text(encoding='utf-8'))['cells'][0]['source'])
+    assert run(home, 'python', '-c', cell).stdout==''
+    other = f"import mlc_course; mlc_course.__version__ = '99.0'\n{cell}"
+    assert f'written for mlc_course {mlc_course.__version__}, but 99.0' in run(home, 'python', '-c', other).stdout
+
+
+def test_train_and_predict(home):
+    "Drawn portraits in, a model folder out, answers for two pictures: the whole way without the clone"
+    draw = '''if 1:
+        from pathlib import Path
+        from mlc_course.scenes import draw_portrait
+        out = Path('photos'); out.mkdir()
+        for breed in 'Bombay','samoyed':
+            for i in range(1, 13): draw_portrait(breed, i, 64)[0].save(out/f'{breed}_{i}.jpg')'''
+    run(home, 'python', '-c', draw)
+    run(home, 'mlc_train', 'photos', '--out', 'model', '--arch', 'small_cnn', '--size', 64, '--epochs', 1)
+    lines = run(home, 'mlc_predict', 'model', 'photos/Bombay_1.jpg', 'photos/samoyed_2.jpg', '--json').stdout.splitlines()
+    answers = [json.loads(l) for l in lines]
+    assert [set(a) for a in answers]==[{'path','labels','probs','known','score'}]*2
+    assert all(set(a['probs'])=={'Bombay','samoyed'} for a in answers)

@@ -1,0 +1,61 @@
+"Execute the chapters into _site/: one progress line each, readable pages, the failing cell's traceback and exit 1 if one fails"
+import argparse, re, sys, time
+from concurrent.futures import ThreadPoolExecutor, as_completed
+from pathlib import Path
+
+import nbformat
+from nbclient import NotebookClient
+from nbclient.exceptions import CellExecutionError
+from nbconvert import HTMLExporter
+from traitlets.config import Config
+
+ROOT = Path(__file__).resolve().parent.parent
+NBS,SITE = ROOT/'nbs',ROOT/'_site'
+ANSI = re.compile(r'\x1b\[[0-9;]*m')
+
+
+def page(nb, title):
+    "`nb` as one self-contained HTML page without its hidden cells, with links between chapters that lead to pages"
+    nb = nbformat.from_dict(nb)
+    nb.cells = [c for c in nb.cells if not c.source.startswith('#| hide')]
+    cfg = Config({'HTMLExporter': dict(embed_images=True, mathjax_url='', require_js_url='', jquery_url='',
+        widget_renderer_url='', mermaid_js_url='')})
+    nb.metadata['title'] = title
+    html,_ = HTMLExporter(config=cfg).from_notebook_node(nb, resources={'metadata': {'name': title, 'path': str(NBS)}})
+    return re.sub(r'(href="[\w]+)\.ipynb', r'\1.html', html)
+
+
+def run(path):
+    "Execute one chapter; returns its name, its seconds and the traceback if it failed"
+    nb,start,error = nbformat.read(path, as_version=4),time.time(),''
+    client = NotebookClient(nb, timeout=1200, kernel_name='python3', resources={'metadata': {'path': str(NBS)}})
+    try: client.execute()
+    except CellExecutionError as e: error = ANSI.sub('', str(e))
+    nbformat.write(nb, SITE/path.name)
+    (SITE/f'{path.stem}.html').write_text(page(nb, path.stem), encoding='utf-8')
+    return path.stem,time.time()-start,error
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('chapters', nargs='*', help='names such as 07_unknown; none: the whole course')
+    parser.add_argument('--workers', type=int, default=1, help='chapters to run at the same time')
+    args = parser.parse_args()
+    names = [c.removesuffix('.ipynb') for c in args.chapters]
+    paths = [NBS/f'{n}.ipynb' for n in names] or sorted(NBS.glob('*.ipynb'))
+    if missing := [p.stem for p in paths if not p.exists()]: sys.exit(f'no such chapter: {" ".join(missing)}')
+    SITE.mkdir(exist_ok=True)
+    from mlc_course.data import drawn_pets
+    drawn_pets()
+    start,failed = time.time(),[]
+    print(f'{len(paths)} chapters, {args.workers} at a time', flush=True)
+    with ThreadPoolExecutor(args.workers) as pool:
+        for done in as_completed([pool.submit(run, p) for p in paths]):
+            name,seconds,error = done.result()
+            print(f'{name:<16} {seconds:6.1f} s{"  FAILED" if error else ""}', flush=True)
+            if error: failed.append(f'\n{name}\n{error}')
+    print(f'{len(paths)-len(failed)} of {len(paths)} chapters in {time.time()-start:.0f} s. Open _site/index.html')
+    if failed: sys.exit('\n'.join(failed))
+
+
+if __name__ == '__main__': main()
