@@ -39,7 +39,8 @@ def test_import_and_commands(home):
 def test_notebooks_travel(home):
     names = sorted(p.name for p in (ROOT/'nbs').glob('*.ipynb'))
     run(home, 'mlc_notebooks', 'course')
-    assert sorted(p.name for p in (home/'course').iterdir())==names
+    assert sorted(p.name for p in (home/'course').glob('*.ipynb'))==names
+    assert (home/'course/results/07_unknown_real.csv').exists()
     mine = home/'course'/names[0]
     mine.write_text('mine')
     res = run(home, 'mlc_notebooks', 'course')
