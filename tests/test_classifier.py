@@ -3,8 +3,9 @@ import json, os, shutil, struct, subprocess, sys, zlib
 import numpy as np
 import pytest, torch
 from PIL import Image
-from mlc_course.classifier import (Classifier, InputError, build_model, check_dest, gather_photos, measure, model_format, one_hot,
-    open_picture, pick_threshs, picture_files, picture_tensor, read_photos, read_table, split_body, split_photos, imagenet_mean, imagenet_std)
+from mlc_course.classifier import Classifier, check_dest, measure, model_format, one_hot
+from mlc_course.photos import InputError, gather_photos, open_picture, picture_files, read_photos, read_table, split_photos
+from mlc_course.transfer import build_model, imagenet_mean, imagenet_std, pick_threshs, picture_tensor, split_body
 from mlc_course.scenes import draw_portrait
 
 # What shared/data/hostile/README.md says of its files
