@@ -192,16 +192,16 @@ def check_dest(
     dest, # Folder for a model
 )->Path: # The same, links followed
     "`InputError` if a model cannot go there; a model that is already there may be replaced, nothing else"
-    dest = Path(dest).resolve()
-    above = next(o for o in dest.parents if o.exists())
-    if not above.is_dir(): raise InputError(f'{above} is a file: name another folder for the model')
-    if not os.access(above, os.W_OK): raise InputError(f'{above} cannot be written to: name another folder for the model')
-    if not dest.exists(): return dest
-    if not dest.is_dir(): raise InputError(f'{dest} is a file: name another folder for the model')
-    names = {o.name for o in dest.iterdir()}
-    if names and (names!=_files or not _is_ours(dest)): raise InputError(
+    real = Path(dest).resolve()
+    above = next(o for o in real.parents if o.exists())
+    if not above.is_dir(): raise InputError(f'{dest}: {above.name} is a file, so no model can go below it: name another folder')
+    if not os.access(above, os.W_OK): raise InputError(f'{dest}: {above.name} cannot be written to: name another folder for the model')
+    if not real.exists(): return real
+    if not real.is_dir(): raise InputError(f'{dest} is a file: name another folder for the model')
+    names = {o.name for o in real.iterdir()}
+    if names and (names!=_files or not _is_ours(real)): raise InputError(
         f'{dest} exists and is not a model ({", ".join(sorted(names)[:3])}): it is left alone, name another folder')
-    return dest
+    return real
 
 # %% ../nbs/11_ship.ipynb #11-ship-031
 @patch
