@@ -7,7 +7,7 @@ __all__ = ['scene_vocab', 'encode_labels', 'decode_labels', 'read_labels', 'whol
            'picture_seed', 'drawn_pets', 'breed_of', 'species_of', 'pets', 'scene_table', 'keep_items']
 
 # %% ../nbs/04_data.ipynb #04-data-003
-import csv,hashlib,os,re,shutil,sys,time
+import csv,hashlib,os,re,shutil,sys,time,warnings
 from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
@@ -101,7 +101,9 @@ def picture_seed(
 # %% ../nbs/04_data.ipynb #04-data-043
 def _data_folder():
     "fastai's folder for data sets"
-    from fastai.data.external import fastai_path
+    with warnings.catch_warnings(): # fastai 2.8 decorates its own layers with torch.jit.script, which torch 2.14 deprecates
+        warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)
+        from fastai.data.external import fastai_path
     return Path(fastai_path('data'))
 
 def _progress(items, what, wait=5.):

@@ -28,7 +28,8 @@ def page(nb, title):
 def run(path):
     "Execute one chapter; returns its name, its seconds and the traceback if it failed"
     nb,start,error = nbformat.read(path, as_version=4),time.time(),''
-    client = NotebookClient(nb, timeout=1200, kernel_name='python3', resources={'metadata': {'path': str(NBS)}})
+    client = NotebookClient(nb, timeout=1200, kernel_name='python3', resources={'metadata': {'path': str(NBS)}},
+        extra_arguments=['--IPKernelApp.log_level=40']) # else each kernel warns that it listens on this machine's loopback
     try: client.execute()
     except CellExecutionError as e: error = ANSI.sub('', str(e))
     nbformat.write(nb, SITE/path.name)
