@@ -17,12 +17,14 @@ ANSI = re.compile(r'\x1b\[[0-9;]*m')
 def page(nb, title):
     "`nb` as one self-contained HTML page without its hidden cells, with links between chapters that lead to pages"
     nb = nbformat.from_dict(nb)
-    nb.cells = [c for c in nb.cells if not c.source.startswith('#| hide')]
+    nb.cells = [c for c in nb.cells if not c.source.startswith(('#| hide', '#| default_exp'))]
+    if title!='index': nb.cells.insert(0, nbformat.v4.new_markdown_cell('[← The course](index.html)'))
     cfg = Config({'HTMLExporter': dict(embed_images=True, mathjax_url='', require_js_url='', jquery_url='',
         widget_renderer_url='', mermaid_js_url='')})
     nb.metadata['title'] = title
     html,_ = HTMLExporter(config=cfg).from_notebook_node(nb, resources={'metadata': {'name': title, 'path': str(NBS)}})
-    return re.sub(r'(href="[\w]+)\.ipynb', r'\1.html', html)
+    html = re.sub(r'<script type="module">(?:(?!</script>).)*mermaid.*?</script>', '', html, flags=re.S) # would ask another host
+    return re.sub(r'(href="\w+)\.ipynb', r'\1.html', html)
 
 
 def run(path):
