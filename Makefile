@@ -33,7 +33,7 @@ lab: .venv/installed ## Open the course in JupyterLab
 test: .venv/installed ## Export in sync, notebooks clean, every notebook's checks, then pytest
 	$(BIN)/python -m pytest -q tests/test_sync.py
 	$(BIN)/python -c "from mlc_course.data import drawn_pets; drawn_pets()"
-	$(BIN)/nbdev-test --n_workers $(WORKERS) --do_print --timing
+	$(BIN)/nbdev-test --n-workers $(WORKERS) --timing
 	$(BIN)/python -m pytest -q tests
 
 export: .venv/installed ## After editing a notebook: write the package, clean the notebooks
