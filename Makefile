@@ -9,10 +9,10 @@ export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 # Chapters run inside nbs/, so a relative folder of data or weights must be made absolute
 ifdef FASTAI_HOME
-export FASTAI_HOME := $(abspath $(FASTAI_HOME))
+override export FASTAI_HOME := $(abspath $(FASTAI_HOME))
 endif
 ifdef TORCH_HOME
-export TORCH_HOME := $(abspath $(TORCH_HOME))
+override export TORCH_HOME := $(abspath $(TORCH_HOME))
 endif
 
 .PHONY: run lab test export clean
