@@ -39,16 +39,18 @@ def mlc_train(
     out:str=None, # Folder for the model; a model that is already there is replaced
     arch:str='squeezenet1_0', # Network: small_cnn, or one of torchvision such as resnet18, mobilenet_v3_small
     unknown:str=None, # Folder of photos with none of the labels: they teach the model to stay silent
-    epochs:int=None, # Passes over the photos after the first one, which reads the frozen network; default 3, from scratch 20
+    epochs:int=None, # Passes over the photos after the first one, which reads the frozen network; default 3, below 2000 photos 0, from scratch 20
     size:int=224, # Side of the square that each photo is squeezed into, pixels
     seed:int=0, # Of the split and of the training
+    keep:float=None, # Share of known photos that shall get an answer; default 0.95, but 0.99 if no photo without label shows what silence that buys
+    min_images:int=0, # Labels with fewer photos are dropped; their photos then teach silence
 ):
     "Train a multi-label classifier and save it. Exit code 0: the model is in OUT; 2: nothing was written, stderr says why"
     with one_line_errors('mlc_train'):
         from mlc_course.classifier import Classifier,InputError,check_dest
         if not out: raise InputError('where should the model go? Add --out FOLDER')
         check_dest(out)
-        Classifier.train(photos, arch, unknown, epochs, size, seed).save(out)
+        Classifier.train(photos, arch, unknown, epochs, size, seed, keep, min_images).save(out)
         print(f'model saved in {out}')
 
 # %% ../nbs/commands.ipynb #commands-017

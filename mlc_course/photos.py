@@ -4,7 +4,7 @@
 
 # %% auto #0
 __all__ = ['max_pixels', 'endings', 'InputError', 'MissingError', 'open_picture', 'picture_files', 'read_table', 'read_photos',
-           'pets_label', 'split_photos', 'unknown_files', 'gather_photos']
+           'pets_label', 'split_photos', 'seeded_folds', 'unknown_files', 'drop_rare', 'gather_photos']
 
 # %% ../nbs/photos.ipynb #photos-003
 import csv,os,random,re,threading
@@ -207,18 +207,19 @@ def split_photos(
     photos, # From `read_photos`
     seed:int=0, # Of the split, where the table brings none
     share:float=0.2, # For validation
-)->SimpleNamespace: # The same, `is_valid` filled in
-    "Keep the split of the table; without one set aside every fifth picture of each set of labels, in seeded order"
+)->SimpleNamespace: # The same, `is_valid` filled in, and `folds`; None where the table brings its split
+    "Keep the split of the table; without one deal the pictures of each set of labels into five parts, and set one aside"
     given = photos.is_valid is not None and any(photos.is_valid)
     if given and all(photos.is_valid): raise InputError(f'{photos.source} has only is_valid rows: it needs rows to train on')
+    photos.folds,n = None,max(2, round(1/share))
     if not given:
         if len(photos.files)<2: raise InputError(f'{photos.source} has one picture: training needs at least 2')
-        photos.is_valid = _seeded_split(photos.labels, seed, share)
+        photos.folds = seeded_folds(photos.labels, seed, n)
+        photos.is_valid = _middle_fold(photos.labels, photos.folds, n)
     in_train = {o for ls,v in zip(photos.labels, photos.is_valid) if not v for o in ls}
     for i,ls in enumerate(photos.labels):
         if odd := sorted(set(ls)-in_train): raise InputError(f'{photos.source}{_row_of(photos, i)}: label {odd[0]} occurs in no '
             f'training row: put it right, or add training rows. Labels of the training rows: {_some(sorted(in_train))}')
-    photos.notes.append('split as is_valid says' if given else f'every {round(1/share)}th picture kept for validation, seed {seed}')
     photos.vocab = sorted(in_train)
     return photos
 
@@ -227,18 +228,29 @@ def _row_of(photos, i): return f', row {photos.rows[i]} ({photos.files[i].name})
 
 def _some(names, n=20): return ' '.join(names[:n]) + _more(len(names)-n)
 
-def _seeded_split(labels, seed, share):
-    "Every `1/share`-th item of the shuffled items, ordered by label set; one that is the last of its label stays in training"
+def seeded_folds(
+    labels:list, # A list of names for each picture
+    seed:int,    # Of the order
+    n_folds:int, # Parts
+)->list: # Number of its part for each picture, from 0
+    "Equal parts, each with its share of every set of labels"
     order = list(range(len(labels)))
     random.Random(seed).shuffle(order)
     order.sort(key=lambda i: labels[i])
-    n_left,step = Counter(o for ls in labels for o in ls),max(2, round(1/share))
-    is_valid = [False]*len(labels)
-    for i in order[step//2::step] or order[-1:]:
+    return [f for _,f in sorted(zip(order, (i%n_folds for i in range(len(order)))))]
+
+def _middle_fold(labels, folds, n_folds):
+    "The middle part, for validation; a picture that is the last of its label stays in training"
+    n_left,is_valid = Counter(o for ls in labels for o in ls),[False]*len(labels)
+    for i in [i for i,f in enumerate(folds) if f==n_folds//2] or [folds.index(max(folds))]:
         if all(n_left[o]>1 for o in labels[i]):
             is_valid[i] = True
             n_left.subtract(labels[i])
     return is_valid
+
+def _seeded_split(labels, seed, share):
+    n = max(2, round(1/share))
+    return _middle_fold(labels, seeded_folds(labels, seed, n), n)
 
 # %% ../nbs/photos.ipynb #photos-059
 def unknown_files(
@@ -256,7 +268,24 @@ def unknown_files(
         f'{both[0]}{_more(len(both)-1)} is both labelled and in {folder}, the pictures without label: take it out of one')
     return res
 
-# %% ../nbs/photos.ipynb #photos-060
+# %% ../nbs/photos.ipynb #photos-061
+def drop_rare(
+    photos, # From `read_photos`
+    n:int,  # Least number of pictures that a label needs; of a table with `is_valid` those to train on
+)->SimpleNamespace: # The same; `rare` lists the labels dropped
+    "Labels with few pictures are taken off; a picture that has no other becomes one without label"
+    train = [ls for i,ls in enumerate(photos.labels) if not (photos.is_valid and photos.is_valid[i])]
+    count = Counter(o for ls in train for o in ls)
+    photos.rare = sorted(o for o in {o for ls in photos.labels for o in ls} if count[o]<n)
+    if count and not set(count)-set(photos.rare): raise InputError(
+        f'{photos.source}: no label has {n} pictures, the most has {max(count.values())}: lower --min-images')
+    n_before = photos.labels.count([])
+    photos.labels = [[o for o in ls if o not in photos.rare] for ls in photos.labels]
+    if photos.rare: photos.notes.append(f'{len(photos.rare)} labels with fewer than {n} pictures are left out; '
+        f'{photos.labels.count([])-n_before} pictures have no other label, and teach silence')
+    return photos
+
+# %% ../nbs/photos.ipynb #photos-063
 def _two_answers(photos):
     "There must be something to tell apart"
     sets = {tuple(o) for o,v in zip(photos.labels, photos.is_valid) if not v}
@@ -269,14 +298,15 @@ def gather_photos(
     path,         # As for `read_photos`
     unknown=None, # Folder of pictures with none of the labels, or None
     seed:int=0,   # Of the split
+    min_images:int=0, # Labels with fewer pictures are dropped, see `drop_rare`
 )->SimpleNamespace: # As from `split_photos`
     "All pictures of a training run, split into training and validation; nothing ambiguous gets through"
-    photos = read_photos(path)
-    if unknown is None: return _two_answers(split_photos(photos, seed))
+    photos = split_photos(drop_rare(read_photos(path), min_images), seed)
+    if unknown is None: return _two_answers(photos)
     extra = SimpleNamespace(files=unknown_files(unknown, photos.files), is_valid=None, notes=[], source=unknown)
     extra.labels = [[] for _ in extra.files]
-    split_photos(photos, seed)
     split_photos(extra, seed)
     for k in ('files','labels','is_valid'): setattr(photos, k, getattr(photos, k)+getattr(extra, k))
+    if photos.folds is not None: photos.folds = photos.folds+extra.folds
     photos.notes.append(f'{len(extra.files)} pictures of {unknown} added, without label')
     return _two_answers(photos)

@@ -22,7 +22,7 @@ from torch.nn import functional as F
 from .metrics import f1_by_thresh
 from .photos import InputError,open_picture,_more,_reason
 from .sigmoid import small_cnn
-from .unknown import knn_score
+from .unknown import score_parts
 
 # %% ../nbs/transfer.ipynb #transfer-007
 imagenet_mean,imagenet_std = (0.485,0.456,0.406),(0.229,0.224,0.225)
@@ -314,19 +314,26 @@ def train_pretrained(
     size:int,      # Side of the square, pixels
     epochs:int,    # Of fine-tuning the end of the body; 0: the head only
     say=print,     # Told what happens
-)->Tensor: # Pooled features of the training pictures in the frozen body, `(n_train, 2, 2*n_feat)`: as they are, and mirrored
+)->tuple: # Pooled features of training pictures, `(n_train, 1 or 2, 2*n_feat)`, frozen ones also mirrored; of validation pictures; logits of these
     "One pass through the frozen body, a head solved on its features, then `epochs` over the stored maps for the end of the body"
     body,head = model
-    dev = head[-1].weight.device
+    dev,tail = head[-1].weight.device,split_body(body)[1]
     maps,feats = body_pass(body, files[0], size, 'looking at training pictures', mirror=True, keep=epochs>0)
     fit_head(head[-1], feats.flatten(0, 1).to(dev), targets[0].repeat_interleave(2, 0).to(dev))
     say('head fitted to the features of the frozen body')
-    if not epochs: return feats
-    valid,_ = body_pass(body, files[1], size, 'looking at validation pictures')
-    def train_maps(ix): return maps[ix,torch.randint(2, (len(ix),))].float()
-    def valid_maps(ix): return valid[ix,0].float()
-    train_loop(nn.Sequential(split_body(body)[1], head), (train_maps,valid_maps), targets, epochs, 1e-4, say)
-    return feats
+    valid,valid_feats = body_pass(body, files[1], size, 'looking at validation pictures', keep=epochs>0) if files[1] else (None, feats[:0])
+    if epochs:
+        def train_maps(ix): return maps[ix,torch.randint(2, (len(ix),))].float()
+        def valid_maps(ix): return valid[ix,0].float()
+        train_loop(nn.Sequential(tail, head), (train_maps,valid_maps), targets, epochs, 1e-4, say)
+        feats = _pooled(tail, maps, dev)
+        valid_feats = _pooled(tail, valid, dev) if files[1] else feats[:0]
+    with torch.no_grad(): return feats,valid_feats[:,0],head[-1](valid_feats[:,0].to(dev)).cpu()
+
+@torch.no_grad()
+def _pooled(tail, maps, dev):
+    "Pooled features of stored maps, `(n_items, 1, 2*n_feat)`"
+    return torch.cat([UnitPool()(tail(maps[i:i+64,0].float().to(dev))).cpu() for i in range(0, len(maps), 64)])[:,None]
 
 # %% ../nbs/transfer.ipynb #transfer-043
 def cross_fit(
@@ -334,16 +341,17 @@ def cross_fit(
     targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
     folds:Tensor,   # Fold of each item, whole numbers, `(n_items,)`
     ks:tuple=(5,),  # Numbers of neighbours
-)->tuple: # Logits `(n_items, n_classes)`; a dict from `k` to the similarity to `k` known neighbours, `(n_items,)`
-    "Each item as seen by a head and references from the other folds"
-    logits,near = torch.zeros_like(targets),{k: torch.zeros(len(targets)) for k in ks}
+)->tuple: # Logits `(n_items, n_classes)`; a dict from each `k` to the parts of a score, as from `score_parts`
+    "Each item as seen by a head and by references from the other folds"
+    logits,parts = torch.zeros_like(targets),{k: {} for k in ks}
     for i in folds.unique():
         out,rest = folds==i,folds!=i
         head = fit_head(nn.Linear(feats.shape[-1], targets.shape[1]), feats[rest].flatten(0, 1), targets[rest].repeat_interleave(2, 0))
         refs = feats[rest & targets.bool().any(1),0]
         with torch.no_grad(): logits[out] = head(feats[out,0])
-        for k in ks: near[k][out] = knn_score(feats[out,0], refs, k)
-    return logits,near
+        for k in ks:
+            for name,o in score_parts(logits[out], feats[out,0], refs, k).items(): parts[k].setdefault(name, torch.zeros(len(targets)))[out] = o
+    return logits,parts
 
 # %% ../nbs/transfer.ipynb #transfer-048
 def train_scratch(
@@ -353,7 +361,7 @@ def train_scratch(
     size:int,      # Side of the square, pixels
     epochs:int,    # Passes over the training pictures
     say=print,     # Told what happens
-):
+)->tuple: # As from `train_pretrained`, pictures as they are only
     "All layers learn; each picture is decoded once, and mirrored at random each time it is shown"
     stores = []
     for fs,what in zip(files, ('training','validation')):
@@ -367,6 +375,14 @@ def train_scratch(
     def valid_pics(ix): return normalise(stores[1][ix])
     has_norm = any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
     if epochs: train_loop(model, (train_pics,valid_pics), targets, epochs, 5e-3 if has_norm else 3e-4, say)
+    (feats,_),(valid_feats,logits) = (_outputs(model.eval(), o) for o in stores)
+    return feats[:,None],valid_feats,logits
+
+@torch.no_grad()
+def _outputs(model, store):
+    "Pooled features and logits of stored pictures"
+    maps = (model[0](normalise(store[i:i+64])) for i in range(0, max(1, len(store)), 64))
+    return [torch.cat(o) for o in zip(*((UnitPool()(m),model[1](m)) for m in maps))]
 
 # %% ../nbs/transfer.ipynb #transfer-054
 def pick_threshs(

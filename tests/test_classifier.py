@@ -33,9 +33,10 @@ def pets(tmp_path_factory):
 def model():
     "An untrained classifier, as good as any for reading and writing"
     torch.manual_seed(0)
-    config = dict(format=model_format, arch='small_cnn', vocab=['cat','dog'], size=64, resize='squeeze', score='max_logit', mean=list(imagenet_mean),
-        std=list(imagenet_std), thresholds=dict(cat=0.5, dog=0.5), training={}, metrics={}, versions={})
-    return Classifier(build_model('small_cnn', 2), config)
+    score = dict(name='joint_energy+knn', mean=dict(joint_energy=0., knn=0.5), std=dict(joint_energy=1., knn=0.1), k=5, thresh=-3.)
+    config = dict(format=model_format, arch='small_cnn', vocab=['cat','dog'], size=64, resize='squeeze', score=score, mean=list(imagenet_mean),
+        std=list(imagenet_std), thresholds=dict(cat=0.4, dog=0.4), further=dict(cat=0.5, dog=0.5), keep=0.95, rare=[], training={}, metrics={}, versions={})
+    return Classifier(build_model('small_cnn', 2), config, torch.randint(-127, 128, (20,384), dtype=torch.int8))
 
 
 def table(path, text, encoding='utf-8'):
@@ -233,10 +234,12 @@ def test_threshs():
 
 def test_measure():
     logits,targets = torch.tensor([[9.,-9],[-9,9],[9,9],[-9,-9]]), torch.tensor([[1.,0],[0,1],[1,0],[0,0]])
-    res = measure(logits, targets, torch.tensor([[-9.,-9],[9,-9]]), torch.tensor([.5,.5]))
+    score,given = torch.tensor([4.,3,2,9]),logits>0
+    res = measure(logits, score, given, targets, torch.tensor([1.,2.5]), torch.tensor([[False,False],[True,False]]))
     assert (res['n_known'],res['exact_match'],res['answered'],res['n_unknown'],res['silent'])==(4, 0.75, 1, 2, 0.5)
     assert res['answered_right']==pytest.approx(2/3, abs=1e-6)     # the unlabelled picture is no known one
-    res = measure(logits, targets, torch.zeros(0,2), torch.tensor([.5,.5]))
+    assert res['auroc']==pytest.approx(5/6, abs=1e-6)              # and its score does not count among the known
+    res = measure(logits, score, given, targets, torch.zeros(0), torch.zeros(0,2).bool())
     assert res['silent'] is res['auroc'] is res['fpr95'] is None
 
 
@@ -266,6 +269,63 @@ def test_pretrained_path(pets, tmp_path, monkeypatch):
     assert any('not at hand' in o and name in o for o in said)
 
 
+@pytest.fixture
+def random_weights(tmp_path, monkeypatch):
+    "A SqueezeNet with random weights where torch looks for pretrained ones"
+    from torchvision import models
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    (tmp_path/'checkpoints').mkdir()
+    torch.manual_seed(0)
+    name = models.get_model_weights('squeezenet1_0').DEFAULT.url.split('/')[-1]
+    torch.save(models.squeezenet1_0(weights=None).state_dict(), tmp_path/'checkpoints'/name)
+
+
+def test_by_turns(pets, tmp_path, random_weights):
+    "Few pictures and a frozen body: all train, all validate; the file brings the references back"
+    (tmp_path/'cars').mkdir()
+    for i in range(10): draw_portrait('car', i, 48)[0].save(tmp_path/f'cars/car_{i}.jpg')
+    said = []
+    m = Classifier.train(pets, unknown=tmp_path/'cars', size=64, say=said.append)
+    assert any('by turns, in 5 parts' in o for o in said) and not any('teaches silence' in o for o in said)
+    facts,figures = m.config['training'],m.config['metrics']
+    assert (facts['by_turns'], facts['epochs'], facts['n_train'], facts['n_valid'], facts['n_unlabelled'])==(True, 0, 34, 0, 10)
+    assert (figures['n_known'], figures['n_unknown'])==(24, 10) and figures['answered']>.9
+    assert m.refs.shape==(24,1024) and m.refs.dtype==torch.int8
+    m.save(tmp_path/'m')
+    again = Classifier.load(tmp_path/'m')
+    assert (again.refs==m.refs).all() and again.predict(pets)==m.predict(pets)
+    some = m.predict(pets)
+    assert all(o['known']==bool(o['labels']) for o in some) and all(o['score']>=m.config['score']['thresh'] for o in some if o['known'])
+    strict = Classifier(m.model, {**m.config, 'score':{**m.config['score'], 'thresh':1e6}}, m.refs)
+    assert not any(o['known'] for o in strict.predict(pets))                                # the score alone can silence
+    assert any('teaches silence' in o for o in _said(lambda say: Classifier.train(pets, size=64, say=say)))
+
+
+def _said(f):
+    res = []
+    f(res.append)
+    return res
+
+
+def test_keep(pets, random_weights):
+    "More is kept, more is answered; keep=1 answers every validation picture"
+    ms = [Classifier.train(pets, size=64, keep=k, say=lambda o: None) for k in (.5,.8,1.)]
+    shares = [o.config['metrics']['answered'] for o in ms]
+    assert shares==sorted(shares) and shares[2]==1 and .5<=shares[0]<.8
+    assert ms[2].config['score']['thresh'] is None
+
+
+def test_min_images(pets, tmp_path):
+    shutil.copytree(pets, tmp_path/'p')
+    for i in range(5): draw_portrait('samoyed', i, 48)[0].save(tmp_path/f'p/samoyed_{i}.jpg')
+    said = []
+    m = Classifier.train(tmp_path/'p', 'small_cnn', epochs=1, size=32, min_images=6, say=said.append)
+    assert m.vocab==['Siamese','pug'] and m.config['rare']==['samoyed'] and m.config['training']['n_unlabelled']==5
+    assert any('1 labels with fewer than 6 pictures' in o and '5 pictures' in o for o in said)
+    assert m.evaluate(tmp_path/'p')['n_known']==29                                           # a samoyed counts as a picture without label
+    assert len(gather_photos(tmp_path/'p', min_images=5).vocab)==3
+
+
 def test_download_refused(pets, tmp_path, monkeypatch):
     "Without a network training says so first, goes on from scratch, and leaves no half file"
     import urllib.request
@@ -288,7 +348,8 @@ def test_bad_pictures_stop_training(pets, tmp_path):
 
 
 @pytest.mark.parametrize('options,what', [(dict(size=0), 'size 0'), (dict(size=-5), 'size -5'), (dict(epochs=-1), 'epochs -1'),
-    (dict(arch='resnet19'), 'resnet19.*resnet18'), (dict(seed=-1), 'seed -1'), (dict(unknown='nowhere'), 'nowhere')])
+    (dict(arch='resnet19'), 'resnet19.*resnet18'), (dict(seed=-1), 'seed -1'), (dict(unknown='nowhere'), 'nowhere'), (dict(keep=0.), 'keep 0'), (dict(keep=1.01), 'keep 1.01'),
+    (dict(min_images=-1), 'min_images -1'), (dict(min_images=13), 'lower --min-images')])
 def test_bad_options(pets, options, what):
     with pytest.raises(InputError, match=what): Classifier.train(pets, say=lambda o: None, **options)
 
@@ -324,7 +385,10 @@ def broken(cfg, **changes): return json.dumps({k:v for k,v in {**cfg, **changes}
 @pytest.mark.parametrize('changes,what', [(dict(vocab='GONE'), 'lacks vocab'), (dict(vocab=['cat']), 'thresholds'), (dict(vocab=['cat','cat']), 'vocab'),
     (dict(size=10**9), 'size'), (dict(size=True), 'size'), (dict(arch='../../x'), 'arch'), (dict(arch='resnet18'), 'does not fit resnet18'),
     (dict(thresholds=dict(cat=0.5, dog='x')), 'thresholds'), (dict(format='mlc_course model 99'), 'format'), (dict(score='eval'), 'score'),
-    (dict(vocab=['a','b','c'], thresholds=dict(a=.5, b=.5, c=.5)), '2 outputs'), (dict(weights_sha256='0'*64), 'damaged')])
+    (dict(score=dict(name='knn', mean=dict(knn=0.), std=dict(knn=0.), k=5, thresh=0.)), 'score'), (dict(keep=2), 'keep'), (dict(rare='fox'), 'rare'),
+    (dict(score=dict(name='knn', mean=dict(knn=0.), std=dict(knn=1.), k=5, thresh='low')), 'score'), (dict(further='GONE'), 'lacks further'),
+    (dict(score=dict(name='magic', mean=dict(magic=0.), std=dict(magic=1.), k=5, thresh=0.)), 'score'), (dict(further=dict(cat=.5)), 'further'),
+    (dict(vocab=['a','b','c'], thresholds=dict(a=.5, b=.5, c=.5), further=dict(a=.5, b=.5, c=.5)), '2 outputs'), (dict(weights_sha256='0'*64), 'damaged')])
 def test_damaged_config(model, tmp_path, changes, what):
     model.save(tmp_path/'m')
     file = tmp_path/'m/config.json'

@@ -151,3 +151,28 @@ def test_cats_dogs(shared, tmp_path, monkeypatch):
     csv = shared/'data/cats-dogs/labels.csv'
     assert call('mlc_train', csv, '--out', tmp_path/'m', '--epochs', 3).returncode==0
     assert json.loads(call('mlc_evaluate', tmp_path/'m', csv, '--json').stdout)['exact_match']>=0.95
+
+
+def test_strangers_stay_out(shared, tmp_path, monkeypatch):
+    "Three breeds known, half of the others and 100 everyday photos without label: other breeds and other photos get no name"
+    monkeypatch.setenv('TORCH_HOME', str(shared/'weights'))
+    pics, everyday = (sorted((shared/'data'/o).glob('*.jpg')) for o in ('oxford-iiit-pet/images','unknown'))
+    known = [f for f in pics if f.name.startswith(('Abyssinian','Bengal','american_bulldog'))]
+    others = sorted({f.name.rsplit('_', 1)[0] for f in pics}-{f.name.rsplit('_', 1)[0] for f in known})
+    of_breed = lambda names: [f for f in pics if f.name.rsplit('_', 1)[0] in names]
+    groups = dict(train=[f for i,f in enumerate(known) if i%5], test=known[::5], none=of_breed(others[::2])+[f for i,f in enumerate(everyday) if i%3],
+        near=of_breed(others[1::2]), far=everyday[::3])
+    for name,files in groups.items():
+        (tmp_path/name).mkdir()
+        for f in files: (tmp_path/name/f.name).symlink_to(f.resolve())
+
+    def figures(model, *args):
+        t0 = time.time()
+        assert call('mlc_train', tmp_path/'train', '--out', tmp_path/model, *args).returncode==0
+        assert time.time()-t0<300
+        return [json.loads(call('mlc_evaluate', tmp_path/model, tmp_path/'test', '--unknown', tmp_path/o, '--json').stdout) for o in ('far','near')]
+    far, near = figures('taught', '--unknown', tmp_path/'none')
+    assert far['auroc']>.98 and far['fpr95']<.08 and far['silent']>.92 and near['auroc']>.9 and near['silent']>.5
+    assert far['answered_right']>.82                             # always the same breed: 0.33
+    far, near = figures('alone')                                 # no picture without label: distances only
+    assert far['auroc']>.98 and far['fpr95']<.08 and near['auroc']>.84

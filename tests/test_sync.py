@@ -63,7 +63,7 @@ def test_index_lists_every_chapter():
 
 
 def test_imports_point_to_earlier_modules():
-    order = 'scenes data convolution sigmoid loss metrics unknown photos transfer classifier cli course'.split()
+    order = 'scenes data convolution sigmoid loss metrics unknown trust photos transfer classifier cli course'.split()
     for path in (ROOT/'mlc_course').glob('[a-z]*.py'):
         used = re.findall(r'^\s*(?:from|import) (?:mlc_course)?\.(\w+)', path.read_text(encoding='utf-8'), re.M)
         assert not [m for m in used if order.index(m)>=order.index(path.stem)], path.name
