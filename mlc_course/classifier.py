@@ -249,10 +249,10 @@ def finish(self:Classifier,
     k = 5 if known.all() else max(_ks, key=lambda k: auroc(parts[k]['knn'][known], parts[k]['knn'][~known]))
     rule = dict(fit_score(parts[k], known), k=k)
     score = apply_score(parts[k], rule)
-    # what a second label needs: 0.5, unless careful thresholds get more pictures exactly right
-    halves,careful = torch.full((len(self.vocab),), 0.5),pick_threshs(logits[known].sigmoid(), targets[known])
-    def n_right(o): return (decide(logits[known], score[known], -math.inf, o.clamp_max(.05), o)==targets[known].bool()).all(1).sum()
-    further = max((halves, careful), key=n_right)
+    # what a second label needs: 0.5, unless others get more pictures exactly right
+    careful,n = pick_threshs(logits[known].sigmoid(), targets[known]),len(self.vocab)
+    def n_right(o): return (decide(logits[known], score[known], -math.inf, torch.zeros(n), o)==targets[known].bool()).all(1).sum()
+    further = max((torch.full((n,), .5), torch.full((n,), .7), torch.full((n,), .9), careful), key=n_right)
     thresh,threshs,further = fit_decision(logits, score, targets, further, self.config['keep'])
     name = lambda o: {v: math.floor(t*1e4)/1e4 for v,t in zip(self.vocab, o.tolist())}
     self.config.update(score=dict(rule, thresh=None if math.isinf(thresh) else thresh), thresholds=name(threshs), further=name(further))

@@ -9,7 +9,7 @@ __all__ = ['reliability', 'ece', 'fit_temperature', 'risk_coverage', 'missed_rat
 import math,torch
 from torch import Tensor
 from .metrics import _checked
-from .unknown import _scores
+from .unknown import keep_thresh,_scores
 
 # %% ../nbs/08_trust.ipynb #08-trust-012
 def _binned(probs, targets, n_bins):
@@ -143,7 +143,5 @@ def conformal_thresh(
     alpha:float,   # Bound on the share of new known items with `score < thresh`, in (0,1)
 )->float: # The `floor(alpha*(n_items+1))`-th smallest score; -inf, which answers everything, if that is the 0th
     "A new known item goes unanswered with probability at most `alpha` (split conformal, arXiv:2107.07511)"
-    scores, = _scores(scores)
     if not 0<alpha<1: raise ValueError(f'{alpha=} is not between 0 and 1')
-    k = math.floor(alpha*(len(scores)+1) + 1e-9)     # 1e-9: (1-0.9)*100 is 9.999999999999998
-    return scores.sort().values[min(k, len(scores))-1].item() if k else -math.inf
+    return keep_thresh(scores, 1-alpha)

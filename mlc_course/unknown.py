@@ -163,7 +163,7 @@ def keep_thresh(
     "The `floor((1-keep)*(n_items+1))`-th smallest score: the highest cut that keeps a new known item with probability `keep`"
     scores, = _scores(scores)
     if not 0<keep<=1: raise ValueError(f'{keep=} is not in (0,1]')
-    n_cut = math.floor((1-keep)*(len(scores)+1) + 1e-9)     # 1e-9: (1-0.9)*100 is 9.999999999999998
+    n_cut = min(len(scores), math.floor((1-keep)*(len(scores)+1) + 1e-9)) # 1e-9: (1-0.9)*100 is 9.999999999999998
     return scores.sort().values[n_cut-1].item() if n_cut else -math.inf
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-063
@@ -175,9 +175,9 @@ def decide(
     further:Tensor, # The same for every label but the likeliest, `(n_classes,)`
 )->Tensor: # Labels given, bool `(n_items, n_classes)`
     "No label unless the score passes and a label does; then the likeliest label, and each other above its `further`"
-    open_ = (_rows(logits).sigmoid() > threshs) & (score >= thresh)[:,None]
-    first = F.one_hot((logits - threshs.logit()).argmax(1), logits.shape[1]).bool()
-    return open_ & (first | (logits.sigmoid() > further))
+    passes = _rows(logits).sigmoid() > threshs
+    first = F.one_hot(logits.masked_fill(~passes, -math.inf).argmax(1), logits.shape[1]).bool()
+    return passes & (score >= thresh)[:,None] & (first | (logits.sigmoid() > further))
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-064
 def fit_decision(
@@ -193,9 +193,11 @@ def fit_decision(
     if further is None: further = torch.full((logits.shape[1],), 0.5)
     margin = (logits[known]-further.logit()).amax(1)        # above 0: some label passes
     slack = max(keep_thresh(margin, 1-(1-keep)/5), margin.min().item())
-    threshs = (further.logit() + min(0, slack-1e-4)).sigmoid().clamp_min(0.05).minimum(further)
+    threshs = (further.logit() + min(0, slack-1e-4)).sigmoid()
     passes = (logits[known].sigmoid() > threshs).any(1)
-    return keep_thresh(score[known].where(passes, torch.tensor(-math.inf)), keep), threshs, further
+    thresh = keep_thresh(score[known].where(passes, torch.tensor(-math.inf)), keep)
+    if thresh==-math.inf and keep<1: thresh = score[known][passes].min().item() # too few items to promise `keep`: the lowest known one
+    return thresh, threshs, further
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-081
 def aurc(
