@@ -1,5 +1,5 @@
 "What no page can show of itself: the package is what the notebooks export, and the notebooks are fit to be read"
-import json, re, shutil, subprocess, sys
+import csv, json, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest
 import mlc_course
@@ -55,6 +55,15 @@ def test_stored_outputs(path):
 def test_links_between_chapters(path):
     links = re.findall(r'\]\(([\w/]+\.ipynb)', '\n'.join(text(c) for c in load(path)['cells'] if c['cell_type']=='markdown'))
     assert not [l for l in links if not (path.parent/l).exists()]
+
+
+def test_readme_figures():
+    "What the README says of silence stands in chapter 07's stored table"
+    with open(ROOT/'nbs/results/07_unknown_real.csv') as f: rows = [r for r in csv.DictReader(f) if r['method']=='the package']
+    share = lambda col: f"{sum(float(r[col]) for r in rows)/len(rows):.0%}".replace('%', ' %')
+    text = ' '.join((ROOT/'README.md').read_text(encoding='utf-8').split())
+    assert (f"on photos of unknown things {share('far silent')} get no name, on breeds never trained on {share('near silent')}, "
+            f"while {share('known answered')} of the known are answered") in text
 
 
 def test_index_lists_every_chapter():
