@@ -57,6 +57,7 @@ def look(self:Classifier,
         each(ix, head(maps).float().cpu(), UnitPool()(maps).float().cpu())
     return for_batches(fn, files, self.config['size'], what)
 
+# %% ../nbs/11_ship.ipynb #11-ship-010
 @patch
 def outputs(self:Classifier,
     files, # Pictures
@@ -77,13 +78,13 @@ def given(self:Classifier,
     thresh = self.config['score']['thresh']
     return decide(logits, score, -math.inf if thresh is None else thresh, self.threshs, self.further)
 
-# %% ../nbs/11_ship.ipynb #11-ship-010
+# %% ../nbs/11_ship.ipynb #11-ship-011
 def _answer(vocab, logits, score, given):
     "What the network says of one picture, in words"
     labels = [o for o,yes in zip(vocab, given.tolist()) if yes]
     return dict(labels=labels, probs=dict(zip(vocab, logits.sigmoid().tolist())), known=bool(labels), score=score.item())
 
-# %% ../nbs/11_ship.ipynb #11-ship-011
+# %% ../nbs/11_ship.ipynb #11-ship-012
 def expand_paths(
     paths, # A file or folder, or several
 )->list: # Files and `InputError`s, in order
@@ -96,7 +97,7 @@ def expand_paths(
         else: res.append((p, InputError(f'{p} is a folder without pictures: name another')))
     return res
 
-# %% ../nbs/11_ship.ipynb #11-ship-012
+# %% ../nbs/11_ship.ipynb #11-ship-013
 @patch
 def predict(self:Classifier,
     paths, # A picture or folder, or several
@@ -112,7 +113,7 @@ def predict(self:Classifier,
         res.append(dict(path=str(path), error=str(err)) if err else dict(path=str(path), **_answer(self.vocab, logits[i], score[i], given[i])))
     return res
 
-# %% ../nbs/11_ship.ipynb #11-ship-014
+# %% ../nbs/11_ship.ipynb #11-ship-015
 def _num(o):
     "A plain float; None for nan"
     return None if math.isnan(float(o)) else round(float(o), 6)
@@ -134,7 +135,7 @@ def measure(
         auroc=_num(auroc(score[named], unknown_score)) if both else None, fpr95=_num(fpr_at_tpr(score[named], unknown_score)) if both else None,
         aurc=_num(aurc(score[named], right[named])) if named.any() else None)
 
-# %% ../nbs/11_ship.ipynb #11-ship-018
+# %% ../nbs/11_ship.ipynb #11-ship-019
 def check_options(
     arch:str, # One of `arch_names`
     size:int, # Pixels
@@ -158,7 +159,7 @@ def one_hot(
     "Targets: a 1 for each name"
     return tensor([[float(o in ls) for o in vocab] for ls in labels]).view(len(labels), len(vocab))
 
-# %% ../nbs/11_ship.ipynb #11-ship-019
+# %% ../nbs/11_ship.ipynb #11-ship-020
 def _announce(photos, arch, say):
     "Tell what was found before the work starts; why there are no pretrained weights, or None"
     say(f'{photos.source}: {photos.kind}; {len(photos.files)} pictures, {len(photos.vocab)} labels: {_some(photos.vocab)}')
@@ -168,6 +169,12 @@ def _announce(photos, arch, say):
     lack = fetch_weights(arch)
     say(lack or f'{arch} starts from pretrained weights')
     return lack
+
+def _plan(photos, keep, epochs, lack):
+    "What the options left open; and whether all pictures train and validate by turns"
+    if keep is None: keep = 0.95 if [] in photos.labels else 0.99
+    if epochs is None: epochs = 20 if lack else 3 if photos.is_valid.count(False)>=2000 else 0
+    return keep,epochs,not lack and not epochs and photos.folds is not None and sum(map(bool, photos.labels))>=10
 
 def _split(photos, by_turns, seed, say):
     "Files and labels, each as training and validation part; by turns, all are in the first"
@@ -179,7 +186,7 @@ def _split(photos, by_turns, seed, say):
         ('as is_valid says' if photos.folds is None else f'every fifth, seed {seed}'))
     return parts
 
-# %% ../nbs/11_ship.ipynb #11-ship-020
+# %% ../nbs/11_ship.ipynb #11-ship-021
 @patch(cls_method=True)
 def train(cls:Classifier,
     path,             # CSV, folder of PETS-named files, or folder with one sub-folder per label
@@ -197,25 +204,20 @@ def train(cls:Classifier,
     check_options(arch, size, epochs, seed, keep, min_images)
     photos = gather_photos(path, unknown, seed, min_images)
     lack = _announce(photos, arch, say)
-    if keep is None: keep = 0.95 if [] in photos.labels else 0.99
-    if epochs is None: epochs = 20 if lack else 3 if photos.is_valid.count(False)>=2000 else 0
-    by_turns = not lack and not epochs and photos.folds is not None and sum(map(bool, photos.labels))>=10
+    keep,epochs,by_turns = _plan(photos, keep, epochs, lack)
     files,labels = _split(photos, by_turns, seed, say)
     _fastai() # its import draws random numbers, so first this, then the seeds
     for o in (random.seed, np.random.seed, torch.manual_seed): o(seed)
     res = cls(build_model(arch, len(photos.vocab), weights=None if lack else 'DEFAULT'),
         dict(arch=arch, vocab=photos.vocab, size=size, rare=photos.rare, keep=keep))
     targets = tuple(one_hot(o, photos.vocab) for o in labels)
-    feats,valid_feats,logits = (train_scratch if lack else train_pretrained)(res.model.eval(), files, targets, size, epochs, say)
-    res.refs = _store(feats[targets[0].bool().any(1),0], max(2000, 10*len(photos.vocab)), seed)
-    if by_turns: logits,parts = cross_fit(feats, targets[0], tensor(photos.folds), _ks)
-    else: parts = {k: score_parts(logits, valid_feats, unit_halves(res.refs.float()), k) for k in _ks if len(logits)}
-    res.finish(logits, parts, targets[0 if by_turns else 1], dict(epochs=epochs, seed=seed, pretrained=not lack, by_turns=by_turns, n_train=len(files[0]), n_valid=len(files[1]),
-        n_unlabelled=photos.labels.count([])), say)
+    seen = (train_scratch if lack else train_pretrained)(res.model.eval(), files, targets, size, epochs, say)
+    res.judge(*seen, targets, tensor(photos.folds) if by_turns else None, dict(epochs=epochs, seed=seed, pretrained=not lack, by_turns=by_turns,
+        n_train=len(files[0]), n_valid=len(files[1]), n_unlabelled=photos.labels.count([])), say)
     say(f'{time.time()-t0:.0f} s in all')
     return res
 
-# %% ../nbs/11_ship.ipynb #11-ship-021
+# %% ../nbs/11_ship.ipynb #11-ship-022
 model_format = 'mlc_course model 2'
 
 def _versions():
@@ -223,7 +225,7 @@ def _versions():
     import platform
     return {'python':platform.python_version(), 'mlc_course':__version__, **{o:version(o) for o in ('torch','torchvision','fastai','safetensors')}}
 
-# %% ../nbs/11_ship.ipynb #11-ship-022
+# %% ../nbs/11_ship.ipynb #11-ship-023
 _ks = 1,3,5,10,20 # numbers of neighbours to choose from
 
 def _store(feats, n, seed):
@@ -231,6 +233,37 @@ def _store(feats, n, seed):
     if len(feats)>n: feats = feats[torch.randperm(len(feats), generator=torch.Generator().manual_seed(seed))[:n]]
     return (feats/feats.abs().amax(1, keepdim=True).clamp_min(1e-12)*127).round().to(torch.int8)
 
+@patch
+def judge(self:Classifier,
+    feats:Tensor,       # Of training pictures, `(n_train, 1 or 2, 2*n_feat)`
+    valid_feats:Tensor, # Of validation pictures, `(n_valid, 2*n_feat)`
+    logits:Tensor,      # Of the same, `(n_valid, n_classes)`
+    targets:tuple,      # 0/1 labels of both
+    folds,              # Of training pictures that validate by turns, or None
+    facts:dict,         # About the training run
+    say=print,          # Told the figures
+):
+    "Store references, and choose score and thresholds on pictures that did not train what judges them"
+    self.refs = _store(feats[targets[0].bool().any(1),0], max(2000, 10*len(self.vocab)), facts['seed'])
+    if folds is not None: logits,parts = cross_fit(feats, targets[0], folds, _ks)
+    else: parts = {k: score_parts(logits, valid_feats, unit_halves(self.refs.float()), k) for k in _ks if len(logits)}
+    self.finish(logits, parts, targets[folds is None], facts, say)
+
+# %% ../nbs/11_ship.ipynb #11-ship-024
+def _choose(logits, parts, targets, keep):
+    "Score rule with its threshold, thresholds of the labels, and of further labels"
+    known,n = targets.bool().any(1),targets.shape[1]
+    k = 5 if known.all() else max(_ks, key=lambda k: auroc(parts[k]['knn'][known], parts[k]['knn'][~known]))
+    rule = dict(fit_score(parts[k], known), k=k)
+    score = apply_score(parts[k], rule)
+    # what a second label needs: 0.5, unless others get more pictures exactly right
+    careful = pick_threshs(logits[known].sigmoid(), targets[known])
+    def n_right(o): return (decide(logits[known], score[known], -math.inf, torch.zeros(n), o)==targets[known].bool()).all(1).sum()
+    further = max((torch.full((n,), .5), torch.full((n,), .7), torch.full((n,), .9), careful), key=n_right)
+    thresh,threshs,further = fit_decision(logits, score, targets, further, keep)
+    return score,dict(rule, thresh=None if math.isinf(thresh) else thresh),threshs,further
+
+# %% ../nbs/11_ship.ipynb #11-ship-025
 @patch
 def finish(self:Classifier,
     logits:Tensor,  # Of validation pictures, `(n_items, n_classes)`
@@ -246,25 +279,29 @@ def finish(self:Classifier,
         thresholds=dict.fromkeys(self.vocab, 0.5), further=dict.fromkeys(self.vocab, 0.5))
     if not known.any(): return say('note: no labelled picture to validate on: all labels need 0.5, and the score decides nothing')
     if odd := [o for o,n in zip(self.vocab, targets.sum(0)) if not n]: say(f'note: no validation picture of {_some(odd)}: threshold 0.5')
-    k = 5 if known.all() else max(_ks, key=lambda k: auroc(parts[k]['knn'][known], parts[k]['knn'][~known]))
-    rule = dict(fit_score(parts[k], known), k=k)
-    score = apply_score(parts[k], rule)
-    # what a second label needs: 0.5, unless others get more pictures exactly right
-    careful,n = pick_threshs(logits[known].sigmoid(), targets[known]),len(self.vocab)
-    def n_right(o): return (decide(logits[known], score[known], -math.inf, torch.zeros(n), o)==targets[known].bool()).all(1).sum()
-    further = max((torch.full((n,), .5), torch.full((n,), .7), torch.full((n,), .9), careful), key=n_right)
-    thresh,threshs,further = fit_decision(logits, score, targets, further, self.config['keep'])
-    name = lambda o: {v: math.floor(t*1e4)/1e4 for v,t in zip(self.vocab, o.tolist())}
-    self.config.update(score=dict(rule, thresh=None if math.isinf(thresh) else thresh), thresholds=name(threshs), further=name(further))
-    given = self.given(logits, score)
+    score,rule,threshs,further = _choose(logits, parts, targets, self.config['keep'])
+    def named(o): return {v: math.floor(t*1e4)/1e4 for v,t in zip(self.vocab, o.tolist())}
+    self.config.update(score=rule, thresholds=named(threshs), further=named(further))
+    self.report(logits, score, targets, say)
+
+# %% ../nbs/11_ship.ipynb #11-ship-026
+@patch
+def report(self:Classifier,
+    logits:Tensor,  # Of validation pictures
+    score:Tensor,   # Theirs
+    targets:Tensor, # Their 0/1 labels
+    say=print,      # Told the figures
+):
+    "Measure on validation pictures"
+    known,given = targets.bool().any(1),self.given(logits, score)
     m = measure(logits[known], score[known], given[known], targets[known], score[~known], given[~known])
-    self.config['metrics'] = dict(m, exact_match=_num((given==targets.bool()).all(1).float().mean()), map=_num(mean_ap(logits, targets)),
-        macro_f1=_num(macro_f1(given.float(), targets)))
-    say(f"validation: {self.config['metrics']['exact_match']:.3f} of the pictures exactly right (no label at all: {(~known).float().mean():.3f}), "
-        f"mean average precision {self.config['metrics']['map'] or 0:.3f}; of {m['n_known']} with a label {m['answered']:.3f} answered, {m['answered_right']:.3f} right"
+    m.update(exact_match=_num((given==targets.bool()).all(1).float().mean()), map=_num(mean_ap(logits, targets)), macro_f1=_num(macro_f1(given.float(), targets)))
+    self.config['metrics'] = m
+    say(f"validation: {m['exact_match']:.3f} of the pictures exactly right (no label at all: {(~known).float().mean():.3f}), "
+        f"mean average precision {m['map'] or 0:.3f}; of {m['n_known']} with a label {m['answered']:.3f} answered, {m['answered_right']:.3f} right"
         + (f"; of {m['n_unknown']} without {m['silent']:.3f} silent" if m['n_unknown'] else ''))
 
-# %% ../nbs/11_ship.ipynb #11-ship-034
+# %% ../nbs/11_ship.ipynb #11-ship-038
 _files = {'config.json','model.safetensors'}
 
 def _is_ours(folder):
@@ -286,7 +323,7 @@ def check_dest(
         f'{dest} exists and is not a model ({", ".join(sorted(names)[:3])}): it is left alone, name another folder')
     return real
 
-# %% ../nbs/11_ship.ipynb #11-ship-035
+# %% ../nbs/11_ship.ipynb #11-ship-039
 @patch
 def save(self:Classifier,
     dest, # Folder; a model of ours that is there is replaced
@@ -310,7 +347,7 @@ def save(self:Classifier,
     finally: shutil.rmtree(tmp, ignore_errors=True) # holds the old model after an exchange
     return Path(dest)
 
-# %% ../nbs/11_ship.ipynb #11-ship-036
+# %% ../nbs/11_ship.ipynb #11-ship-040
 def _umask():
     res = os.umask(0o022)
     os.umask(res)
@@ -326,7 +363,7 @@ def _swap(new, dest):
     os.rename(new, dest)
     shutil.rmtree(old)
 
-# %% ../nbs/11_ship.ipynb #11-ship-039
+# %% ../nbs/11_ship.ipynb #11-ship-043
 def _is_num(o): return type(o) in (int,float) and abs(o)<1e30
 
 def _score_ok(o):
@@ -337,6 +374,7 @@ def _score_ok(o):
     return (all(map(_is_num, [*o['mean'].values(), *o['std'].values()])) and min(o['std'].values())>0 and type(o['k']) is int and
         1<=o['k']<=1000 and (o['thresh'] is None or _is_num(o['thresh'])))
 
+# %% ../nbs/11_ship.ipynb #11-ship-044
 def check_config(
     cfg, # Parsed `config.json`
     where, # Its name, for messages
@@ -355,7 +393,7 @@ def check_config(
         if k not in cfg: raise InputError(f'{where} lacks {k}: name a folder written by mlc_train')
         if not ok(cfg[k]): raise InputError(f'{where}: {k} cannot be {str(cfg[k])[:60]!r} in this version: train again')
 
-# %% ../nbs/11_ship.ipynb #11-ship-040
+# %% ../nbs/11_ship.ipynb #11-ship-045
 def _load_weights(file, cfg):
     "The network of `cfg` and its references, if they are the ones it was saved with"
     from safetensors.torch import load as from_bytes
@@ -375,7 +413,7 @@ def _load_weights(file, cfg):
 
 def _head_weight(arch): return '1.3.weight' if arch=='small_cnn' else '1.2.weight'
 
-# %% ../nbs/11_ship.ipynb #11-ship-041
+# %% ../nbs/11_ship.ipynb #11-ship-046
 @patch(cls_method=True)
 def load(cls:Classifier,
     path, # Folder written by `save`
@@ -392,7 +430,7 @@ def load(cls:Classifier,
     model,refs = _load_weights(path/'model.safetensors', cfg)
     return cls(model, cfg, refs)
 
-# %% ../nbs/11_ship.ipynb #11-ship-046
+# %% ../nbs/11_ship.ipynb #11-ship-051
 def pick_rows(
     photos,     # From `read_photos`
     vocab:list, # Labels of the model
@@ -406,7 +444,7 @@ def pick_rows(
             f'{photos.source}{_row_of(photos, i)}: label {odd[0]} is not one of the model. Allowed labels: {_some(sorted(vocab))}')
     return [photos.files[i] for i in rows],[[o for o in photos.labels[i] if o not in rare] for i in rows]
 
-# %% ../nbs/11_ship.ipynb #11-ship-047
+# %% ../nbs/11_ship.ipynb #11-ship-052
 @patch
 def evaluate(self:Classifier,
     known,        # CSV or folder of labelled pictures; of a CSV with both kinds the `is_valid` rows

@@ -77,7 +77,7 @@ def _line(o):
     said = ', '.join(f'{k} {o["probs"][k]:.2f}' for k in o['labels'])
     return f'{o["path"]}: {said or "none of the labels"}' + ('' if said else f' (nearest: {best} {o["probs"][best]:.2f})')
 
-# %% ../nbs/commands.ipynb #commands-024
+# %% ../nbs/commands.ipynb #commands-027
 @call_parse
 def mlc_evaluate(
     model:str, # Folder written by mlc_train
@@ -93,7 +93,7 @@ def mlc_evaluate(
         res = m.evaluate(photos, unknown)
         print(dumps(res) if json else evaluation_table(res, photos, m.vocab))
 
-# %% ../nbs/commands.ipynb #commands-025
+# %% ../nbs/commands.ipynb #commands-028
 def evaluation_table(
     res:dict,   # From `Classifier.evaluate`
     photos,     # The labelled photos it was made with

@@ -330,12 +330,13 @@ def train_pretrained(
         valid_feats = _pooled(tail, valid, dev) if files[1] else feats[:0]
     with torch.no_grad(): return feats,valid_feats[:,0],head[-1](valid_feats[:,0].to(dev)).cpu()
 
+# %% ../nbs/transfer.ipynb #transfer-042
 @torch.no_grad()
 def _pooled(tail, maps, dev):
     "Pooled features of stored maps, `(n_items, 1, 2*n_feat)`"
     return torch.cat([UnitPool()(tail(maps[i:i+64,0].float().to(dev))).cpu() for i in range(0, len(maps), 64)])[:,None]
 
-# %% ../nbs/transfer.ipynb #transfer-043
+# %% ../nbs/transfer.ipynb #transfer-044
 def cross_fit(
     feats:Tensor,   # As from `train_pretrained`, `(n_items, 2, n_feat)`
     targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
@@ -353,7 +354,7 @@ def cross_fit(
             for name,o in score_parts(logits[out], feats[out,0], refs, k).items(): parts[k].setdefault(name, torch.zeros(len(targets)))[out] = o
     return logits,parts
 
-# %% ../nbs/transfer.ipynb #transfer-048
+# %% ../nbs/transfer.ipynb #transfer-049
 def train_scratch(
     model:nn.Sequential, # Randomly initialised; changed in place
     files:tuple,   # Training and validation pictures
@@ -378,13 +379,14 @@ def train_scratch(
     (feats,_),(valid_feats,logits) = (_outputs(model.eval(), o) for o in stores)
     return feats[:,None],valid_feats,logits
 
+# %% ../nbs/transfer.ipynb #transfer-050
 @torch.no_grad()
 def _outputs(model, store):
     "Pooled features and logits of stored pictures"
     maps = (model[0](normalise(store[i:i+64])) for i in range(0, max(1, len(store)), 64))
     return [torch.cat(o) for o in zip(*((UnitPool()(m),model[1](m)) for m in maps))]
 
-# %% ../nbs/transfer.ipynb #transfer-054
+# %% ../nbs/transfer.ipynb #transfer-056
 def pick_threshs(
     probs:Tensor,   # Sigmoid outputs of *validation* pictures, `(n_items, n_classes)`
     targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
