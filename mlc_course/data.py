@@ -236,19 +236,31 @@ def pets(
         vocab=sorted({breed_of(o) for o in files}), unknown=_images(unknown), objects=objects)
 
 # %% ../nbs/04_data.ipynb #04-data-060
+def _labelled(source):
+    "The folder with a `labels.csv` that `source` names, by its path or inside fastai's data folder"
+    for path in (Path(source), _data_folder()/source):
+        if (path/'labels.csv').exists(): return path
+    raise ValueError(f"source (MLC_DATA) must be 'drawn', 'real' or a folder with a labels.csv, not {str(source)!r}")
+
+def _vocab(df): return sorted({o for row in df.labels for o in row.split()})
+
 def scene_table(
-    source:str=None, # 'drawn' or 'real' (PASCAL_2007); None: environment variable MLC_DATA, else 'drawn'
-    size:int=96,     # Side of drawn pictures, pixels; photos come as they are
-    **kwargs,        # For `drawn_pets`, such as `n_scenes`
-)->SimpleNamespace: # `source, path, df, test, vocab, objects`; `test` and `objects` are None where there are none
-    "Scenes of any number of labels: `df` describes `path/'train'`, `test` describes `path/'test'`"
-    source = _source(source)
+    source=None, # 'drawn', 'real' (PASCAL_2007), or a folder with a `labels.csv`; None: environment variable MLC_DATA, else 'drawn'
+    size:int=96, # Side of drawn pictures, pixels; photos come as they are
+    **kwargs,    # For `drawn_pets`, such as `n_scenes`
+)->SimpleNamespace: # `source, path, pictures, df, test, vocab, objects`; `test` and `objects` are None where there are none
+    "Scenes of any number of labels: `df` describes the files in `pictures`, `test` those in `path/'test'`, `objects` has the boxes"
+    source = source or os.environ.get('MLC_DATA') or 'drawn'
+    if source not in ('drawn','real'):
+        path = _labelled(source)
+        df,boxes = read_labels(path/'labels.csv'),path/'boxes.csv'
+        objects = pd.read_csv(boxes, keep_default_na=False) if boxes.exists() else None
+        return SimpleNamespace(source=str(source), path=path, pictures=path, df=df, test=None, vocab=_vocab(df), objects=objects)
     path = drawn_pets(size, **kwargs)/'scenes' if source=='drawn' else _real('PASCAL_2007')
     df,test = (read_labels(path/f'{o}.csv') if (path/f'{o}.csv').exists() else None for o in ('train','test'))
-    vocab = scene_vocab if source=='drawn' else sorted({o for row in df.labels for o in row.split()})
-    objects = _objects(path) if source=='drawn' else None
     if df is None: raise FileNotFoundError(f'{path} has no train.csv: it is not PASCAL_2007, or not all of it')
-    return SimpleNamespace(source=source, path=path, df=df, test=test, vocab=list(vocab), objects=objects)
+    vocab,objects = (list(scene_vocab),_objects(path)) if source=='drawn' else (_vocab(df),None)
+    return SimpleNamespace(source=source, path=path, pictures=path/'train', df=df, test=test, vocab=vocab, objects=objects)
 
 # %% ../nbs/04_data.ipynb #04-data-076
 class _Kept:
