@@ -85,9 +85,11 @@ def sweep_parts(
     return gone
 
 # %% ../nbs/04_data.ipynb #04-data-038
-def drawing_version()->str: # Eight hex digits
+def drawing_version(
+    module=None, # The module that draws; None: `scenes`
+)->str: # Eight hex digits
     "Changes whenever the code that draws the pictures does; comments do not count"
-    code = [o.rstrip() for o in Path(drawing.__file__).read_text(encoding='utf-8').splitlines()]
+    code = [o.rstrip() for o in Path((module or drawing).__file__).read_text(encoding='utf-8').splitlines()]
     code = [o for o in code if o.strip() and not o.lstrip().startswith('#')]
     return hashlib.sha256('\n'.join(code).encode()).hexdigest()[:8]
 

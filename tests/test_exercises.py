@@ -1,0 +1,38 @@
+"Every chapter ends with three exercises: open as shipped, each with a check that accepts the worked answer and refuses a wrong one"
+import json, re
+from pathlib import Path
+import pytest
+from conftest import ROOT
+
+CHAPTERS = sorted((ROOT/'nbs').glob('[01][0-9]_*.ipynb'))
+by_chapter = pytest.mark.parametrize('path', CHAPTERS, ids=lambda p: p.stem)
+
+
+def cells(path): return [(c['cell_type'], ''.join(c['source']), c.get('outputs', [])) for c in json.loads(path.read_text(encoding='utf-8'))['cells']]
+def shown(outputs): return ' '.join(''.join(o['data']['text/plain']) for o in outputs if 'data' in o)
+
+
+@by_chapter
+def test_three_open_exercises(path):
+    "An answer cell to fill in and a check each; as shipped, *Restart and Run All* says that none is answered yet"
+    all_cells = cells(path)
+    start = [i for i,(kind,text,_) in enumerate(all_cells) if kind=='markdown' and text.startswith('## Exercises')]
+    assert len(start)==1
+    part = all_cells[start[0]:]
+    assert f'solutions/{path.name}' in part[0][1], 'no link to the worked answers'
+    checks = [(text,shown(out)) for _,text,out in part if re.fullmatch(r'check_\d\(\w+\)', text.strip())]
+    assert [text[:7] for text,_ in checks]==['check_1','check_2','check_3']
+    assert [out for _,out in checks]==['not answered yet']*3
+    code = [text for kind,text,_ in part if kind=='code']
+    for text,_ in checks:
+        answer = re.search(r'\((\w+)\)', text)[1]
+        assert any(re.search(rf'^{answer} *= *.*\.\.\.|^def {answer}\(.*\): *\.\.\.', o, re.M) for o in code), f'{answer} ships answered'
+
+
+@by_chapter
+def test_worked_answers(path):
+    "`try_answers` asserts that a check accepts the worked answer and refuses the wrong ones; nbdev-test runs it for each"
+    solution = path.parent/'solutions'/path.name
+    tried = [(text,shown(out)) for kind,text,out in cells(solution) if kind=='code' and 'try_answers(check_' in text]
+    assert sorted(re.search(r'try_answers\(check_(\d)', text)[1] for text,_ in tried)==['1','2','3']
+    for _,out in tried: assert 'right' in out and 'not yet: ' in out
