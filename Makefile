@@ -7,8 +7,9 @@ CORES  := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 WORKERS ?= $(CORES)
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
-# The table of photos takes the photos and weights beside the checkout, unless told otherwise
-ifneq ($(filter unknown-table,$(MAKECMDGOALS)),)
+# The tables of photos take the photos and weights beside the checkout, unless told otherwise
+TABLES ?= 05_train 06_where 07_unknown 09_counting
+ifneq ($(filter tables,$(MAKECMDGOALS)),)
 export MLC_DATA := real
 ifneq ($(wildcard ../shared/data),)
 FASTAI_HOME ?= ../shared
@@ -23,7 +24,7 @@ ifdef TORCH_HOME
 override export TORCH_HOME := $(abspath $(TORCH_HOME))
 endif
 
-.PHONY: run lab test export clean unknown-table
+.PHONY: run lab test export clean tables
 .DEFAULT_GOAL := run
 
 .venv/installed: settings.ini setup.py pyproject.toml
@@ -40,7 +41,7 @@ lab: .venv/installed ## Open the course in JupyterLab
 
 test: .venv/installed ## Export in sync, notebooks clean, every notebook's checks, then pytest
 	$(BIN)/python -m pytest -q tests/test_sync.py
-	$(BIN)/python -c "from mlc_course.data import drawn_pets; drawn_pets()"
+	$(BIN)/python -c "from mlc_course import atlas,data; data.drawn_pets(); atlas.drawn_atlas()"
 	$(BIN)/nbdev-test --n-workers $(WORKERS) --timing
 	$(BIN)/python -m pytest -q tests
 
@@ -48,9 +49,9 @@ export: .venv/installed ## After editing a notebook: write the package, clean th
 	$(BIN)/nbdev-export
 	$(BIN)/nbdev-clean
 
-# The executed page shows photos that must not be published, so it does not stay
-unknown-table: .venv/installed ## Measure the photos' half of the table in chapter 07 anew: nbs/results/07_unknown_real.csv
-	$(BIN)/python tools/run_course.py 07_unknown; failed=$$?; rm -f _site/07_unknown.*; exit $$failed
+# The executed pages show photos that must not be published, so they do not stay
+tables: .venv/installed ## Measure on photos anew: nbs/results/*.csv (TABLES="07_unknown" for one of them)
+	$(BIN)/python tools/run_course.py $(TABLES); failed=$$?; rm -f $(foreach t,$(TABLES),_site/$(t).*); exit $$failed
 
 clean: ## Remove what the other commands made
 	rm -rf .venv _site build *.egg-info

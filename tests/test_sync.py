@@ -6,8 +6,9 @@ import mlc_course
 from conftest import ROOT
 
 BIN = Path(sys.executable).parent
-NOTEBOOKS = sorted((ROOT/'nbs').glob('*.ipynb'))
-by_name = pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.stem)
+NBS = ROOT/'nbs'
+NOTEBOOKS = [*sorted(NBS.glob('*.ipynb')), *sorted(NBS.glob('solutions/*.ipynb'))]
+by_name = pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.relative_to(NBS).with_suffix('').as_posix())
 load = lambda path: json.loads(path.read_text(encoding='utf-8'))
 text = lambda cell: ''.join(cell['source'])
 
@@ -23,13 +24,13 @@ def copy(tmp_path_factory):
 
 
 def test_export_in_sync(copy):
-    files = lambda root: {p.name: p.read_text(encoding='utf-8') for p in (root/'mlc_course').glob('*.py')}
+    files = lambda root: {p.relative_to(root): p.read_text(encoding='utf-8') for p in (root/'mlc_course').rglob('*.py')}
     assert files(copy)==files(ROOT), 'run `make export`'
 
 
 @by_name
 def test_notebook_clean(copy, path):
-    assert (copy/'nbs'/path.name).read_bytes()==path.read_bytes(), 'run `make export`'
+    assert (copy/path.relative_to(ROOT)).read_bytes()==path.read_bytes(), 'run `make export`'
 
 
 @by_name
@@ -53,7 +54,7 @@ def test_stored_outputs(path):
 
 @by_name
 def test_links_between_chapters(path):
-    links = re.findall(r'\]\(([\w/]+\.ipynb)', '\n'.join(text(c) for c in load(path)['cells'] if c['cell_type']=='markdown'))
+    links = re.findall(r'\]\(([\w/.]+\.ipynb)', '\n'.join(text(c) for c in load(path)['cells'] if c['cell_type']=='markdown'))
     assert not [l for l in links if not (path.parent/l).exists()]
 
 
@@ -68,11 +69,11 @@ def test_readme_figures():
 
 def test_index_lists_every_chapter():
     index = '\n'.join(map(text, load(ROOT/'nbs'/'index.ipynb')['cells']))
-    assert not [p.name for p in NOTEBOOKS if p.stem!='index' and p.name not in index]
+    assert not [p.name for p in NBS.glob('*.ipynb') if p.stem!='index' and p.name not in index]
 
 
 def test_imports_point_to_earlier_modules():
-    order = 'scenes data convolution sigmoid loss metrics unknown trust photos transfer classifier cli course'.split()
+    order = 'scenes data atlas convolution sigmoid loss metrics cam unknown trust counting rare photos transfer classifier cli course'.split()
     for path in (ROOT/'mlc_course').glob('[a-z]*.py'):
         used = re.findall(r'^\s*(?:from|import) (?:mlc_course)?\.(\w+)', path.read_text(encoding='utf-8'), re.M)
         assert not [m for m in used if order.index(m)>=order.index(path.stem)], path.name

@@ -37,10 +37,12 @@ def test_import_and_commands(home):
 
 
 def test_notebooks_travel(home):
-    names = sorted(p.name for p in (ROOT/'nbs').glob('*.ipynb'))
+    files = lambda root: sorted(p.relative_to(root).as_posix() for o in ('*.ipynb','solutions/*.ipynb','results/*.csv') for p in root.glob(o))
+    names = files(ROOT/'nbs')
     run(home, 'mlc_notebooks', 'course')
-    assert sorted(p.name for p in (home/'course').glob('*.ipynb'))==names
-    assert (home/'course/results/07_unknown_real.csv').exists()
+    assert files(home/'course')==names
+    checks = [p.stem for p in (ROOT/'mlc_course/exercises').glob('[a-z]*.py')]
+    run(home, 'python', '-c', ';'.join(f'from mlc_course.exercises.{o} import check_1' for o in checks))
     mine = home/'course'/names[0]
     mine.write_text('mine')
     res = run(home, 'mlc_notebooks', 'course')
