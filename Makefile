@@ -51,7 +51,7 @@ export: .venv/installed ## After editing a notebook: write the package, clean th
 
 # The executed pages show photos that must not be published, so they do not stay
 tables: .venv/installed ## Measure on photos anew: nbs/results/*.csv (TABLES="07_unknown" for one of them)
-	$(BIN)/python tools/run_course.py $(TABLES); failed=$$?; rm -f $(foreach t,$(TABLES),_site/$(t).*); exit $$failed
+	$(BIN)/python tools/run_course.py --workers $(WORKERS) $(TABLES); failed=$$?; rm -f $(foreach t,$(TABLES),_site/$(t).*); exit $$failed
 
 clean: ## Remove what the other commands made
 	rm -rf .venv _site build *.egg-info
