@@ -94,7 +94,7 @@ def show_maps(
     import matplotlib.pyplot as plt
     if len(maps)!=len(vocab) or len(probs)!=len(vocab): raise ValueError(f'{len(maps)} maps and {len(probs)} probs, but {len(vocab)} labels')
     img,labels = np.asarray(img),vocab if labels is None else labels
-    if axs is None: axs = plt.subplots(1, len(labels), figsize=(2.7*len(labels),2.9), layout='constrained', squeeze=False)[1][0]
+    if axs is None: axs = plt.subplots(1, len(labels), figsize=(2.3*len(labels),2.5), layout='constrained', squeeze=False)[1][0]
     big = F.interpolate(maps[None].float(), img.shape[:2], mode='bilinear')[0].numpy()
     top,found = max(big.max(), 1e-6),(torch.as_tensor(probs)>torch.as_tensor(thresh)).tolist()
     for ax,o in zip(axs, labels):
