@@ -7,7 +7,7 @@ __all__ = ['atlas_names', 'atlas_counts', 'channels', 'draw_labels', 'draw_cell'
            'load_item']
 
 # %% ../nbs/atlas.ipynb #atlas-003
-import csv,os
+import csv
 from functools import lru_cache
 from pathlib import Path
 
@@ -17,7 +17,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from .data import drawing_version,encode_labels,sweep_parts,whole_folder,_data_folder,_progress
+from .data import drawing_version,encode_labels,_progress,_written_once
 
 # %% ../nbs/atlas.ipynb #atlas-006
 atlas_names = ['nucleoplasm','nuclear membrane','nucleoli','nucleoli fibrillar center','nuclear speckles','nuclear bodies',
@@ -188,17 +188,8 @@ def drawn_atlas(
     "The drawn cells on disk, in the competition's layout: written once, whole or not at all, then reused"
     if n<1 or size<16: raise ValueError(f'need at least one item of 16 pixels, got {n=}, {size=}')
     from mlc_course import atlas # whose code decides what is drawn
-    try:
-        path = Path(path) if path else _data_folder()
-        sweep_parts(path)
-        dest = path/f'drawn_atlas-{size}px-{n}-seed{seed}-{drawing_version(atlas)}'
-        if not dest.is_dir():
-            with whole_folder(dest) as tmp: _write_atlas(tmp, n, size, seed)
-    except OSError as e:
-        path = path or os.environ.get('FASTAI_HOME', '~/.fastai')
-        raise OSError(f'Cannot write the drawn cells into {path} ({e.strerror or e}): '
-                      'set the environment variable FASTAI_HOME to a folder of your own') from None
-    return dest
+    name = f'drawn_atlas-{size}px-{n}-seed{seed}-{drawing_version(atlas)}'
+    return _written_once(name, lambda tmp: _write_atlas(tmp, n, size, seed), path)
 
 # %% ../nbs/atlas.ipynb #atlas-024
 def read_atlas(

@@ -170,6 +170,7 @@ def _announce(photos, arch, say):
     say(lack or f'{arch} starts from pretrained weights')
     return lack
 
+# %% ../nbs/11_ship.ipynb #11-ship-021
 def _plan(photos, keep, epochs, lack):
     "What the options left open; and whether all pictures train and validate by turns"
     if keep is None: keep = 0.95 if [] in photos.labels else 0.99
@@ -177,16 +178,23 @@ def _plan(photos, keep, epochs, lack):
     return keep,epochs,not lack and not epochs and photos.folds is not None and sum(map(bool, photos.labels))>=10
 
 def _split(photos, by_turns, seed, say):
-    "Files and labels, each as training and validation part; by turns, all are in the first"
+    "Files and targets, each as training and validation part; by turns, all are in the first"
     if by_turns:
         say(f'each picture trains and validates by turns, in {max(photos.folds)+1} parts, seed {seed}')
-        return (photos.files,[]),(photos.labels,[])
+        return (photos.files,[]),tuple(one_hot(o, photos.vocab) for o in (photos.labels, []))
     parts = [tuple([o for o,v in zip(items, photos.is_valid) if v==want] for want in (False,True)) for items in (photos.files, photos.labels)]
     say(f'{len(parts[0][0])} pictures to train, {len(parts[0][1])} to validate, ' +
         ('as is_valid says' if photos.folds is None else f'every fifth, seed {seed}'))
-    return parts
+    return parts[0],tuple(one_hot(o, photos.vocab) for o in parts[1])
 
-# %% ../nbs/11_ship.ipynb #11-ship-021
+def _start(cls, photos, arch, size, seed, keep, lack):
+    "An untrained `Classifier`, with all chance set to `seed`"
+    _fastai() # its import draws random numbers, so first this, then the seeds
+    for o in (random.seed, np.random.seed, torch.manual_seed): o(seed)
+    return cls(build_model(arch, len(photos.vocab), weights=None if lack else 'DEFAULT'),
+        dict(arch=arch, vocab=photos.vocab, size=size, rare=photos.rare, keep=keep))
+
+# %% ../nbs/11_ship.ipynb #11-ship-022
 @patch(cls_method=True)
 def train(cls:Classifier,
     path,             # CSV, folder of PETS-named files, or folder with one sub-folder per label
@@ -205,19 +213,15 @@ def train(cls:Classifier,
     photos = gather_photos(path, unknown, seed, min_images)
     lack = _announce(photos, arch, say)
     keep,epochs,by_turns = _plan(photos, keep, epochs, lack)
-    files,labels = _split(photos, by_turns, seed, say)
-    _fastai() # its import draws random numbers, so first this, then the seeds
-    for o in (random.seed, np.random.seed, torch.manual_seed): o(seed)
-    res = cls(build_model(arch, len(photos.vocab), weights=None if lack else 'DEFAULT'),
-        dict(arch=arch, vocab=photos.vocab, size=size, rare=photos.rare, keep=keep))
-    targets = tuple(one_hot(o, photos.vocab) for o in labels)
+    files,targets = _split(photos, by_turns, seed, say)
+    res = _start(cls, photos, arch, size, seed, keep, lack)
     seen = (train_scratch if lack else train_pretrained)(res.model.eval(), files, targets, size, epochs, say)
     res.judge(*seen, targets, tensor(photos.folds) if by_turns else None, dict(epochs=epochs, seed=seed, pretrained=not lack, by_turns=by_turns,
         n_train=len(files[0]), n_valid=len(files[1]), n_unlabelled=photos.labels.count([])), say)
     say(f'{time.time()-t0:.0f} s in all')
     return res
 
-# %% ../nbs/11_ship.ipynb #11-ship-022
+# %% ../nbs/11_ship.ipynb #11-ship-023
 model_format = 'mlc_course model 2'
 
 def _versions():
@@ -225,7 +229,7 @@ def _versions():
     import platform
     return {'python':platform.python_version(), 'mlc_course':__version__, **{o:version(o) for o in ('torch','torchvision','fastai','safetensors')}}
 
-# %% ../nbs/11_ship.ipynb #11-ship-023
+# %% ../nbs/11_ship.ipynb #11-ship-024
 _ks = 1,3,5,10,20 # numbers of neighbours to choose from
 
 def _store(feats, n, seed):
@@ -249,7 +253,7 @@ def judge(self:Classifier,
     else: parts = {k: score_parts(logits, valid_feats, unit_halves(self.refs.float()), k) for k in _ks if len(logits)}
     self.finish(logits, parts, targets[folds is None], facts, say)
 
-# %% ../nbs/11_ship.ipynb #11-ship-024
+# %% ../nbs/11_ship.ipynb #11-ship-025
 def _choose(logits, parts, targets, keep):
     "Score rule with its threshold, thresholds of the labels, and of further labels"
     known,n = targets.bool().any(1),targets.shape[1]
@@ -263,7 +267,7 @@ def _choose(logits, parts, targets, keep):
     thresh,threshs,further = fit_decision(logits, score, targets, further, keep)
     return score,dict(rule, thresh=None if math.isinf(thresh) else thresh),threshs,further
 
-# %% ../nbs/11_ship.ipynb #11-ship-025
+# %% ../nbs/11_ship.ipynb #11-ship-026
 @patch
 def finish(self:Classifier,
     logits:Tensor,  # Of validation pictures, `(n_items, n_classes)`
@@ -284,7 +288,7 @@ def finish(self:Classifier,
     self.config.update(score=rule, thresholds=named(threshs), further=named(further))
     self.report(logits, score, targets, say)
 
-# %% ../nbs/11_ship.ipynb #11-ship-026
+# %% ../nbs/11_ship.ipynb #11-ship-027
 @patch
 def report(self:Classifier,
     logits:Tensor,  # Of validation pictures
@@ -301,7 +305,7 @@ def report(self:Classifier,
         f"mean average precision {m['map'] or 0:.3f}; of {m['n_known']} with a label {m['answered']:.3f} answered, {m['answered_right']:.3f} right"
         + (f"; of {m['n_unknown']} without {m['silent']:.3f} silent" if m['n_unknown'] else ''))
 
-# %% ../nbs/11_ship.ipynb #11-ship-038
+# %% ../nbs/11_ship.ipynb #11-ship-039
 _files = {'config.json','model.safetensors'}
 
 def _is_ours(folder):
@@ -323,7 +327,7 @@ def check_dest(
         f'{dest} exists and is not a model ({", ".join(sorted(names)[:3])}): it is left alone, name another folder')
     return real
 
-# %% ../nbs/11_ship.ipynb #11-ship-039
+# %% ../nbs/11_ship.ipynb #11-ship-040
 @patch
 def save(self:Classifier,
     dest, # Folder; a model of ours that is there is replaced
@@ -347,7 +351,7 @@ def save(self:Classifier,
     finally: shutil.rmtree(tmp, ignore_errors=True) # holds the old model after an exchange
     return Path(dest)
 
-# %% ../nbs/11_ship.ipynb #11-ship-040
+# %% ../nbs/11_ship.ipynb #11-ship-041
 def _umask():
     res = os.umask(0o022)
     os.umask(res)
@@ -363,7 +367,7 @@ def _swap(new, dest):
     os.rename(new, dest)
     shutil.rmtree(old)
 
-# %% ../nbs/11_ship.ipynb #11-ship-043
+# %% ../nbs/11_ship.ipynb #11-ship-044
 def _is_num(o): return type(o) in (int,float) and abs(o)<1e30
 
 def _score_ok(o):
@@ -374,7 +378,7 @@ def _score_ok(o):
     return (all(map(_is_num, [*o['mean'].values(), *o['std'].values()])) and min(o['std'].values())>0 and type(o['k']) is int and
         1<=o['k']<=1000 and (o['thresh'] is None or _is_num(o['thresh'])))
 
-# %% ../nbs/11_ship.ipynb #11-ship-044
+# %% ../nbs/11_ship.ipynb #11-ship-045
 def check_config(
     cfg, # Parsed `config.json`
     where, # Its name, for messages
@@ -393,7 +397,7 @@ def check_config(
         if k not in cfg: raise InputError(f'{where} lacks {k}: name a folder written by mlc_train')
         if not ok(cfg[k]): raise InputError(f'{where}: {k} cannot be {str(cfg[k])[:60]!r} in this version: train again')
 
-# %% ../nbs/11_ship.ipynb #11-ship-045
+# %% ../nbs/11_ship.ipynb #11-ship-046
 def _load_weights(file, cfg):
     "The network of `cfg` and its references, if they are the ones it was saved with"
     from safetensors.torch import load as from_bytes
@@ -413,7 +417,7 @@ def _load_weights(file, cfg):
 
 def _head_weight(arch): return '1.3.weight' if arch=='small_cnn' else '1.2.weight'
 
-# %% ../nbs/11_ship.ipynb #11-ship-046
+# %% ../nbs/11_ship.ipynb #11-ship-047
 @patch(cls_method=True)
 def load(cls:Classifier,
     path, # Folder written by `save`
@@ -430,7 +434,7 @@ def load(cls:Classifier,
     model,refs = _load_weights(path/'model.safetensors', cfg)
     return cls(model, cfg, refs)
 
-# %% ../nbs/11_ship.ipynb #11-ship-051
+# %% ../nbs/11_ship.ipynb #11-ship-052
 def pick_rows(
     photos,     # From `read_photos`
     vocab:list, # Labels of the model
@@ -444,7 +448,7 @@ def pick_rows(
             f'{photos.source}{_row_of(photos, i)}: label {odd[0]} is not one of the model. Allowed labels: {_some(sorted(vocab))}')
     return [photos.files[i] for i in rows],[[o for o in photos.labels[i] if o not in rare] for i in rows]
 
-# %% ../nbs/11_ship.ipynb #11-ship-052
+# %% ../nbs/11_ship.ipynb #11-ship-053
 @patch
 def evaluate(self:Classifier,
     known,        # CSV or folder of labelled pictures; of a CSV with both kinds the `is_valid` rows

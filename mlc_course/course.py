@@ -97,6 +97,7 @@ def exercise(
         return res
     return _check
 
+# %% ../nbs/course.ipynb #course-014
 def try_answers(
     check,  # Made by `exercise`
     worked, # An answer that it must accept

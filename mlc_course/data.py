@@ -159,6 +159,20 @@ def _write_pictures(root, pictures, size, seed):
     for o,rows in tables.items():  _write_csv(root/'scenes'/f'{o}.csv', rows)
 
 # %% ../nbs/04_data.ipynb #04-data-046
+def _written_once(name, write, path):
+    "The folder `name` in `path` (None: fastai's data folder), filled by `write(tmp)` if it is not there yet"
+    try:
+        path = Path(path) if path else _data_folder()
+        sweep_parts(path)
+        if not (path/name).is_dir():
+            with whole_folder(path/name) as tmp: write(tmp)
+    except OSError as e:
+        path = path or os.environ.get('FASTAI_HOME', '~/.fastai')
+        raise OSError(f'Cannot write the {name.split("-")[0].replace("_", " ")} into {path} ({e.strerror or e}): '
+                      'set the environment variable FASTAI_HOME to a folder of your own') from None
+    return path/name
+
+# %% ../nbs/04_data.ipynb #04-data-047
 def drawn_pets(
     size:int=96,          # Side of each picture, pixels
     n_portraits:int=200,  # Portraits of each breed
@@ -171,19 +185,10 @@ def drawn_pets(
     "The drawn pets on disk: written once, whole or not at all, then reused"
     counts = n_portraits,n_strangers,n_scenes,n_test
     if size<8 or min(counts)<0: raise ValueError(f'need size of 8 or more, no count negative, got {size=}, {counts=}')
-    try:
-        path = Path(path) if path else _data_folder()
-        sweep_parts(path)
-        dest = path/('drawn_pets-{}px-{}p-{}s-{}-{}-seed{}-{}'.format(size, *counts, seed, drawing_version()))
-        if not dest.is_dir():
-            with whole_folder(dest) as tmp: _write_pictures(tmp, _pictures(*counts), size, seed)
-    except OSError as e:
-        path = path or os.environ.get('FASTAI_HOME', '~/.fastai')
-        raise OSError(f'Cannot write the drawn pets into {path} ({e.strerror or e}): '
-                      'set the environment variable FASTAI_HOME to a folder of your own') from None
-    return dest
+    name = 'drawn_pets-{}px-{}p-{}s-{}-{}-seed{}-{}'.format(size, *counts, seed, drawing_version())
+    return _written_once(name, lambda tmp: _write_pictures(tmp, _pictures(*counts), size, seed), path)
 
-# %% ../nbs/04_data.ipynb #04-data-055
+# %% ../nbs/04_data.ipynb #04-data-056
 def breed_of(
     fname, # File named like those of PETS, `great_pyrenees_12.jpg`
 )->str: # `great_pyrenees`
@@ -198,7 +203,7 @@ def species_of(
     "In PETS a capital first letter is a cat, a small one a dog"
     return 'cat' if Path(fname).name[0].isupper() else 'dog'
 
-# %% ../nbs/04_data.ipynb #04-data-058
+# %% ../nbs/04_data.ipynb #04-data-059
 def _source(source):
     "'drawn' or 'real', asked for or by the environment variable MLC_DATA"
     source = source or os.environ.get('MLC_DATA') or 'drawn'
@@ -220,7 +225,7 @@ def _objects(path): return pd.read_csv(path/'objects.csv').fillna(dict(species='
 
 def _images(path): return sorted(o for o in Path(path).glob('*') if o.suffix.lower() in ('.jpg','.jpeg','.png'))
 
-# %% ../nbs/04_data.ipynb #04-data-059
+# %% ../nbs/04_data.ipynb #04-data-060
 def pets(
     source:str=None, # 'drawn' or 'real' (Oxford-IIIT PETS); None: environment variable MLC_DATA, else 'drawn'
     size:int=96,     # Side of drawn pictures, pixels; photos come as they are
@@ -237,7 +242,7 @@ def pets(
     return SimpleNamespace(source=source, path=path, files=files, label_of=breed_of, species_of=species_of,
         vocab=sorted({breed_of(o) for o in files}), unknown=_images(unknown), objects=objects)
 
-# %% ../nbs/04_data.ipynb #04-data-060
+# %% ../nbs/04_data.ipynb #04-data-061
 def _labelled(source):
     "The folder with a `labels.csv` that `source` names, by its path or inside fastai's data folder"
     for path in (Path(source), _data_folder()/source):
@@ -264,7 +269,7 @@ def scene_table(
     vocab,objects = (list(scene_vocab),_objects(path)) if source=='drawn' else (_vocab(df),None)
     return SimpleNamespace(source=source, path=path, pictures=path/'train', df=df, test=test, vocab=vocab, objects=objects)
 
-# %% ../nbs/04_data.ipynb #04-data-076
+# %% ../nbs/04_data.ipynb #04-data-077
 class _Kept:
     "A data set whose items are at hand; anything else is asked of the original"
     def __init__(self, dset, items): self.dset,self.items = dset,items
