@@ -48,6 +48,7 @@ test: .venv/installed ## Export in sync, notebooks clean, every notebook's check
 export: .venv/installed ## After editing a notebook: write the package, clean the notebooks
 	$(BIN)/nbdev-export
 	$(BIN)/nbdev-clean
+	$(BIN)/python tools/still_pictures.py
 
 # The executed pages show photos that must not be published, so they do not stay
 tables: .venv/installed ## Measure on photos anew: nbs/results/*.csv (TABLES="07_unknown" for one of them)

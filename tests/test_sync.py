@@ -49,6 +49,7 @@ def test_stored_outputs(path):
     assert outputs, 'no stored output at all'
     assert not [o['ename'] for o in outputs if o['output_type']=='error']
     assert not re.search(r'\w*Warning\b', shown)
+    assert 'widget-view' not in shown, 'run `make export`: a still picture belongs in the place of an explorer'
     assert not re.findall(r'(?<![\w.])/(?:work|root|home|tmp|Users|usr)/[\w./-]*', shown)
 
 
@@ -73,7 +74,7 @@ def test_index_lists_every_chapter():
 
 
 def test_imports_point_to_earlier_modules():
-    order = 'scenes data atlas convolution sigmoid loss metrics cam unknown trust counting rare photos transfer classifier cli course'.split()
+    order = 'scenes data atlas convolution sigmoid loss metrics cam unknown trust counting rare photos transfer classifier widgets app cli course'.split()
     for path in (ROOT/'mlc_course').glob('[a-z]*.py'):
         used = re.findall(r'^\s*(?:from|import) (?:mlc_course)?\.(\w+)', path.read_text(encoding='utf-8'), re.M)
         assert not [m for m in used if order.index(m)>=order.index(path.stem)], path.name
