@@ -30,7 +30,7 @@ from torch import nn,tensor,Tensor
 from torch.nn import functional as F
 
 from .scenes import colors,draw_portrait,draw_scene
-from .data import _written_once,drawing_version,scene_table,scene_vocab
+from .data import _written_once,breed_of,drawing_version,pets,scene_table,scene_vocab
 from .convolution import field_width,gradient_field,longest_path,receptive_field
 from .sigmoid import labels_above,sigmoid_by_hand,small_cnn,softmax_by_hand
 from .loss import bce_naive,bce_with_logits
@@ -40,8 +40,8 @@ from .unknown import auroc,keep_thresh
 from .trust import crc_thresh,missed_rate,resplit
 from .photos import InputError,endings,open_picture
 from .transfer import normalise,picture_tensor
-from .classifier import Classifier,model_format,one_hot
-from . import __version__
+from .classifier import Classifier,one_hot
+from . import classifier,transfer
 
 # %% ../nbs/widgets.ipynb #widgets-006
 class Explorer(W.VBox):
@@ -110,27 +110,24 @@ def panels(ax, names, columns, titles, gap=1.12):
     ax.set(xticks=ticks, xticklabels=['0','0.5','1']*len(titles), xlim=(0,(len(titles)-1)*gap+1))
 
 # %% ../nbs/widgets.ipynb #widgets-013
-def _demo_photos(tmp, n):
-    "A folder as `Classifier.train` reads it: `n` drawn scenes with their table, and strangers without donkeys"
-    s = scene_table('drawn')
-    (tmp/'others').mkdir(parents=True)
-    for o in s.df.fname[:n]: shutil.copy(s.pictures/o, tmp)
-    s.df[:n].to_csv(tmp/'labels.csv', index=False)
-    for o in (s.path.parent/'strangers'/'images').glob('*.jpg'):
-        if not o.name.startswith('donkey'): shutil.copy(o, tmp/'others')
-
 def _train_demo(tmp):
-    _demo_photos(tmp/'photos', 2400)
-    clf = Classifier.train(tmp/'photos'/'labels.csv', 'small_cnn', unknown=tmp/'photos'/'others', epochs=8, size=64, say=lambda o: None)
+    "A folder as `Classifier.train` reads it, and the model trained on it"
+    s,photos = scene_table('drawn'),tmp/'photos'
+    shutil.copytree(s.pictures, photos/'train')
+    s.df.assign(fname='train/'+s.df.fname).to_csv(photos/'scenes.csv', index=False)
+    (photos/'others').mkdir()
+    for o in pets('drawn').unknown:
+        if breed_of(o)!='donkey': shutil.copy(o, photos/'others')
+    clf = Classifier.train(photos/'scenes.csv', 'small_cnn', photos/'others', epochs=10, size=96, say=lambda o: None)
     clf.save(tmp/'model')
-    shutil.rmtree(tmp/'photos')
+    shutil.rmtree(photos)
 
 # %% ../nbs/widgets.ipynb #widgets-014
 @lru_cache(1)
 def demo()->SimpleNamespace: # `clf, vocab, logits, probs, targets, score, files, picture`; `picture(i)` opens item `i`
     "A small `Classifier` trained once on drawn pets, and its answers to 400 drawn test scenes"
-    name = f'demo_model-{__version__}-{model_format.split()[-1]}-{drawing_version()}'
-    clf = Classifier.load(_written_once(name, _train_demo, None)/'model')
+    made_by = '-'.join(drawing_version(o) for o in (None, classifier, transfer))
+    clf = Classifier.load(_written_once(f'demo_model-{made_by}', _train_demo, None)/'model')
     s = scene_table('drawn')
     files = [s.path/'test'/o for o in s.test.fname[:400]]
     (logits,score,_),targets = clf.outputs(files),one_hot([o.split() for o in s.test.labels[:400]], clf.vocab)
@@ -334,9 +331,10 @@ def _dense(body):
     return body
 
 def _demo_maps(i):
-    "Class maps of item `i` of `demo`, `(n_classes, 8, 8)`"
-    (body,head),file = demo().clf.model,demo().files[i]
-    return cam((_dense(body),head), normalise(picture_tensor(file, 64)[None]))[0]
+    "Class maps of item `i` of `demo`, `(n_classes, 12, 12)`"
+    clf = demo().clf
+    body,head = clf.model
+    return cam((_dense(body),head), normalise(picture_tensor(demo().files[i], clf.config['size'])[None]))[0]
 
 def explore_where(
     img=None,         # PIL image or array `(h, w, 3)`; None: of `demo`
@@ -589,7 +587,7 @@ def explore_silence(
     "A keep rate: the threshold on the score, the known it answers and the strangers it lets in"
     if known is None:
         d = demo()
-        donkeys = sorted((scene_table('drawn').path.parent/'strangers'/'images').glob('donkey_*.jpg'))
+        donkeys = [o for o in pets('drawn').unknown if breed_of(o)=='donkey']
         known,unknown = d.score[d.targets.any(1)],d.clf.outputs(donkeys)[1]
     if min(len(known), len(unknown))==0: raise ValueError(f'{len(known)} known and {len(unknown)} unknown scores: need one of each or more')
     controls = dict(keep=float_slider('keep', .95, .5, 1))
