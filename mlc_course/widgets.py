@@ -205,9 +205,9 @@ def _draw_field(fig, part, xb, down, across):
         ax.add_patch(Rectangle((x-.5,y-.5), jump, jump, fill=False, color='#EE7733', lw=2.5))
         ax.set(xticks=[], yticks=[], xlim=(-.5,xb.shape[-1]-.5), ylim=(xb.shape[-2]-.5,-.5))
         ax.set_title(title, fontsize=10)
-    near = field_width(seen, min(y, xb.shape[-2]-1), min(x, xb.shape[-1]-1))
+    near = field_width(seen, min(y, xb.shape[-2]-1), min(x, xb.shape[-1]-1), .5)
     return (f'Cell ({r},{c}) of {n_rows}×{n_cols} stands for {jump}×{jump} pixels (orange frame), may see <b>{field}×{field}</b> (blue frame), '
-            f'and 95 % of what moves it lies within <b>{near}×{near}</b>.')
+            f'and half of what moves it lies within <b>{near}×{near}</b>.')
 
 # %% ../nbs/widgets.ipynb #widgets-024
 def explore_field(
@@ -581,34 +581,35 @@ def _draw_scene(fig, vocab, img, found):
 
 # %% ../nbs/widgets.ipynb #widgets-067
 def explore_silence(
-    known:Tensor=None,   # Scores of known pictures that trained nothing, `(n_known,)`, higher means more surely known; None: of `demo`
+    known:Tensor=None,   # Scores of known pictures, `(n_known,)`, higher means more surely known; None: of `demo`
     unknown:Tensor=None, # Scores of unknown pictures, `(n_unknown,)`; None: of drawn donkeys
+    valid:Tensor=None,   # Scores of other known pictures, `(n_valid,)`, which choose the threshold
 )->Explorer:
     "A keep rate: the threshold on the score, the known it answers and the strangers it lets in"
     if known is None:
-        d = demo()
-        donkeys = [o for o in pets('drawn').unknown if breed_of(o)=='donkey']
-        known,unknown = d.score[d.targets.any(1)],d.clf.outputs(donkeys)[1]
-    if min(len(known), len(unknown))==0: raise ValueError(f'{len(known)} known and {len(unknown)} unknown scores: need one of each or more')
-    controls = dict(keep=float_slider('keep', .95, .5, 1))
-    return Explorer(lambda fig, keep: _draw_silence(fig, known, unknown, keep), controls, (7,2.6))
+        score = demo().score[demo().targets.any(1)]
+        valid,known = score[::2],score[1::2]
+        unknown = demo().clf.outputs([o for o in pets('drawn').unknown if breed_of(o)=='donkey'])[1]
+    if min(map(len, (known, unknown, valid)))==0: raise ValueError(
+        f'{len(known)} known, {len(unknown)} unknown and {len(valid)} validation scores: need one of each or more')
+    return Explorer(lambda fig, keep: _draw_silence(fig, known, unknown, keep_thresh(valid, keep), keep),
+        dict(keep=float_slider('keep', .95, .5, 1)), (7,2.6))
 
 # %% ../nbs/widgets.ipynb #widgets-068
-def _draw_silence(fig, known, unknown, keep):
+def _draw_silence(fig, known, unknown, thresh, keep):
     "Both histograms with the threshold, and who passes it"
-    thresh,ax = keep_thresh(known, keep),fig.subplots()
-    both = torch.cat([known, unknown])
+    both,ax = torch.cat([known, unknown]),fig.subplots()
     bins = np.linspace(both.min().item(), both.max().item(), 41)
     fig.subplots_adjust(.09, .2, .98, .87)
-    for o,color,label in ((known,'#0077BB','known (filled)'), (unknown,'#CC3311','strangers (outlined)')):
-        ax.hist(o.numpy(), bins, density=True, color=color, label=label, lw=2, histtype='stepfilled' if 'filled' in label else 'step')
+    ax.hist(known.numpy(), bins, density=True, color='#0077BB', label='known (filled)')
+    ax.hist(unknown.numpy(), bins, density=True, color='#CC3311', label='strangers (outlined)', lw=2, histtype='step')
     ax.axvline(max(thresh, bins[0]), color='k', ls=':', lw=2)
     ax.set(xlabel='score', ylabel='density', yticks=[])
     ax.set_title('answered: what lies right of the threshold (dotted)', fontsize=10)
     ax.legend(fontsize=8)
     kept,silent = (known>=thresh).float().mean(),(unknown<thresh).float().mean()
-    return (f'Keep {keep:.0%} of the known: threshold <b>{thresh:.2f}</b> answers {kept:.0%} of them, and stays silent on <b>{silent:.0%}</b> of the strangers. '
-            f'At any threshold: AUROC {auroc(known, unknown):.3f} (chance 0.500).')
+    return (f'To keep {keep:.0%} of the known, the threshold is <b>{thresh:.2f}</b>: it answers {kept:.0%} of other known pictures, and stays silent on '
+            f'<b>{silent:.0%}</b> of the strangers. At any threshold: AUROC {auroc(known, unknown):.3f} (chance 0.500).')
 
 # %% ../nbs/widgets.ipynb #widgets-072
 def latency(
