@@ -24,7 +24,7 @@ ifdef TORCH_HOME
 override export TORCH_HOME := $(abspath $(TORCH_HOME))
 endif
 
-.PHONY: run lab test export clean tables
+.PHONY: run site lab test export screenshots clean tables
 .DEFAULT_GOAL := run
 
 .venv/installed: settings.ini setup.py pyproject.toml
@@ -33,8 +33,14 @@ endif
 	$(BIN)/python -m pip install --progress-bar off -q -e '.[dev]'
 	@touch $@
 
-run: .venv/installed ## Execute the course into _site/ (CHAPTERS="07_unknown 11_ship" for some of it)
+run: .venv/installed ## Execute the course and build its site, _site/ (CHAPTERS="07_unknown 11_ship" for some of it)
 	$(BIN)/python tools/run_course.py --workers $(WORKERS) $(CHAPTERS)
+
+site: .venv/installed ## Build the site anew without executing anything
+	$(BIN)/python tools/site/build_site.py
+
+screenshots: site ## Take the README's pictures anew, images/*.png; needs Chromium
+	$(BIN)/python tools/screenshots.py
 
 lab: .venv/installed ## Open the course in JupyterLab
 	$(BIN)/jupyter lab nbs
@@ -50,9 +56,9 @@ export: .venv/installed ## After editing a notebook: write the package, clean th
 	$(BIN)/nbdev-clean
 	$(BIN)/python tools/still_pictures.py
 
-# The executed pages show photos that must not be published, so they do not stay
+# Executed on photos, notebooks must not be published: they never reach _site, and do not stay
 tables: .venv/installed ## Measure on photos anew: nbs/results/*.csv (TABLES="07_unknown" for one of them)
-	$(BIN)/python tools/run_course.py --workers $(WORKERS) $(TABLES); failed=$$?; rm -f $(foreach t,$(TABLES),_site/$(t).*); exit $$failed
+	$(BIN)/python tools/run_course.py --workers $(WORKERS) $(TABLES); failed=$$?; rm -rf build/photos; exit $$failed
 
 clean: ## Remove what the other commands made
 	rm -rf .venv _site build *.egg-info

@@ -1,0 +1,124 @@
+"The site as a reader meets it: each page, search, a phone, the dark, code that folds"
+import os, sys
+import pytest
+from conftest import ROOT
+
+sys.path[:0] = [str(ROOT/'tools'/'site')]
+import build_site
+from serve import serve_site
+
+SITE = ROOT/'_site'
+PAGES = [*build_site.notebooks(ROOT/'nbs', ROOT/'none'), 'solutions/index', 'api/index', 'api/metrics',
+    'api/classifier', 'search', 'genindex', 'py-modindex', '_modules/mlc_course/metrics']
+PHONE = dict(width=390, height=844)
+WIDTHS = '[document.scrollingElement.scrollWidth, innerWidth]'
+
+
+@pytest.fixture(scope='session')
+def site(tmp_path_factory):
+    "Address of the site, built from the stored notebooks if `make run` has not built it"
+    folder = SITE
+    if not (folder/'index.html').exists():
+        work = tmp_path_factory.mktemp('site')
+        folder,paths = work/'_site',build_site.notebooks(ROOT/'nbs', ROOT/'none')
+        if build_site.build(paths, ROOT/'mlc_course', folder, work/'build'): pytest.fail('no site: see `make site`')
+    with serve_site(folder) as url: yield url
+
+
+@pytest.mark.parametrize('name', PAGES)
+def test_page_loads(page, site, name):
+    "Nothing missing, no error in the console, no other host asked, and no sideways scrolling on a desk or on a phone"
+    missing = []
+    page.on('response', lambda o: o.status>=400 and missing.append(o.url))
+    assert page.goto(f'{site}/{name}.html').status==200
+    wide = page.evaluate(WIDTHS)
+    page.set_viewport_size(PHONE)
+    narrow = page.evaluate(WIDTHS)
+    assert not missing
+    assert wide[0]<=wide[1] and narrow[0]<=narrow[1]
+    assert not page.evaluate('[...document.images].map(o => o.alt).filter(o => o.includes("_images"))')
+
+
+def test_front_page(page, site, shot):
+    "A card for each chapter, with a picture that is there, leads to it"
+    page.goto(site)
+    cards = page.locator('a.card')
+    assert cards.count()==11
+    cards.last.scroll_into_view_if_needed()
+    page.wait_for_function('[...document.querySelectorAll(".card img")].every(o => o.complete)')
+    assert page.evaluate('[...document.querySelectorAll(".card img")].map(o => o.naturalWidth)')==[480]*11
+    page.set_viewport_size(PHONE)
+    box = cards.first.bounding_box()
+    assert box['width']>300 and box['x']>=0
+    shot(page, 'site-front-phone')
+    cards.first.click()
+    page.wait_for_url('**/01_convolution.html')
+
+
+def test_search(page, site, shot):
+    page.goto(site)
+    box = page.locator('input[name=q]')
+    box.fill('receptive field')
+    box.press('Enter')
+    found = page.locator('ul.search li a')
+    found.first.wait_for()
+    page.wait_for_function('document.querySelector(".search-summary").textContent.includes("found")')
+    shot(page, 'site-search')
+    assert any('01_convolution' in a.get_attribute('href') for a in found.all()[:5])
+
+
+def test_dark(page, site, shot):
+    "The button goes round light, dark and as the system has it; pictures keep their white ground"
+    page.goto(f'{site}/05_train.html')
+    light = page.evaluate('getComputedStyle(document.body).backgroundColor')
+    for _ in range(3):
+        page.locator('.theme-toggle-content button').click()
+        if page.evaluate('document.body.dataset.theme')=='dark': break
+    assert page.evaluate('document.body.dataset.theme')=='dark'
+    dark = page.evaluate('getComputedStyle(document.body).backgroundColor')
+    assert sum(map(int, dark[4:-1].split(', '))) < 150 < sum(map(int, light[4:-1].split(', ')))
+    img = page.locator('.cell_output img').first
+    img.scroll_into_view_if_needed()
+    assert img.evaluate('o => getComputedStyle(o).backgroundColor')=='rgb(255, 255, 255)'
+    shot(page, 'site-dark')
+
+
+def test_code_folds(page, site):
+    "One cell by its handle, by keyboard too; all of them by the button, which the next page remembers"
+    page.goto(f'{site}/05_train.html')
+    fold = page.locator('details.exported').first
+    code = fold.locator('pre')
+    assert code.is_visible()
+    fold.locator('summary').click(position=dict(x=4, y=4)) # the triangle: beside it is a link to the module
+    assert not code.is_visible()
+    page.locator('details.fold:not([open]) > summary').first.focus()
+    page.keyboard.press('Enter')
+    assert code.is_visible()
+    page.get_by_role('button', name='Hide code').click()
+    assert page.locator('details.fold[open]').count()==0
+    page.goto(f'{site}/06_where.html')
+    assert page.locator('details.fold[open]').count()==0
+    page.get_by_role('button', name='Show code').click()
+    assert page.locator('details.fold[open]').count()>20
+
+
+def test_api(page, site, shot):
+    "Signature, table of parameters, source, and the way to the chapter and back"
+    page.goto(f'{site}/api/metrics.html')
+    entry = page.locator('dl.py', has=page.locator('[id="mlc_course.metrics.accuracy_multi"]'))
+    assert entry.locator('dt').inner_text().startswith('accuracy_multi(probs, targets, thresh=0.5)')
+    rows = [r.inner_text() for r in entry.locator('table.params tbody tr').all()]
+    assert len(rows)==4 and rows[3].startswith('returns')
+    assert 'thresh=0.5' in rows[2] and 'Say yes above this' in rows[2]
+    shot(page, 'site-api')
+    entry.get_by_role('link', name='Derived and checked in chapter 5').click()
+    page.wait_for_url('**/05_train.html#def-accuracy_multi')
+    page.locator('#def-accuracy_multi + details').get_by_role('link', name='in mlc_course.metrics').click()
+    page.wait_for_url('**/api/metrics.html')
+
+
+def test_download(page, site):
+    "Each chapter's notebook can be taken along"
+    page.goto(f'{site}/02_sigmoid.html')
+    with page.expect_download() as d: page.get_by_role('link', name='Notebook').click()
+    assert d.value.suggested_filename=='02_sigmoid.ipynb' and os.path.getsize(d.value.path())>100_000

@@ -1,0 +1,171 @@
+"The site's own tools: what becomes of a notebook, what the check of links finds, and a small site from end to end"
+import base64, io, json, os, re, subprocess, sys
+import pytest
+from PIL import Image
+from conftest import ROOT
+
+sys.path[:0] = [str(ROOT/'tools'), str(ROOT/'tools'/'site')]
+import build_site, links, pages, run_course
+
+NOTEBOOKS = build_site.notebooks(ROOT/'nbs', ROOT/'none')
+
+
+def png(size=(64,48)):
+    "A red picture with a blue right half"
+    im,file = Image.new('RGB', size, 'red'),io.BytesIO()
+    im.paste('blue', (size[0]//2, 0, *size))
+    im.save(file, 'PNG')
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def notebook(path, *cells):
+    "A notebook of markdown (str) and code (str, outputs)"
+    def cell(i, o):
+        if isinstance(o, str): return dict(cell_type='markdown', id=f'c{i}', metadata={}, source=o)
+        return dict(cell_type='code', id=f'c{i}', metadata={}, execution_count=None, source=o[0], outputs=o[1:])
+    kernel = dict(name='python3', display_name='python3', language='python')
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(dict(cells=[cell(*o) for o in enumerate(cells)], metadata=dict(kernelspec=kernel),
+        nbformat=4, nbformat_minor=5)))
+    return path
+
+
+def shows(**data):
+    "An output with `text_html` for text/html"
+    return dict(output_type='display_data', metadata={}, data={k.replace('_', '/', 1): v for k,v in data.items()})
+
+
+def widget(**data):
+    out = shows(**data)
+    out['data'][pages.WIDGET] = dict(model_id='x', version_major=2, version_minor=0)
+    return out
+
+
+@pytest.fixture
+def chapter(tmp_path):
+    plot = '\n'.join(['fig,ax = plt.subplots()', *['ax.plot(x)']*6])
+    return notebook(tmp_path/'05_train.ipynb', '# A title\n\n> A promise',
+        ('#| hide\nset_up()',), ('#| default_exp metrics',),
+        ('#| export\nbest = 1\ndef mean_ap(a):\n    return a\nclass _Inner: pass',),
+        (plot, shows(image_png=png())),
+        ('explore()', widget(image_png=png())), ('explore()', widget(text_plain='VBox()')))
+
+
+def test_page(chapter):
+    nb = pages.page(chapter)
+    code = [c for c in nb.cells if c.cell_type=='code']
+    assert pages.title(nb)=='5. A title'
+    assert [c.source.splitlines()[0] for c in code]==['best = 1', 'fig,ax = plt.subplots()', 'explore()', 'explore()']
+    assert [c.metadata['open'] for c in code]==[True, False, True, True] # what only draws starts folded
+    assert (code[0].metadata['module'], code[0].metadata['exports'])==('metrics', ['best','mean_ap'])
+    assert code[1].metadata['module']==''
+    assert [pages.alt(o) for o in ("ax.set(title='It falls')", "ax.set_title(f'{n} left')", 'plot()')]==['It falls',
+        'Drawn by the code above', 'Drawn by the code above']
+    assert pages.WIDGET not in json.dumps([c.outputs for c in code])
+    assert [list(o['data']) for o in code[2].outputs]==[['image/png'], ['text/html']] # the picture, and a word on it
+    assert [o['data']['text/html'] for o in code[3].outputs]==[pages.STILL]
+    stored = shows(image_png=png(), text_plain='Explorer(children=())')
+    assert [list(o['data']) for o in pages.for_page(stored)]==[['image/png','text/plain'], ['text/html']]
+
+
+def test_thumbnail(chapter):
+    nb = pages.page(chapter)
+    left,right = (pages.thumbnail(nb, 'explore()', part) for part in ((0,0,.4,1), (.6,0,1,1)))
+    middle = left.width//2,left.height//2
+    assert left.size==right.size==(480,240)
+    assert (left.getpixel(middle), right.getpixel(middle), left.getpixel((0,0)))==((255,0,0), (0,0,255), (255,255,255))
+    assert pages.thumbnail(nb, 'words that no cell holds').size==(480,240)
+
+
+def test_course_map():
+    "Every chapter has a card, and the picture that was chosen for it still exists"
+    rows = pages.course_map(pages.page(NOTEBOOKS['index']))
+    chapters = {name: pages.page(p) for name,p in NOTEBOOKS.items() if '/' not in name}
+    assert {'index', *[stem for stem,*_ in rows]} >= chapters.keys()
+    assert [stem for stem,appendix,*_ in rows if not appendix]==sorted(stem for stem in chapters if stem[0].isdigit())
+    assert {stem for stem in chapters if stem[0].isdigit()}==pages.THUMBS.keys()
+    def has(stem, words): return any(words in code for code,_ in pages.pictures(chapters[stem]))
+    lost = [stem for stem,(words,_) in pages.THUMBS.items() if not has(stem, words)]
+    assert not lost, f'no picture is drawn by a cell with the words that tools/site/pages.py looks for: {lost}'
+
+
+def test_executed_if_later(tmp_path):
+    "An executed notebook is shown if it is a later run of the same cells"
+    stored = notebook(tmp_path/'a.ipynb', '# A', ('1+1',))
+    done = notebook(tmp_path/'done'/'a.ipynb', '# A', ('1+1', shows(text_plain='2')))
+    assert build_site.notebooks(tmp_path, tmp_path/'done')=={'a': done}
+    notebook(done, '# A', ('1+2',))
+    assert build_site.notebooks(tmp_path, tmp_path/'done')=={'a': stored}
+    notebook(done, '# A', ('1+1',))
+    os.utime(done, (1, 1))
+    assert build_site.notebooks(tmp_path, tmp_path/'done')=={'a': stored}
+
+
+@pytest.mark.parametrize('link,why', [
+    ('b.html', ''), ('b.html#here', ''), ('#top', ''), ('sub/', ''), ('https://example.org', ''),
+    ('c.html', 'no such file'), ('b%20c.html', 'no such file'),
+    ('b.html#there', 'no such anchor'), ('#bottom', 'no such anchor')])
+def test_links(tmp_path, link, why):
+    (tmp_path/'sub').mkdir()
+    (tmp_path/'sub'/'index.html').write_text('<a href="../a.html#top">up</a>')
+    (tmp_path/'b.html').write_text('<p id="here">')
+    (tmp_path/'a.html').write_text(f'<p id="top"><a href="{link}">')
+    assert links.faults(tmp_path)==(2, [f'a.html: {link}: {why}'] if why else [])
+
+
+@pytest.mark.parametrize('tag', ['<script src="{}">', '<link href="{}">', '<img src="{}">', '<iframe src="{}">'])
+def test_nothing_from_elsewhere(tmp_path, tag):
+    for url in 'https://cdn.example.org/a.js','//cdn.example.org/a.js':
+        (tmp_path/'a.html').write_text(tag.format(url))
+        assert links.faults(tmp_path)==(1, [f'a.html: {url}: fetched from elsewhere'])
+
+
+def test_longest_first():
+    order = [p.stem for p in run_course.chapters([])]
+    assert order[:5]==['10_rare','05_train','07_unknown','06_where','09_counting'] and len(order)==len(set(order))
+    assert [p.stem for p in run_course.chapters(['index.ipynb','06_where'])]==['06_where','index']
+    with pytest.raises(SystemExit, match='no such chapter: 12_more'): run_course.chapters(['12_more'])
+
+
+def test_run(tmp_path, monkeypatch):
+    "What fails is reported with its traceback and not kept for the site"
+    for name in 'NBS','DONE': monkeypatch.setattr(run_course, name, tmp_path/name)
+    run_course.DONE.mkdir()
+    good,bad = notebook(tmp_path/'NBS'/'good.ipynb', ('6*7',)),notebook(tmp_path/'NBS'/'bad.ipynb', ('1/0',))
+    failed = run_course.run_all([good, bad], 2)
+    assert len(failed)==1 and failed[0].startswith('\nbad\n') and 'ZeroDivisionError' in failed[0]
+    assert [p.name for p in run_course.DONE.glob('*')]==['good.ipynb']
+    assert '42' in (run_course.DONE/'good.ipynb').read_text()
+
+
+def test_photos_stay_off_the_site():
+    for kind,folder in ('real','photos'),('drawn','executed'):
+        code = f'import os; os.environ["MLC_DATA"] = "{kind}"; import run_course; print(run_course.DONE.name)'
+        res = subprocess.run([sys.executable, '-c', code], cwd=ROOT/'tools', capture_output=True, text=True)
+        assert res.stdout==f'{folder}\n', res.stderr
+
+
+def test_small_site(tmp_path, capfd):
+    "Code folds, formulas are MathML, the API has its table of parameters; a broken link fails the build"
+    index = notebook(tmp_path/'index.ipynb', '# Small', '| chapter | question | module |\n|---|---|---|\n'
+        '| [01_math](01_math.ipynb) | Why? | `math` |\n| [course](course.ipynb) (appendix) | How? | `course` |')
+    math = notebook(tmp_path/'01_math.ipynb',
+        '# Math\n\nSee [the appendix](course.ipynb), $p = \\frac{1}{1+e^{-z}}$.\n\n$$\\sum_i x_i^2$$',
+        ('1+1', shows(text_plain='2')), ('explore()', widget(image_png=png())))
+    paths = dict(index=index, course=ROOT/'nbs'/'course.ipynb') | {'01_math': math}
+    site,work = tmp_path/'site',tmp_path/'work'
+    assert build_site.build(paths, ROOT/'mlc_course', site, work)==0, capfd.readouterr().out
+    page = (site/'01_math.html').read_text(encoding='utf-8')
+    assert page.count('<math ')==2 and '<mfrac>' in page and 'display="block"' in page
+    assert page.count('<details class="fold" open>')==2 and pages.STILL in page and 'application/vnd' not in page
+    api = (site/'api'/'course.html').read_text(encoding='utf-8')
+    assert re.search(r'<table class="[^"]*params.*<code.*dest.*Folder', api, re.S)
+    assert '../course.html#def-copy_notebooks' in api
+    assert 'class="card" href="01_math.html"' in (site/'index.html').read_text(encoding='utf-8')
+    assert json.loads((site/'notebooks'/'01_math.ipynb').read_text())['cells'][0]['source'].startswith('# Math')
+
+    notebook(math, '# Math\n\n[nothing there](12_more.ipynb)')
+    before = (site/'index.html').stat().st_mtime_ns
+    assert build_site.build(paths, ROOT/'mlc_course', site, work)==1
+    assert '12_more' in ''.join(capfd.readouterr())
+    assert (site/'index.html').stat().st_mtime_ns==before # the old site stays

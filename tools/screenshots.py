@@ -1,0 +1,102 @@
+"Pictures for the README, into images/: the site as built, an explorer in JupyterLab, the app. Needs Chromium"
+import io, os, shutil, subprocess, sys
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from PIL import Image
+from playwright.sync_api import sync_playwright
+
+ROOT = Path(__file__).resolve().parent.parent
+IMAGES = ROOT/'images'
+sys.path[:0] = [str(ROOT/'tests'), str(ROOT/'tools'/'site')]
+from browser.lab import open_chapter, run_all, serve_lab
+from mlc_course.course import copy_notebooks
+from mlc_course.scenes import draw_portrait
+from mlc_course.widgets import demo
+from serve import serve_site
+
+MAX_BYTES = 300_000
+
+
+@contextmanager
+def tab(width=1280, height=900):
+    "A tab in Debian's Chromium"
+    chromium = next(filter(None, map(shutil.which, ('chromium','chromium-browser','google-chrome'))), None)
+    if not chromium: sys.exit('no Chromium on this machine: apt install chromium')
+    with sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=chromium, args=['--no-sandbox', '--disable-gpu'])
+        page = browser.new_page(viewport=dict(width=width, height=height))
+        page.set_default_timeout(120_000)
+        yield page
+        browser.close()
+
+
+def take(page, name):
+    "What `page` shows as images/`name`.png, whole or not at all"
+    shown = Image.open(io.BytesIO(page.screenshot())).convert('RGB')
+    for im in shown,shown.quantize(256, kmeans=2): # 256 colours where the true ones take too much
+        file = io.BytesIO()
+        im.save(file, 'PNG', optimize=True)
+        if file.tell()<=MAX_BYTES: break
+    if file.tell()>MAX_BYTES: sys.exit(f'{name}.png would have {file.tell()} bytes, more than {MAX_BYTES}')
+    IMAGES.mkdir(exist_ok=True)
+    (IMAGES/f'.{name}').write_bytes(file.getvalue())
+    os.replace(IMAGES/f'.{name}', IMAGES/f'{name}.png')
+    print(f'images/{name}.png: {file.tell()/1000:.0f} kB', flush=True)
+
+
+def site():
+    with serve_site(ROOT/'_site') as url, tab(height=1400) as page:
+        page.goto(url)
+        page.evaluate('[...document.images].forEach(o => o.loading = "eager")')
+        page.wait_for_load_state('networkidle')
+        take(page, 'site')
+
+
+def explorer():
+    "The last explorer of chapter 01, one of its sliders moved"
+    with TemporaryDirectory() as folder:
+        copy_notebooks(folder)
+        with serve_lab(folder) as url, tab() as page:
+            open_chapter(page, url, '01_convolution')
+            run_all(page)
+            found = page.locator('.jp-OutputArea-output:has(.widget-vbox [role=status])').last
+            for _ in range(3): found.locator('.noUi-handle').first.press('ArrowRight')
+            page.mouse.move(0, 0)
+            page.wait_for_timeout(1500)
+            found.evaluate('o => o.scrollIntoView({block: "center"})')
+            page.wait_for_timeout(500)
+            take(page, 'explorer')
+
+
+@contextmanager
+def serve_app(model):
+    "`mlc_app MODEL`; yields its address"
+    app = subprocess.Popen([Path(sys.executable).with_name('mlc_app'), model], stdout=subprocess.PIPE, text=True)
+    try: yield app.stdout.readline().strip()
+    finally:
+        app.terminate()
+        app.wait()
+
+
+def app():
+    "A drawn cat is uploaded"
+    with TemporaryDirectory() as folder:
+        model,cat = Path(folder)/'model',Path(folder)/'my_cat.png'
+        demo().clf.save(model)
+        draw_portrait('Siamese', 3, 320)[0].save(cat)
+        with serve_app(model) as url, tab() as page:
+            page.goto(url)
+            page.locator('[role=status]').wait_for()
+            with page.expect_file_chooser() as chooser: page.locator('.widget-upload').click()
+            before = page.locator('[role=status]').inner_text()
+            chooser.value.set_files(cat)
+            page.wait_for_function('t => document.querySelector("[role=status]").innerText != t', arg=before)
+            page.wait_for_timeout(1000)
+            take(page, 'app')
+
+
+if __name__ == '__main__':
+    known = dict(site=site, explorer=explorer, app=app)
+    for name in sys.argv[1:] or known: known[name]()

@@ -1,0 +1,73 @@
+"Build the site into _site/ from the executed chapters (build/executed/), or the stored ones where none is up to date"
+import json, shutil, subprocess, sys, time
+from pathlib import Path
+
+from fastcore.nbio import write_nb
+
+import links, pages
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = ROOT/'tools'/'site'
+
+
+def is_fresh(executed, stored):
+    "Is `executed` a later run of the same cells?"
+    if not executed.exists() or executed.stat().st_mtime < stored.stat().st_mtime: return False
+    cells = lambda p: [''.join(c['source']) for c in json.loads(p.read_text(encoding='utf-8'))['cells']]
+    return cells(executed)==cells(stored)
+
+
+def notebooks(nbs, executed):
+    "Path of each page's notebook: executed if up to date, else as stored"
+    found = [*sorted(nbs.glob('*.ipynb')), *sorted(nbs.glob('solutions/*.ipynb'))]
+    stored = {p.relative_to(nbs).with_suffix('').as_posix(): p for p in found}
+    return {name: new if is_fresh(new := executed/f'{name}.ipynb', p) else p for name,p in stored.items()}
+
+
+def write_sources(paths, src, package):
+    "Everything that Sphinx reads, into the new folder `src`"
+    shutil.copytree(HERE/'static', src/'_static')
+    for folder in 'solutions','api','extra/notebooks/solutions': (src/folder).mkdir(parents=True)
+    made = {name: pages.page(p) for name,p in paths.items()}
+    chapters = {name: nb for name,nb in made.items() if '/' not in name}
+    for stem,nb in chapters.items():
+        if not pages.pictures(nb): continue
+        pages.thumbnail(nb, *pages.THUMBS.get(stem, ())).save(src/'_static'/f'{stem}.webp', quality=85)
+    modules = pages.sources(package, list(chapters))
+    pages.front(chapters['index'], chapters)
+    for name,nb in made.items():
+        write_nb(nb, src/f'{name}.ipynb')
+        shutil.copy(paths[name], src/'extra'/'notebooks'/f'{name}.ipynb')
+    for module,chapter in modules.items():
+        (src/'api'/f'{module}.rst').write_text(pages.api(module, chapter, chapters[chapter]), encoding='utf-8')
+    (src/'api'/'index.md').write_text(pages.api_index(modules, chapters), encoding='utf-8')
+    solutions = {name.split('/')[1]: nb for name,nb in made.items() if '/' in name}
+    (src/'solutions'/'index.md').write_text(pages.answers(solutions), encoding='utf-8')
+
+
+def build(paths, package, site, work):
+    "Pages from the notebooks `paths` into `site`, by way of the folder `work`; exit code"
+    shutil.rmtree(work, ignore_errors=True)
+    write_sources(paths, work/'src', package)
+    cmd = [sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-j', 'auto', '-c', HERE, '-d', work/'doctrees',
+        f'-Dhtml_static_path={work}/src/_static', f'-Dhtml_extra_path={work}/src/extra', work/'src', work/'html']
+    if code := subprocess.run(cmd).returncode: return code
+    (work/'html'/'.nojekyll').touch() # else GitHub Pages leaves out folders such as _static
+    n,wrong = links.faults(work/'html')
+    for line in wrong: print(line)
+    if wrong: return 1
+    shutil.rmtree(site, ignore_errors=True)
+    shutil.move(work/'html', site)
+    print(f'{len(list(site.rglob("*.html")))} pages, {n} links checked')
+    return 0
+
+
+def main():
+    start = time.time()
+    paths = notebooks(ROOT/'nbs', ROOT/'build'/'executed')
+    code = build(paths, ROOT/'mlc_course', ROOT/'_site', ROOT/'build'/'site')
+    if not code: print(f'The site in {time.time()-start:.0f} s: open _site/index.html')
+    sys.exit(code)
+
+
+if __name__ == '__main__': main()

@@ -1,0 +1,110 @@
+"Sphinx extension: code that folds, formulas as MathML, the comments of parameters as a table"
+import re
+
+from docutils import nodes
+from fastcore.docments import docments, empty
+from latex2mathml.converter import convert
+from mlc_course._modidx import d
+from sphinx.transforms.post_transforms import SphinxPostTransform
+
+
+class Fold(nodes.General, nodes.Element):
+    "Code of a cell that the reader opens and closes; `module` and `exports` say what the package takes from it"
+
+
+def visit_fold(self, node):
+    names,module = node['exports'],node['module']
+    anchors = ''.join(f'<span id="def-{n}"></span>' for n in names)
+    label = f'in mlc_course.{module}' if module else ''
+    if f'api/{module}' in self.builder.env.found_docs: # else the checks of the exercises, which have no page
+        label = f'<a href="{self.builder.get_relative_uri(self.docnames[0], f"api/{module}")}">{label}</a>'
+    kind,is_open = 'fold exported' if module else 'fold',' open' if node['open'] else ''
+    summary = f'<summary data-lines="{node["lines"]}">{label}</summary>'
+    self.body.append(f'{anchors}<details class="{kind}"{is_open}>{summary}')
+
+
+def depart_fold(self, node): self.body.append('</details>')
+
+
+class FoldCode(SphinxPostTransform):
+    "Wrap the code of each cell"
+    default_priority,formats = 199,('html',)
+
+    def run(self, **kwargs):
+        for code in list(self.document.findall(nodes.container)):
+            if code.get('nb_element')!='cell_code_source': continue
+            cell,n = code.parent,len(code.astext().splitlines())
+            fold = Fold(lines=f'{n} line{"s"*(n>1)}', **cell['cell_metadata']) # as pages.page wrote it
+            cell.replace(code, fold)
+            fold += code
+
+
+def visit_math(self, node):
+    self.body.append(f'<span class="math">{convert(node.astext())}</span>')
+    raise nodes.SkipNode
+
+
+def visit_math_block(self, node):
+    self.body.append(f'<div class="math">{convert(node.astext(), display="block")}</div>')
+    raise nodes.SkipNode
+
+
+def as_rst(text):
+    "Text of a docstring, where only code in backticks and links to chapters mean something"
+    def part(o):
+        if o[:1]=='`' and len(o)>1: return rf'\ {o}\ '
+        if link := re.fullmatch(r'\[(.+)\]\((\w+)\.ipynb\)', o): return rf'\ `{link[1]} <../{link[2]}.html>`__\ '
+        return re.sub(r'([\\*|_`])', r'\\\1', o)
+    return ''.join(map(part, re.split(r'(`[^`]+`|\[[^]]+\]\(\w+\.ipynb\))', text)))
+
+
+def type_name(anno):
+    if isinstance(anno, type) and not hasattr(anno, '__args__'): return anno.__name__
+    return '' if anno is None else re.sub(r'\b(?:\w+\.)+', '', str(anno)) # Tensor, not torch.Tensor
+
+
+def parameters(obj):
+    "Rows of the table of `obj`: parameter, default, type, meaning"
+    types,rows = getattr(obj.__init__ if isinstance(obj, type) else obj, '__annotations__', {}),[]
+    for name,o in docments(obj, full=True, returns=True).items():
+        if name in ('self','cls') or name=='return' and not o.docment: continue
+        default = '' if o.default is empty or name=='return' else f'={o.default!r}'
+        rows.append((name, default, type_name(types.get(name)), o.docment or ''))
+    return rows
+
+
+def param_table(rows):
+    cells = [('parameter', 'type', 'meaning')]
+    for name,default,anno,meaning in rows:
+        what = '*returns*' if name=='return' else f'``{name}{default}``'
+        cells.append((what, f'``{anno}``' if anno else '', as_rst(' '.join(meaning.split()))))
+    lines = [f'   {"*" if i==0 else " "} - {o}' for row in cells for i,o in enumerate(row)]
+    return ['', '.. list-table::', '   :header-rows: 1', '   :class: params', '', *lines, '']
+
+
+def derivation(docs, name):
+    "Link to the cell that `name` is exported from, as nbdev's index has it"
+    page = d['syms'].get(name.rpartition('.')[0], {}).get(name, [''])[0].partition('.')[0]
+    stem = next((s for s in docs if re.sub(r'^\d+_', '', s)==page), None)
+    if not stem: return []
+    where = f'chapter {int(stem[:2])}' if stem[:2].isdigit() else 'its appendix'
+    link = f'`Derived and checked in {where} <../{stem}.html#def-{name.rpartition(".")[2]}>`__'
+    return ['', '.. rst-class:: derived', '', link]
+
+
+def add_docments(app, what, name, obj, options, lines):
+    "Docstring as reStructuredText, then the table of parameters"
+    lines[:] = [as_rst(l) for l in lines]
+    if what not in ('function','class','method'): return
+    try: rows = parameters(obj)
+    except (TypeError, OSError, ValueError): rows = [] # made at run time: has no source
+    if any(meaning for *_,meaning in rows): lines += param_table(rows)
+    if what!='method': lines += derivation(app.env.found_docs, name)
+
+
+def setup(app):
+    app.add_node(Fold, html=(visit_fold, depart_fold))
+    app.add_post_transform(FoldCode)
+    app.add_html_math_renderer('mathml', (visit_math, None), (visit_math_block, None))
+    app.connect('autodoc-process-docstring', add_docments)
+    return dict(parallel_read_safe=True, parallel_write_safe=True)

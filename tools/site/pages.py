@@ -1,0 +1,175 @@
+"What Sphinx reads: each notebook as a page, the course map as cards, a page for each module"
+import ast, base64, html, io, re
+from pathlib import Path
+
+from fastcore.nbio import mk_cell, read_nb, write_nb
+from nbdev.process import NBProcessor
+from PIL import Image, ImageOps
+
+# Chapter: words in the code that draws its picture for the map; what to show of it (left, top, right, bottom, in 0..1)
+THUMBS = {
+    '01_convolution': ('Move the picture and the map moves with it', (.25,.17,.75,.87)),
+    '02_sigmoid': ('softmax: the dog pushes the cat out', (0,0,1,1)),
+    '03_bce': ('Sure and right costs nothing', (0,0,1,1)),
+    '04_data': ('Thirty scenes as columns', (0,0,1,1)),
+    '05_train': ('The best threshold differs', (0,0,1,1)),
+    '06_where': ('nothing found', (0,0,.67,1)),
+    '07_unknown': ('Labels above 0.5', (0,0,1,1)),
+    '08_trust': ('worlds = dict(same=', (0,0,.5,1)),
+    '09_counting': ("'pack 7'", (.675,0,1,1)),
+    '10_rare': ('of the seven rarest', (0,.08,.575,1)),
+    '11_ship': ("'other_strangers'", (.28,0,.57,1)),
+}
+ROW = re.compile(r'^\| \[(\w+)\]\(\w+\.ipynb\)( \(appendix\))? \| (.*?) \| (.*?) \|\n?', re.M)
+TABLE = re.compile(r'(?:^\|.*\n?)+', re.M)
+WIDGET = 'application/vnd.jupyter.widget-view+json'
+STILL = '<p class="still">A still picture: run the notebook to move it.</p>'
+
+
+def course_map(nb):
+    "Rows of the course map in `nb`: name, whether an appendix, question, modules"
+    text = '\n'.join(c.source for c in nb.cells if c.cell_type=='markdown')
+    return [(stem, bool(appendix), question, modules) for stem,appendix,question,modules in ROW.findall(text)]
+
+
+def number(stem):
+    "'5. ' for 05_train, '' for an appendix"
+    return f'{int(stem[:2])}. ' if stem[:2].isdigit() else ''
+
+
+def title(nb):
+    "The text of the first heading"
+    return next(c.source for c in nb.cells if c.cell_type=='markdown').splitlines()[0].removeprefix('# ')
+
+
+def pictures(nb):
+    "Each picture of `nb` with the code that drew it"
+    outputs = [(c.source, o.get('data', {})) for c in nb.cells for o in c.get('outputs', [])]
+    return [(code, data['image/png']) for code,data in outputs if 'image/png' in data]
+
+
+def thumbnail(nb, words='', part=(0,0,1,1), size=(480,240)):
+    "The picture drawn by the first cell that holds `words` (else the first one), cut to `part` and fitted into `size`"
+    pics = pictures(nb)
+    png = next((p for code,p in pics if words in code), pics[0][1])
+    im = Image.open(io.BytesIO(base64.b64decode(''.join(png)))).convert('RGB')
+    im = im.crop([round(p*n) for p,n in zip(part, im.size*2)])
+    return ImageOps.pad(im, size, Image.LANCZOS, color='white')
+
+
+def defined(code):
+    "Public names that a cell of code defines"
+    names = []
+    for o in ast.parse(code).body:
+        if isinstance(o, (ast.FunctionDef, ast.ClassDef)): names.append(o.name)
+        elif isinstance(o, ast.Assign):
+            names += [n.id for t in o.targets for n in ast.walk(t) if isinstance(n, ast.Name)]
+    return [n for n in names if n[0]!='_']
+
+
+def is_plumbing(cell):
+    "Does `cell` only draw, at some length?"
+    lines = cell.source.splitlines()
+    drawn = any('image/png' in o.get('data', {}) for o in cell.outputs)
+    return drawn and len(lines)>5 and sum(bool(re.search(r'\b(axs?|plt|fig)\b', l)) for l in lines) > len(lines)/2
+
+
+def alt(code):
+    "Words for who cannot see the picture that `code` draws: its title, where that stands in the code as it is"
+    found = re.search(r'''title\W+?(["'])(\w.{3,}?)\1''', code)
+    return found[2] if found and '{' not in found[2] else 'Drawn by the code above'
+
+
+def for_page(output):
+    "The output without styles of its own, and with the picture in place of the widget that no page can run"
+    data = output.get('data', {})
+    if 'text/html' in data:
+        data['text/html'] = re.sub('<style.*?</style>', '', ''.join(data['text/html']), flags=re.S).strip()
+        if not data['text/html']: return []
+    is_explorer = re.match(r'\w+\(children=', ''.join(data.get('text/plain', ''))) # a stored one keeps no view
+    if data.pop(WIDGET, None) is None and not is_explorer: return [output]
+    note = dict(output_type='display_data', metadata={}, data={'text/html': STILL})
+    return [output, note] if 'image/png' in data else [note]
+
+
+def page(path):
+    "The notebook at `path` as a page, without set-up and directives; code says if it starts open and what it exports"
+    nb = NBProcessor(path).nb # drops the lines of directives
+    module = next((c.directives_['default_exp'] for c in nb.cells if 'default_exp' in c.directives_), '')
+    nb.cells = [c for c in nb.cells if not {'hide','default_exp'} & c.directives_.keys()]
+    head = next(c for c in nb.cells if c.cell_type=='markdown')
+    if path.parent.name!='solutions': head.source = head.source.replace('# ', f'# {number(path.stem)}', 1)
+    for c in nb.cells:
+        if c.cell_type!='code': continue
+        c.outputs = [o for out in c.outputs for o in for_page(out)]
+        exported = 'export' in c.directives_ and (c.directives_['export'] or module)
+        is_open = bool(exported) or not (path.stem=='index' or is_plumbing(c))
+        c.metadata = dict(module=exported or '', exports=defined(c.source) if exported else [], open=is_open,
+            mystnb=dict(image=dict(alt=alt(c.source))))
+    nb.metadata.pop('widgets', None)
+    return nb
+
+
+def card(stem, question, nb):
+    "A chapter of the map: its picture, its title, and its question where the title is another"
+    more = '' if question in title(nb) else f'<span>{html.escape(question)}</span>'
+    src = f'_static/{stem}.webp'
+    img = f'<img src="{src}" alt="" width="480" height="240" loading="lazy">' if pictures(nb) else ''
+    return (f'<a class="card" href="{stem}.html">{img}<strong>{html.escape(title(nb))}</strong>{more}</a>')
+
+
+def toctree(caption, docs):
+    return '\n'.join(['```{toctree}', f':caption: {caption}', ':hidden:', '', *docs, '```'])
+
+
+def front(nb, chapters):
+    "The front page: cards in place of the table of chapters, then the order of all pages"
+    rows = [r for r in course_map(nb) if r[0] in chapters]
+    cards = '\n'.join(card(stem, question, chapters[stem]) for stem,appendix,question,_ in rows if not appendix)
+    more = '\n'.join(f'- [{title(chapters[stem])}]({stem}.ipynb)' for stem,appendix,*_ in rows if appendix)
+    for c in nb.cells:
+        if c.cell_type=='markdown' and ROW.search(c.source):
+            shown = f'<div class="cards">\n{cards}\n</div>\n\nAppendices:\n\n{more}\n'
+            c.source = TABLE.sub(lambda _: shown, c.source)
+    listed = [stem for stem,appendix,*_ in rows if not appendix]
+    unlisted = sorted(chapters.keys() - {stem for stem,*_ in rows} - {'index'})
+    others = [stem for stem,appendix,*_ in rows if appendix] + unlisted
+    look_up = ['solutions/index','api/index']
+    trees = toctree('The course', listed),toctree('Appendices', others),toctree('Look up', look_up)
+    nb.cells.append(mk_cell('\n\n'.join(trees), 'markdown'))
+    return nb
+
+
+def listing(heading, text, docs):
+    "A page that lists others: `docs` has the name and the title of each"
+    tree = ['```{toctree}', ':maxdepth: 1', '', *[f'{name} <{doc}>' for doc,name in docs.items()], '```']
+    return '\n'.join([f'# {heading}', '', text, '', *tree, ''])
+
+
+def answers(solutions):
+    "The page that lists the worked answers"
+    def short(nb): return title(nb).removeprefix('Worked answers: ').capitalize()
+    names = {name: number(name)+short(nb) for name,nb in solutions.items()}
+    return listing('Worked answers', 'To the three exercises at the end of each chapter. Try them there first.', names)
+
+
+def sources(package, chapters):
+    "Each module of `package` (a folder) that one of `chapters` exports, in their order: {module: chapter}"
+    text = {p.stem: p.read_text(encoding='utf-8') for p in package.glob('[a-z]*.py')}
+    source = {module: re.search(r'File to edit: \.\./nbs/(\w+)\.ipynb', code) for module,code in text.items()}
+    made = {module: m[1] for module,m in source.items() if m and m[1] in chapters}
+    return dict(sorted(made.items(), key=lambda o: (chapters.index(o[1]), o[0])))
+
+
+def api(module, chapter, nb):
+    "The page of one module"
+    built = f'Module ``mlc_course.{module}``, built in :doc:`{title(nb)} </{chapter}>`.'
+    members = [f'.. automodule:: mlc_course.{module}', '   :members:', '   :undoc-members:']
+    return '\n'.join([module, '='*len(module), '', built, '', *members, ''])
+
+
+def api_index(modules, chapters):
+    "The page that lists the modules"
+    rows = [f'| [{m}]({m}.rst) | [{title(chapters[ch])}](../{ch}.ipynb) |' for m,ch in modules.items()]
+    return '\n'.join(['# The package', '', 'Each module is exported from the chapter whose question it answers.', '',
+        '| module | from |', '|---|---|', *rows, '', '```{toctree}', ':hidden:', '', *modules, '```', ''])
