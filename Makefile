@@ -45,11 +45,15 @@ screenshots: site ## Take the README's pictures anew, images/*.png; needs Chromi
 lab: .venv/installed ## Open the course in JupyterLab
 	$(BIN)/jupyter lab nbs
 
+# Where there is a Chromium, the notebooks run in JupyterLab inside it, and only the worked answers are left for nbdev-test
+BROWSER := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
+
 test: .venv/installed ## Export in sync, notebooks clean, every notebook's checks, then pytest
 	$(BIN)/python -m pytest -q tests/test_sync.py
-	$(BIN)/python -c "from mlc_course import atlas,data; data.drawn_pets(); atlas.drawn_atlas()"
-	$(BIN)/nbdev-test --n-workers $(WORKERS) --timing
-	$(BIN)/python -m pytest -q tests
+	$(BIN)/python -c "from mlc_course import atlas,data,widgets; data.drawn_pets(); atlas.drawn_atlas(); widgets.demo()"
+	$(BIN)/nbdev-test $(if $(BROWSER),nbs/solutions) --n-workers $(WORKERS) --timing
+	$(BIN)/python -m pytest -q tests/browser -n $(WORKERS) --maxschedchunk 1
+	$(BIN)/python -m pytest -q tests --ignore=tests/browser --ignore=tests/test_sync.py -n $(WORKERS) --dist loadfile
 
 export: .venv/installed ## After editing a notebook: write the package, clean the notebooks
 	$(BIN)/nbdev-export

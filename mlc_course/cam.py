@@ -106,7 +106,7 @@ def show_maps(
         ax.axis('off')
     return axs
 
-# %% ../nbs/06_where.ipynb #06-where-035
+# %% ../nbs/06_where.ipynb #06-where-037
 def grad_cam(
     model:nn.Sequential, # `(body, head)`, any head; as from fastai's `vision_learner(...).model`
     xb:Tensor,           # Pictures as the model takes them, `(bs, 3, h, w)`

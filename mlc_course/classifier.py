@@ -222,7 +222,7 @@ def train(cls:Classifier,
     return res
 
 # %% ../nbs/11_ship.ipynb #11-ship-023
-model_format = 'mlc_course model 2'
+model_format = 'mlc_course model 3'
 
 def _versions():
     from importlib.metadata import version
@@ -265,9 +265,35 @@ def _choose(logits, parts, targets, keep):
     def n_right(o): return (decide(logits[known], score[known], -math.inf, torch.zeros(n), o)==targets[known].bool()).all(1).sum()
     further = max((torch.full((n,), .5), torch.full((n,), .7), torch.full((n,), .9), careful), key=n_right)
     thresh,threshs,further = fit_decision(logits, score, targets, further, keep)
-    return score,dict(rule, thresh=None if math.isinf(thresh) else thresh),threshs,further
+    return score,dict(rule, thresh=_finite(thresh)),threshs,further
 
-# %% ../nbs/11_ship.ipynb #11-ship-026
+def _finite(o): return None if math.isinf(o) else o
+
+def _floor(o, n=4): return math.floor(o*10**n)/10**n
+
+# %% ../nbs/11_ship.ipynb #11-ship-027
+def _all_keeps(logits, score, targets, further):
+    "What keep rates of 0.01, 0.02 ... 1 ask of the score, and of the labels (logits from `further`): the more to keep, the less"
+    fits = [fit_decision(logits, score, targets, further, i/100) for i in range(1, 101)]
+    lows = [(o.logit()-further.logit())[0].clamp(-20, 0).item() for _,o,_ in fits]
+    return dict(score=[_finite(o) for o in np.minimum.accumulate([t for t,_,_ in fits]).tolist()],
+        labels=[_floor(o) for o in np.minimum.accumulate(lows).tolist()])
+
+# %% ../nbs/11_ship.ipynb #11-ship-028
+@patch
+def with_keep(self:Classifier,
+    keep:float, # Share of known pictures that shall get an answer, in whole per cent (else rounded up); or the one of training
+)->Classifier: # Shares the network
+    "The same model, as careful as `keep` asks: the less it has to answer, the surer it must be"
+    if keep==self.config['keep']: return self
+    if not 0<keep<=1: raise InputError(f'keep {keep} is no share of pictures: use a number above 0, up to 1, such as 0.95')
+    if not self.config['kept']: raise InputError('this model had no labelled picture to validate on: it has no other keep rate')
+    thresh,low = (self.config['kept'][o][math.ceil(keep*100-1e-6)-1] for o in ('score','labels'))
+    threshs = (self.further.logit()+low).sigmoid().tolist()
+    return Classifier(self.model, dict(self.config, keep=keep, score=dict(self.config['score'], thresh=thresh),
+        thresholds=dict(zip(self.vocab, map(_floor, threshs)))), self.refs)
+
+# %% ../nbs/11_ship.ipynb #11-ship-029
 @patch
 def finish(self:Classifier,
     logits:Tensor,  # Of validation pictures, `(n_items, n_classes)`
@@ -279,16 +305,16 @@ def finish(self:Classifier,
     "Choose score and thresholds on validation pictures, measure there, and note down how the model came about"
     known = targets.bool().any(1)
     self.config.update(format=model_format, resize='squeeze', mean=list(imagenet_mean), std=list(imagenet_std), versions=_versions(),
-        training=facts, metrics={}, score=dict(name='knn', mean=dict(knn=0.), std=dict(knn=1.), k=5, thresh=None),
+        training=facts, metrics={}, kept=None, score=dict(name='knn', mean=dict(knn=0.), std=dict(knn=1.), k=5, thresh=None),
         thresholds=dict.fromkeys(self.vocab, 0.5), further=dict.fromkeys(self.vocab, 0.5))
     if not known.any(): return say('note: no labelled picture to validate on: all labels need 0.5, and the score decides nothing')
     if odd := [o for o,n in zip(self.vocab, targets.sum(0)) if not n]: say(f'note: no validation picture of {_some(odd)}: threshold 0.5')
     score,rule,threshs,further = _choose(logits, parts, targets, self.config['keep'])
-    def named(o): return {v: math.floor(t*1e4)/1e4 for v,t in zip(self.vocab, o.tolist())}
-    self.config.update(score=rule, thresholds=named(threshs), further=named(further))
+    def named(o): return {v: _floor(t) for v,t in zip(self.vocab, o.tolist())}
+    self.config.update(score=rule, thresholds=named(threshs), further=named(further), kept=_all_keeps(logits, score, targets, further))
     self.report(logits, score, targets, say)
 
-# %% ../nbs/11_ship.ipynb #11-ship-027
+# %% ../nbs/11_ship.ipynb #11-ship-030
 @patch
 def report(self:Classifier,
     logits:Tensor,  # Of validation pictures
@@ -305,7 +331,7 @@ def report(self:Classifier,
         f"mean average precision {m['map'] or 0:.3f}; of {m['n_known']} with a label {m['answered']:.3f} answered, {m['answered_right']:.3f} right"
         + (f"; of {m['n_unknown']} without {m['silent']:.3f} silent" if m['n_unknown'] else ''))
 
-# %% ../nbs/11_ship.ipynb #11-ship-039
+# %% ../nbs/11_ship.ipynb #11-ship-047
 _files = {'config.json','model.safetensors'}
 
 def _is_ours(folder):
@@ -327,7 +353,7 @@ def check_dest(
         f'{dest} exists and is not a model ({", ".join(sorted(names)[:3])}): it is left alone, name another folder')
     return real
 
-# %% ../nbs/11_ship.ipynb #11-ship-040
+# %% ../nbs/11_ship.ipynb #11-ship-048
 @patch
 def save(self:Classifier,
     dest, # Folder; a model of ours that is there is replaced
@@ -351,7 +377,7 @@ def save(self:Classifier,
     finally: shutil.rmtree(tmp, ignore_errors=True) # holds the old model after an exchange
     return Path(dest)
 
-# %% ../nbs/11_ship.ipynb #11-ship-041
+# %% ../nbs/11_ship.ipynb #11-ship-049
 def _umask():
     res = os.umask(0o022)
     os.umask(res)
@@ -367,7 +393,7 @@ def _swap(new, dest):
     os.rename(new, dest)
     shutil.rmtree(old)
 
-# %% ../nbs/11_ship.ipynb #11-ship-044
+# %% ../nbs/11_ship.ipynb #11-ship-052
 def _is_num(o): return type(o) in (int,float) and abs(o)<1e30
 
 def _score_ok(o):
@@ -378,7 +404,16 @@ def _score_ok(o):
     return (all(map(_is_num, [*o['mean'].values(), *o['std'].values()])) and min(o['std'].values())>0 and type(o['k']) is int and
         1<=o['k']<=1000 and (o['thresh'] is None or _is_num(o['thresh'])))
 
-# %% ../nbs/11_ship.ipynb #11-ship-045
+# %% ../nbs/11_ship.ipynb #11-ship-053
+def _kept_ok(o):
+    "Whether `o` is None, or two falling lists as from `_all_keeps`; only the last thresholds of the score may be None, which lets all pass"
+    if o is None: return True
+    if not isinstance(o, dict) or set(o)!={'score','labels'} or not all(isinstance(i, list) and len(i)==100 for i in o.values()): return False
+    score = [-math.inf if i is None else i for i in o['score']]
+    return all(i is None or _is_num(i) for i in o['score']) and all(map(_is_num, o['labels'])) and max(o['labels'])<=0 and all(
+        a>=b for ls in (score,o['labels']) for a,b in zip(ls, ls[1:]))
+
+# %% ../nbs/11_ship.ipynb #11-ship-054
 def check_config(
     cfg, # Parsed `config.json`
     where, # Its name, for messages
@@ -390,14 +425,14 @@ def check_config(
     tests = dict(format=lambda o: o==model_format, arch=lambda o: isinstance(o, str), vocab=lambda o: strs(o) and len(set(o))==len(o),
         size=lambda o: type(o) is int and 32<=o<=1024, resize=lambda o: o=='squeeze', score=_score_ok,
         mean=lambda o: o==list(imagenet_mean), std=lambda o: o==list(imagenet_std), thresholds=shares, further=shares,
-        keep=lambda o: nums([o], 1) and 0<o<=1, rare=lambda o: o==[] or strs(o), weights_sha256=lambda o: isinstance(o, str),
+        keep=lambda o: nums([o], 1) and 0<o<=1, kept=_kept_ok, rare=lambda o: o==[] or strs(o), weights_sha256=lambda o: isinstance(o, str),
         training=lambda o: isinstance(o, dict), metrics=lambda o: isinstance(o, dict), versions=lambda o: isinstance(o, dict))
     if not isinstance(cfg, dict): raise InputError(f'{where} is no model configuration: name a folder written by mlc_train')
     for k,ok in tests.items():
         if k not in cfg: raise InputError(f'{where} lacks {k}: name a folder written by mlc_train')
         if not ok(cfg[k]): raise InputError(f'{where}: {k} cannot be {str(cfg[k])[:60]!r} in this version: train again')
 
-# %% ../nbs/11_ship.ipynb #11-ship-046
+# %% ../nbs/11_ship.ipynb #11-ship-055
 def _load_weights(file, cfg):
     "The network of `cfg` and its references, if they are the ones it was saved with"
     from safetensors.torch import load as from_bytes
@@ -417,7 +452,7 @@ def _load_weights(file, cfg):
 
 def _head_weight(arch): return '1.3.weight' if arch=='small_cnn' else '1.2.weight'
 
-# %% ../nbs/11_ship.ipynb #11-ship-047
+# %% ../nbs/11_ship.ipynb #11-ship-056
 @patch(cls_method=True)
 def load(cls:Classifier,
     path, # Folder written by `save`
@@ -434,7 +469,7 @@ def load(cls:Classifier,
     model,refs = _load_weights(path/'model.safetensors', cfg)
     return cls(model, cfg, refs)
 
-# %% ../nbs/11_ship.ipynb #11-ship-052
+# %% ../nbs/11_ship.ipynb #11-ship-061
 def pick_rows(
     photos,     # From `read_photos`
     vocab:list, # Labels of the model
@@ -448,7 +483,7 @@ def pick_rows(
             f'{photos.source}{_row_of(photos, i)}: label {odd[0]} is not one of the model. Allowed labels: {_some(sorted(vocab))}')
     return [photos.files[i] for i in rows],[[o for o in photos.labels[i] if o not in rare] for i in rows]
 
-# %% ../nbs/11_ship.ipynb #11-ship-053
+# %% ../nbs/11_ship.ipynb #11-ship-062
 @patch
 def evaluate(self:Classifier,
     known,        # CSV or folder of labelled pictures; of a CSV with both kinds the `is_valid` rows

@@ -23,7 +23,7 @@ def conv2d_by_hand(
     rows,cols = (range(0, n-ks+1, stride) for n in x.shape[1:])
     return torch.stack([torch.stack([(x[:,r:r+ks,c:c+ks]*w).sum() for c in cols]) for r in rows])
 
-# %% ../nbs/01_convolution.ipynb #01-convo-020
+# %% ../nbs/01_convolution.ipynb #01-convo-022
 def conv_out_size(
     size:int,      # Pixels (or cells) along one side of the input
     ks:int,        # Side of the filter
@@ -35,7 +35,7 @@ def conv_out_size(
     if last<0: raise ValueError(f'{ks=} does not fit into {size=} with {padding=}')
     return last//stride + 1
 
-# %% ../nbs/01_convolution.ipynb #01-convo-049
+# %% ../nbs/01_convolution.ipynb #01-convo-051
 def receptive_field(
     layers:list[tuple[int,int]], # `(ks, stride)` of each conv or pool, picture side first
 )->tuple[int,int]: # Field and jump: pixels seen by one cell along a side, pixels between neighbouring cells
@@ -47,7 +47,7 @@ def receptive_field(
         jump  *= stride
     return field,jump
 
-# %% ../nbs/01_convolution.ipynb #01-convo-052
+# %% ../nbs/01_convolution.ipynb #01-convo-054
 def longest_path(
     body:nn.Module, # Convolutions and poolings as modules (functional calls are not seen), without the classifier
 )->list[tuple[int,int]]: # `(ks, stride)` of each conv and pool, picture side first; a dilated filter counts with its full span
@@ -62,7 +62,7 @@ def longest_path(
         paths[node] = path
     return path
 
-# %% ../nbs/01_convolution.ipynb #01-convo-057
+# %% ../nbs/01_convolution.ipynb #01-convo-059
 def gradient_field(
     body:nn.Module, # Pictures to feature maps
     x:Tensor,       # Pictures, `(bs, channels, h, w)`
@@ -74,7 +74,7 @@ def gradient_field(
     grad, = torch.autograd.grad(body(x)[:,:,row,col].sum(), x)
     return grad.abs().sum(1).mean(0)
 
-# %% ../nbs/01_convolution.ipynb #01-convo-060
+# %% ../nbs/01_convolution.ipynb #01-convo-062
 def route_counter(
     body:nn.Module, # Convolutions and poolings as modules, without the classifier
 )->nn.Module: # A one-channel copy, `(bs, 1, h, w)` in, in float64
@@ -90,7 +90,7 @@ def route_counter(
             setattr(parent, name, m)
     return body.double()
 
-# %% ../nbs/01_convolution.ipynb #01-convo-064
+# %% ../nbs/01_convolution.ipynb #01-convo-066
 def field_width(
     field:Tensor,     # Non-negative map, `(h, w)`, as from `gradient_field`
     row:int,          # Row of the pixel in the middle

@@ -43,7 +43,7 @@ def decode_labels(
     if targets.ndim!=2 or targets.shape[1]!=len(vocab): raise ValueError(f'{tuple(targets.shape)=} but {len(vocab)=}')
     return [[o for o,yes in zip(vocab, row) if yes] for row in targets.tolist()]
 
-# %% ../nbs/04_data.ipynb #04-data-029
+# %% ../nbs/04_data.ipynb #04-data-031
 def read_labels(
     fname, # CSV with columns `fname`, `labels` (separated by spaces, possibly none) and perhaps `is_valid`
 )->pd.DataFrame: # `fname` and `labels` as text, never NaN; `is_valid` as bool if there
@@ -53,7 +53,7 @@ def read_labels(
         f'{fname} has columns {", ".join(map(str, df))}, but lacks {" and ".join(miss)}')
     return df
 
-# %% ../nbs/04_data.ipynb #04-data-032
+# %% ../nbs/04_data.ipynb #04-data-034
 @contextmanager
 def whole_folder(
     dest, # Folder that is to appear; its parents are made
@@ -69,7 +69,7 @@ def whole_folder(
             if not dest.is_dir(): raise
     finally: shutil.rmtree(tmp, ignore_errors=True)
 
-# %% ../nbs/04_data.ipynb #04-data-035
+# %% ../nbs/04_data.ipynb #04-data-037
 def sweep_parts(
     path,               # Folder in which `whole_folder` was at work
     stale:float=3600.,  # Seconds without a new file after which a half-written folder counts as left behind
@@ -84,7 +84,7 @@ def sweep_parts(
             gone.append(o.name)
     return gone
 
-# %% ../nbs/04_data.ipynb #04-data-038
+# %% ../nbs/04_data.ipynb #04-data-040
 def drawing_version(
     module=None, # The module that draws; None: `scenes`
 )->str: # Eight hex digits
@@ -100,7 +100,7 @@ def picture_seed(
     "The seed this picture was drawn from: `draw_scene(picture_seed('000017.jpg'), 384)` is the same scene, sharper"
     return int(hashlib.sha256(f'{seed}/{Path(fname).name}'.encode()).hexdigest()[:12], 16)
 
-# %% ../nbs/04_data.ipynb #04-data-043
+# %% ../nbs/04_data.ipynb #04-data-045
 def _data_folder():
     "fastai's folder for data sets"
     with warnings.catch_warnings(): # fastai 2.8 decorates its own layers with torch.jit.script, which torch 2.14 deprecates
@@ -120,7 +120,7 @@ def _progress(items, what, wait=5.):
             print(f'\r{what}: {i+1} of {len(items)}, {left:.0f} s left   ', end='', file=sys.stderr, flush=True)
     if last: print(f'\r{what}: {len(items)} in {time.time()-t0:.0f} s        ', file=sys.stderr, flush=True)
 
-# %% ../nbs/04_data.ipynb #04-data-044
+# %% ../nbs/04_data.ipynb #04-data-046
 def _pictures(n_portraits, n_strangers, n_scenes, n_test):
     "`(group, file, name)` of every picture; `name` is None for scenes, and no two files share a name"
     for group,names,n in [('portraits',breeds,n_portraits), ('strangers',strangers,n_strangers)]:
@@ -139,7 +139,7 @@ def _row(fname, o):
 def _write_csv(fname, rows):
     with open(fname, 'w', newline='', encoding='utf-8') as f: csv.writer(f, lineterminator='\n').writerows(rows)
 
-# %% ../nbs/04_data.ipynb #04-data-045
+# %% ../nbs/04_data.ipynb #04-data-047
 def _write_pictures(root, pictures, size, seed):
     "Draw and save all `pictures` below `root`, with the tables that describe them"
     objects = {o:[_columns] for o in ('portraits','strangers','scenes')}
@@ -158,7 +158,7 @@ def _write_pictures(root, pictures, size, seed):
     for o,rows in objects.items(): _write_csv(root/o/'objects.csv', rows)
     for o,rows in tables.items():  _write_csv(root/'scenes'/f'{o}.csv', rows)
 
-# %% ../nbs/04_data.ipynb #04-data-046
+# %% ../nbs/04_data.ipynb #04-data-048
 def _written_once(name, write, path):
     "The folder `name` in `path` (None: fastai's data folder), filled by `write(tmp)` if it is not there yet"
     try:
@@ -172,7 +172,7 @@ def _written_once(name, write, path):
                       'set the environment variable FASTAI_HOME to a folder of your own') from None
     return path/name
 
-# %% ../nbs/04_data.ipynb #04-data-047
+# %% ../nbs/04_data.ipynb #04-data-049
 def drawn_pets(
     size:int=96,          # Side of each picture, pixels
     n_portraits:int=200,  # Portraits of each breed
@@ -188,7 +188,7 @@ def drawn_pets(
     name = 'drawn_pets-{}px-{}p-{}s-{}-{}-seed{}-{}'.format(size, *counts, seed, drawing_version())
     return _written_once(name, lambda tmp: _write_pictures(tmp, _pictures(*counts), size, seed), path)
 
-# %% ../nbs/04_data.ipynb #04-data-056
+# %% ../nbs/04_data.ipynb #04-data-058
 def breed_of(
     fname, # File named like those of PETS, `great_pyrenees_12.jpg`
 )->str: # `great_pyrenees`
@@ -203,7 +203,7 @@ def species_of(
     "In PETS a capital first letter is a cat, a small one a dog"
     return 'cat' if Path(fname).name[0].isupper() else 'dog'
 
-# %% ../nbs/04_data.ipynb #04-data-059
+# %% ../nbs/04_data.ipynb #04-data-061
 def _source(source):
     "'drawn' or 'real', asked for or by the environment variable MLC_DATA"
     source = source or os.environ.get('MLC_DATA') or 'drawn'
@@ -225,7 +225,7 @@ def _objects(path): return pd.read_csv(path/'objects.csv').fillna(dict(species='
 
 def _images(path): return sorted(o for o in Path(path).glob('*') if o.suffix.lower() in ('.jpg','.jpeg','.png'))
 
-# %% ../nbs/04_data.ipynb #04-data-060
+# %% ../nbs/04_data.ipynb #04-data-062
 def pets(
     source:str=None, # 'drawn' or 'real' (Oxford-IIIT PETS); None: environment variable MLC_DATA, else 'drawn'
     size:int=96,     # Side of drawn pictures, pixels; photos come as they are
@@ -242,7 +242,7 @@ def pets(
     return SimpleNamespace(source=source, path=path, files=files, label_of=breed_of, species_of=species_of,
         vocab=sorted({breed_of(o) for o in files}), unknown=_images(unknown), objects=objects)
 
-# %% ../nbs/04_data.ipynb #04-data-061
+# %% ../nbs/04_data.ipynb #04-data-063
 def _labelled(source):
     "The folder with a `labels.csv` that `source` names, by its path or inside fastai's data folder"
     for path in (Path(source), _data_folder()/source):
@@ -269,7 +269,7 @@ def scene_table(
     vocab,objects = (list(scene_vocab),_objects(path)) if source=='drawn' else (_vocab(df),None)
     return SimpleNamespace(source=source, path=path, pictures=path/'train', df=df, test=test, vocab=vocab, objects=objects)
 
-# %% ../nbs/04_data.ipynb #04-data-077
+# %% ../nbs/04_data.ipynb #04-data-079
 class _Kept:
     "A data set whose items are at hand; anything else is asked of the original"
     def __init__(self, dset, items): self.dset,self.items = dset,items

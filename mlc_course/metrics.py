@@ -127,7 +127,7 @@ def best_threshs(
     mid = (hi+lo)/2
     return torch.where(targets.any(0), torch.where(mid<hi, mid, lo), default)
 
-# %% ../nbs/10_rare.ipynb #10-rare-049
+# %% ../nbs/10_rare.ipynb #10-rare-051
 def label_table(
     probs:Tensor,   # Sigmoid outputs, `(n_items, n_classes)`
     targets:Tensor, # 0/1 labels, `(n_items, n_classes)`

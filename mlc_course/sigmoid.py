@@ -48,7 +48,7 @@ def sigmoid_by_hand(
     e = (-logits.abs()).exp() # never above 1: nothing can overflow
     return torch.where(logits>=0, 1/(1+e), e/(1+e))
 
-# %% ../nbs/02_sigmoid.ipynb #02-sigmo-054
+# %% ../nbs/02_sigmoid.ipynb #02-sigmo-056
 def labels_above(
     probs:Tensor,     # `(bs, n_classes)`
     vocab:list[str],  # Class names, in column order

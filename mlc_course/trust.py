@@ -137,7 +137,7 @@ def resplit(
     deals = (torch.randperm(n_items, generator=gen) for _ in range(n_times))
     return torch.tensor([float(risk(o[:n_cal], o[n_cal:])) for o in deals])
 
-# %% ../nbs/08_trust.ipynb #08-trust-059
+# %% ../nbs/08_trust.ipynb #08-trust-061
 def conformal_thresh(
     scores:Tensor, # Of known calibration items, `(n_items,)`; higher means more surely known
     alpha:float,   # Bound on the share of new known items with `score < thresh`, in (0,1)

@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from .metrics import average_precision
 
-# %% ../nbs/07_unknown.ipynb #07-unkno-018
+# %% ../nbs/07_unknown.ipynb #07-unkno-019
 def is_silent(
     probs:Tensor,  # Of each label, `(n_items, n_classes)`
     thresh=0.5,    # A label is given if its probability is above; a float or `(n_classes,)`
@@ -34,7 +34,7 @@ def silence_table(
     return [dict(thresh=t, right=share(((probs > t)==targets.bool()).all(1)), answered=share(~is_silent(probs, t)),
         **{f'silent {name}': share(is_silent(p, t)) for name,p in unknown.items()}) for t in threshs]
 
-# %% ../nbs/07_unknown.ipynb #07-unkno-025
+# %% ../nbs/07_unknown.ipynb #07-unkno-026
 def _rows(x, name='logits'):
     "`x`, if it is one row per item"
     if x.ndim!=2: raise ValueError(f'{name} must be (n_items, n_classes), not {tuple(x.shape)}')
@@ -52,7 +52,7 @@ def max_prob(
     "The largest probability of each item (maximum softmax probability, arXiv:1610.02136, or its sigmoid twin)"
     return _rows(probs, 'probs').amax(1)
 
-# %% ../nbs/07_unknown.ipynb #07-unkno-030
+# %% ../nbs/07_unknown.ipynb #07-unkno-031
 def auroc(
     known:Tensor,   # Scores of pictures with a known class, `(n_known,)`
     unknown:Tensor, # Scores of strangers, `(n_unknown,)`
@@ -71,7 +71,7 @@ def _scores(*scores):
         if s.isnan().any(): raise ValueError(f'{int(s.isnan().sum())} of {len(s)} scores are NaN: they cannot be ranked')
     return res
 
-# %% ../nbs/07_unknown.ipynb #07-unkno-033
+# %% ../nbs/07_unknown.ipynb #07-unkno-034
 def fpr_at_tpr(
     known:Tensor,    # Scores of pictures with a known class, `(n_known,)`
     unknown:Tensor,  # Scores of strangers, `(n_unknown,)`
@@ -93,7 +93,7 @@ def aupr(
     targets = torch.cat([torch.ones_like(positive), torch.zeros_like(negative)])
     return average_precision(torch.cat([positive,negative])[:,None], targets[:,None])[0].item()
 
-# %% ../nbs/07_unknown.ipynb #07-unkno-042
+# %% ../nbs/07_unknown.ipynb #07-unkno-043
 def joint_energy(
     logits:Tensor, # Raw scores of a sigmoid network, `(n_items, n_classes)`
 )->Tensor: # `(n_items,)`, never negative
@@ -106,7 +106,7 @@ def energy(
     "`logsumexp` over the classes: minus the free energy of a softmax network (arXiv:2010.03759, eq. 4)"
     return _rows(logits).logsumexp(1)
 
-# %% ../nbs/07_unknown.ipynb #07-unkno-049
+# %% ../nbs/07_unknown.ipynb #07-unkno-050
 def knn_score(
     feats:Tensor, # Features of the items, `(n_items, n_feat)`
     refs:Tensor,  # Features of known training pictures, `(n_refs, n_feat)`
@@ -122,7 +122,7 @@ def knn_score(
     near = [(F.normalize(o, dim=1)@refs).topk(min(k, refs.shape[1]), 1).values.mean(1) for o in feats.split(chunk)]
     return torch.cat(near)
 
-# %% ../nbs/07_unknown.ipynb #07-unkno-053
+# %% ../nbs/07_unknown.ipynb #07-unkno-054
 def score_parts(
     logits:Tensor, # Raw scores, `(n_items, n_classes)`
     feats:Tensor,  # Features of the same items, `(n_items, n_feat)`
@@ -133,7 +133,7 @@ def score_parts(
     log_energy = joint_energy(logits).clamp_min(torch.finfo(logits.dtype).tiny).log() # finite, however low the logits
     return dict(max_logit=max_logit(logits), joint_energy=log_energy, knn=knn_score(feats, refs, k))
 
-# %% ../nbs/07_unknown.ipynb #07-unkno-054
+# %% ../nbs/07_unknown.ipynb #07-unkno-055
 def fit_score(
     parts:dict,   # From `score_parts`, of *validation* items
     known:Tensor, # Whether an item has a label, bool `(n_items,)`
@@ -155,7 +155,7 @@ def apply_score(
     "The score of each item: its parts in units of their spread over known items, summed"
     return sum((parts[o]-m)/rule['std'][o] for o,m in rule['mean'].items())
 
-# %% ../nbs/07_unknown.ipynb #07-unkno-060
+# %% ../nbs/07_unknown.ipynb #07-unkno-061
 def keep_thresh(
     scores:Tensor,   # Of known *validation* items, `(n_items,)`
     keep:float=0.95, # Share of known items to keep, in (0,1]
@@ -166,7 +166,7 @@ def keep_thresh(
     n_cut = min(len(scores), math.floor((1-keep)*(len(scores)+1) + 1e-9)) # 1e-9: (1-0.9)*100 is 9.999999999999998
     return scores.sort().values[n_cut-1].item() if n_cut else -math.inf
 
-# %% ../nbs/07_unknown.ipynb #07-unkno-063
+# %% ../nbs/07_unknown.ipynb #07-unkno-064
 def decide(
     logits:Tensor,  # Raw scores of each label, `(n_items, n_classes)`
     score:Tensor,   # How known each item seems, `(n_items,)`
@@ -179,7 +179,7 @@ def decide(
     first = F.one_hot(logits.masked_fill(~passes, -math.inf).argmax(1), logits.shape[1]).bool()
     return passes & (score >= thresh)[:,None] & (first | (logits.sigmoid() > further))
 
-# %% ../nbs/07_unknown.ipynb #07-unkno-064
+# %% ../nbs/07_unknown.ipynb #07-unkno-065
 def fit_decision(
     logits:Tensor,  # Of *validation* items, `(n_items, n_classes)`
     score:Tensor,   # Of the same items, `(n_items,)`
@@ -199,7 +199,7 @@ def fit_decision(
     if thresh==-math.inf and keep<1: thresh = score[known][passes].min().item() # too few items to promise `keep`: the lowest known one
     return thresh, threshs, further
 
-# %% ../nbs/07_unknown.ipynb #07-unkno-081
+# %% ../nbs/07_unknown.ipynb #07-unkno-084
 def aurc(
     score:Tensor,   # Confidence, `(n_items,)`; the highest are answered first
     correct:Tensor, # Whether each item's answer is right, `(n_items,)`

@@ -302,7 +302,7 @@ def _draw_thresh(fig, probs, targets, vocab, picture, threshs):
     changed = (preds!=old).any(1).nonzero().flatten().tolist()
     top,bottom = fig.subfigures(2, 1, height_ratios=[1.15,1]) if picture else (fig,None)
     ax = top.subplots()
-    top.subplots_adjust(.09, .1, .98, .88)
+    top.subplots_adjust(.025+.0085*max(map(len, vocab)), .1, .98, .88)
     panels(ax, vocab, table.T, [f'{k}, mean {o:.3f}' for k,o in zip(('precision','recall','F1'), table.mean(0))])
     if picture: _show_changes(bottom, vocab, picture, changed, old, preds, targets)
     right = (preds==targets).all(1).float().mean()
@@ -340,6 +340,7 @@ def explore_where(
     img=None,         # PIL image or array `(h, w, 3)`; None: of `demo`
     maps:Tensor=None, # Class maps or densities, `(n_classes, rows, cols)`
     vocab:list=None,  # Labels
+    what:str='votes', # What the maps count
 )->Explorer:
     "One label's map over the picture, all labels on one scale"
     if img is None: img,maps,vocab = demo().picture(53),_demo_maps(53),demo().vocab
@@ -347,23 +348,24 @@ def explore_where(
     img,vocab = np.asarray(img),list(vocab)
     big = F.interpolate(maps[None].float(), img.shape[:2], mode='bilinear')[0]
     strongest = vocab[big.amax((1,2)).argmax()]
-    def draw(fig, label, opacity): return _draw_where(fig, img, big, vocab.index(label), label, opacity)
+    def draw(fig, label, opacity): return _draw_where(fig, img, big, vocab.index(label), label, opacity, what)
     return Explorer(draw, dict(label=chooser('label', vocab, strongest), opacity=float_slider('opacity', .6, 0, 1, .05)), (4.6,3.8))
 
 # %% ../nbs/widgets.ipynb #widgets-043
-def _draw_where(fig, img, big, i, label, opacity):
+def _draw_where(fig, img, big, i, label, opacity, what):
     "Picture, map and scale"
     top,ax = big.max().clamp_min(1e-6).item(),fig.subplots()
     fig.subplots_adjust(.01, .02, .88, .91)
     ax.imshow(img)
     shown = ax.imshow(big[i].clamp_min(0).numpy(), cmap='inferno', vmin=0, vmax=top, alpha=opacity)
-    fig.colorbar(shown, ax=ax, label='votes (bright: many)', fraction=.05, pad=.02)
+    fig.colorbar(shown, ax=ax, label=f'{what} (bright: many)', fraction=.05, pad=.02)
     ax.axis('off')
     y,x = divmod(int(big[i].argmax()), big.shape[2])
     ax.plot(x, y, '+', color='w', ms=14, mew=4)
     ax.plot(x, y, '+', color='#0077BB', ms=12, mew=2)
-    ax.set_title(f'{label}: at most {big[i].max():.1f} of {top:.1f}', fontsize=10)
-    return f'The most votes for <b>{label}</b>, {big[i].max():.1f}, stand at {x/big.shape[2]:.0%} from the left and {y/big.shape[1]:.0%} from the top (cross). The strongest label has {top:.1f}.'
+    ax.set_title(f'{label}: at most {big[i].max():.3g} of {top:.3g}', fontsize=10)
+    return (f'<b>{label}</b>: the brightest place, {big[i].max():.3g} {what}, lies {x/big.shape[2]:.0%} from the left and {y/big.shape[1]:.0%} from the top (cross). '
+        f'The strongest label has {top:.3g}.')
 
 # %% ../nbs/widgets.ipynb #widgets-047
 max_bytes = 10_000_000 # of an uploaded file
@@ -478,6 +480,8 @@ def show(self:Asker, fig, picture, keep):
 @patch
 def upload(self:Asker, change):
     "An uploaded file becomes a picture to choose, and is chosen; or one line says why not"
+    if not change['new']: return
+    self.photo.value,self.note.value = (),''  # at once, or it would meet the next upload half way
     for o in change['new']:
         name = o['name'] or 'a file without name'
         try: self.seen[name] = look_at(self.clf, name, bytes(o['content']))
@@ -487,7 +491,6 @@ def upload(self:Asker, change):
             self.busy = True
             self.controls['picture'].options = [*self.pictures, *mine, name]
             self.set(picture=name)
-    if change['new']: self.photo.value = ()
 
 # %% ../nbs/widgets.ipynb #widgets-054
 @patch
@@ -515,7 +518,7 @@ def explore_model(
     clf = clf or demo().clf
     return Asker(clf, pictures or _examples(), keep or clf.config['keep'])
 
-# %% ../nbs/widgets.ipynb #widgets-057
+# %% ../nbs/widgets.ipynb #widgets-061
 def explore_trust(
     probs:Tensor=None,   # Sigmoid outputs, `(n_items, n_classes)`; None: of `demo`
     targets:Tensor=None, # 0/1 labels, the same shape
@@ -526,7 +529,7 @@ def explore_trust(
     if probs.shape!=targets.shape: raise ValueError(f'probs {tuple(probs.shape)} and targets {tuple(targets.shape)} do not fit together')
     return Explorer(lambda fig, alpha: _draw_trust(fig, probs, targets, alpha, n_times), dict(alpha=float_slider('alpha', .1, .01, .4)), (7,2.6))
 
-# %% ../nbs/widgets.ipynb #widgets-058
+# %% ../nbs/widgets.ipynb #widgets-062
 def _draw_trust(fig, probs, targets, alpha, n_times):
     "Histogram of the risk over resplits, with promise and mean"
     found = []
@@ -546,7 +549,7 @@ def _draw_trust(fig, probs, targets, alpha, n_times):
     return (f'Promise: at most {alpha:.2f} missed. Threshold <b>{thresh:.3f}</b> gives a label to {answered:.0%} of the pictures, {extra:.2f} wrong labels a picture; '
             f'missed over {n_times} resplits: <b>{missed.mean():.3f} ± {missed.std():.3f}</b>.')
 
-# %% ../nbs/widgets.ipynb #widgets-062
+# %% ../nbs/widgets.ipynb #widgets-066
 casts = {'as the seed says': None, 'one cat': ['Siamese'], 'a cat and a dog': ['Bengal','pug'], 'five Rottweilers': ['rottweiler']*5,
          'a donkey': ['donkey'], 'nothing': []}
 
@@ -559,7 +562,7 @@ def explore_scene(
     def show(fig, seed, cast): return _draw_scene(fig, vocab, *draw(seed, 192, names=casts[cast]))
     return Explorer(show, dict(seed=int_slider('seed', 13, 0, 200), cast=chooser('animals', [*casts])), (7,3.2))
 
-# %% ../nbs/widgets.ipynb #widgets-063
+# %% ../nbs/widgets.ipynb #widgets-067
 def _draw_scene(fig, vocab, img, found):
     "The scene with its boxes, and its targets as a column of cells"
     present = {o[k] for o in found for k in ('species','label')}
@@ -577,9 +580,9 @@ def _draw_scene(fig, vocab, img, found):
     axs[1].set(xticks=[], yticks=range(len(vocab)), yticklabels=vocab)
     axs[1].set_title('targets', fontsize=10)
     labels = ' '.join(o for o in vocab if o in present)
-    return f'{len(found)} things, labels <b>“{labels}”</b>: a row of {targets.sum():.0f} ones and {(1-targets).sum():.0f} zeros.'
+    return f'{len(found)} thing{"s"*(len(found)!=1)}, labels <b>“{labels}”</b>: a row of {targets.sum():.0f} ones and {(1-targets).sum():.0f} zeros.'
 
-# %% ../nbs/widgets.ipynb #widgets-067
+# %% ../nbs/widgets.ipynb #widgets-071
 def explore_silence(
     known:Tensor=None,   # Scores of known pictures, `(n_known,)`, higher means more surely known; None: of `demo`
     unknown:Tensor=None, # Scores of unknown pictures, `(n_unknown,)`; None: of drawn donkeys
@@ -595,7 +598,7 @@ def explore_silence(
     return Explorer(lambda fig, keep: _draw_silence(fig, known, unknown, keep_thresh(valid, keep), keep),
         dict(keep=float_slider('keep', .95, .5, 1)), (7,2.6))
 
-# %% ../nbs/widgets.ipynb #widgets-068
+# %% ../nbs/widgets.ipynb #widgets-072
 def _draw_silence(fig, known, unknown, thresh, keep):
     "Both histograms with the threshold, and who passes it"
     both,ax = torch.cat([known, unknown]),fig.subplots()
@@ -611,7 +614,7 @@ def _draw_silence(fig, known, unknown, thresh, keep):
     return (f'To keep {keep:.0%} of the known, the threshold is <b>{thresh:.2f}</b>: it answers {kept:.0%} of other known pictures, and stays silent on '
             f'<b>{silent:.0%}</b> of the strangers. At any threshold: AUROC {auroc(known, unknown):.3f} (chance 0.500).')
 
-# %% ../nbs/widgets.ipynb #widgets-072
+# %% ../nbs/widgets.ipynb #widgets-076
 def latency(
     explorer:Explorer, # Any
     n:int=50,          # Changes

@@ -7,6 +7,7 @@ from mlc_course.classifier import Classifier, check_dest, measure, model_format,
 from mlc_course.photos import InputError, gather_photos, open_picture, picture_files, read_photos, read_table, split_photos
 from mlc_course.transfer import build_model, imagenet_mean, imagenet_std, pick_threshs, picture_tensor, split_body
 from mlc_course.scenes import draw_portrait
+from mlc_course.unknown import apply_score
 
 # What shared/data/hostile/README.md says of its files
 UNREADABLE = ['zero_byte.jpg', 'truncated_half.jpg', 'truncated_half.png', 'truncated_header.jpg', 'text.jpg', 'error_page.jpg', 'text.heic',
@@ -29,13 +30,16 @@ def pets(tmp_path_factory):
     return path
 
 
+KEPT = dict(score=[2-i/10 for i in range(99)]+[None], labels=[-i/50 for i in range(100)]) # what each keep rate asks for
+
+
 @pytest.fixture(scope='module')
 def model():
     "An untrained classifier, as good as any for reading and writing"
     torch.manual_seed(0)
     score = dict(name='joint_energy+knn', mean=dict(joint_energy=0., knn=0.5), std=dict(joint_energy=1., knn=0.1), k=5, thresh=-3.)
     config = dict(format=model_format, arch='small_cnn', vocab=['cat','dog'], size=64, resize='squeeze', score=score, mean=list(imagenet_mean),
-        std=list(imagenet_std), thresholds=dict(cat=0.4, dog=0.4), further=dict(cat=0.5, dog=0.5), keep=0.95, rare=[], training={}, metrics={}, versions={})
+        std=list(imagenet_std), thresholds=dict(cat=0.4, dog=0.4), further=dict(cat=0.5, dog=0.5), keep=0.95, kept=KEPT, rare=[], training={}, metrics={}, versions={})
     return Classifier(build_model('small_cnn', 2), config, torch.randint(-127, 128, (20,384), dtype=torch.int8))
 
 
@@ -379,6 +383,38 @@ def test_save_fails_whole(model, tmp_path, monkeypatch):
     assert (tmp_path/'m/config.json').read_bytes()==before and [o.name for o in tmp_path.iterdir()]==['m']
 
 
+def test_with_keep(model, pets, tmp_path):
+    "A saved model knows every keep rate; the one of training changes nothing; a bolder one answers all that a careful one does"
+    model.save(tmp_path/'m')
+    again = Classifier.load(tmp_path/'m')
+    assert again.with_keep(.95) is again
+    logits,score = torch.randn(200, 2, generator=torch.Generator().manual_seed(0))*2,torch.linspace(-12, 4, 200)
+    n = [again.with_keep(i/100).given(logits, score).sum().item() for i in range(1, 101) if i!=95]
+    assert n==sorted(n) and n[0]<n[-1]
+    assert again.with_keep(1).config['score']['thresh'] is None                  # lets every score pass
+    assert again.with_keep(.731).config['score']==again.with_keep(.74).config['score']
+    assert again.with_keep(.74).with_keep(.9).threshs.equal(again.with_keep(.9).threshs)
+    assert again.with_keep(.74).save(tmp_path/'m2') and Classifier.load(tmp_path/'m2').predict(pets)==again.with_keep(.74).predict(pets)
+    for bad in 0,-1,1.01,float('nan'):
+        with pytest.raises(InputError, match='no share of pictures'): again.with_keep(bad)
+    with pytest.raises(InputError, match='no other keep rate'): Classifier(model.model, dict(model.config, kept=None), model.refs).with_keep(.5)
+
+
+def test_kept_holds_on_validation(pets, tmp_path):
+    "What a keep rate asks for is what training for it would have chosen, and it keeps at least that share of the known validation pictures"
+    clf = Classifier(build_model('small_cnn', 2), dict(arch='small_cnn', vocab=['a','b'], size=64, rare=[], keep=.95))
+    gen = torch.Generator().manual_seed(0)
+    targets = torch.eye(2).repeat(60, 1)
+    targets[90:] = 0
+    logits,knn = torch.randn(120, 2, generator=gen)+4*targets-2,torch.randn(120, generator=gen)+targets.sum(1)
+    parts = {k: dict(max_logit=logits.amax(1), joint_energy=logits.exp().log1p().sum(1), knn=knn) for k in (1,3,5,10,20)}
+    clf.finish(logits, parts, targets, {}, lambda o: None)
+    score = apply_score(parts[clf.config['score']['k']], clf.config['score'])
+    clf.config['keep'],trained = None,clf.given(logits, score)
+    assert (clf.with_keep(.95).given(logits, score)==trained).all()
+    for i in range(1, 101): assert clf.with_keep(i/100).given(logits, score)[:90].any(1).float().mean()>=i/100-1e-6, i
+
+
 def broken(cfg, **changes): return json.dumps({k:v for k,v in {**cfg, **changes}.items() if v!='GONE'})
 
 
@@ -388,7 +424,10 @@ def broken(cfg, **changes): return json.dumps({k:v for k,v in {**cfg, **changes}
     (dict(score=dict(name='knn', mean=dict(knn=0.), std=dict(knn=0.), k=5, thresh=0.)), 'score'), (dict(keep=2), 'keep'), (dict(rare='fox'), 'rare'),
     (dict(score=dict(name='knn', mean=dict(knn=0.), std=dict(knn=1.), k=5, thresh='low')), 'score'), (dict(further='GONE'), 'lacks further'),
     (dict(score=dict(name='magic', mean=dict(magic=0.), std=dict(magic=1.), k=5, thresh=0.)), 'score'), (dict(further=dict(cat=.5)), 'further'),
-    (dict(vocab=['a','b','c'], thresholds=dict(a=.5, b=.5, c=.5), further=dict(a=.5, b=.5, c=.5)), '2 outputs'), (dict(weights_sha256='0'*64), 'damaged')])
+    (dict(kept='GONE'), 'lacks kept'), (dict(kept=dict(KEPT, labels=[0.]*99)), 'kept'), (dict(kept=dict(KEPT, score=KEPT['score'][::-1])), 'kept'),
+    (dict(kept=dict(KEPT, labels=[-i for i in KEPT['labels']])), 'kept'), (dict(kept=dict(KEPT, score=['x']*100)), 'kept'), (dict(kept=dict(score=KEPT['score'])), 'kept'),
+    (dict(kept=dict(KEPT, labels=[0.]*99+[float('nan')])), 'kept'), (dict(kept=dict(KEPT, labels=[0.]*99+[None])), 'kept'), (dict(kept=[]), 'kept'),
+    (dict(format='mlc_course model 2'), "format cannot be 'mlc_course model 2'"), (dict(vocab=['a','b','c'], thresholds=dict(a=.5, b=.5, c=.5), further=dict(a=.5, b=.5, c=.5)), '2 outputs'), (dict(weights_sha256='0'*64), 'damaged')])
 def test_damaged_config(model, tmp_path, changes, what):
     model.save(tmp_path/'m')
     file = tmp_path/'m/config.json'

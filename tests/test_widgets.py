@@ -23,12 +23,12 @@ def steps(control, n):
     if isinstance(control.value, float): return [float(i%7-3) for i in range(n)]
 
 
-def test_500_changes(made, record_property):
+def test_500_changes(made, says):
     "Fifty of each explorer: the median time is reported (meant to be 150 ms on two cores), and nothing stays open"
     def figures(): return gc.collect() and 0 or sum(type(o) is Figure for o in gc.get_objects())
     before = figures()
     ms = {name: widgets.latency(o) for name,o in made.items()}
-    record_property('says', 'milliseconds a change, median of 50: ' + ', '.join(f'{k.removeprefix("explore_")} {v:.0f}' for k,v in ms.items()))
+    says('milliseconds a change, median of 50: ' + ', '.join(f'{k.removeprefix("explore_")} {v:.0f}' for k,v in ms.items()))
     assert len(ms)*50>=500
     assert figures()<=before
     assert not plt.get_fignums()

@@ -1,0 +1,52 @@
+"A page in Debian's Chromium that nothing may go wrong on, and that asks no other host; skipped where there is none"
+import os, shutil
+from pathlib import Path
+from urllib.parse import urlsplit
+import pytest
+
+LOCAL = {'127.0.0.1', 'localhost', '::1', None} # None: data:, blob: and about:
+
+
+def shot(page, name):
+    "Save what `page` shows as `name`.png in the folder that MLC_SHOTS names, if it does"
+    if folder := os.environ.get('MLC_SHOTS'): page.screenshot(path=Path(folder)/f'{name}.png')
+
+
+@pytest.fixture(name='shot')
+def _shot(): return shot
+
+
+@pytest.fixture(scope='session')
+def chromium():
+    "Path of the browser"
+    found = (shutil.which(o) for o in ('chromium', 'chromium-browser', 'google-chrome'))
+    return next(filter(None, found), None) or pytest.skip('no Chromium on this machine: apt install chromium')
+
+
+@pytest.fixture(scope='session')
+def browser(chromium):
+    "One browser for all tests of this process"
+    api = pytest.importorskip('playwright.sync_api', reason='no playwright: pip install playwright')
+    args = ['--no-sandbox', '--disable-gpu', '--disable-background-networking']
+    with api.sync_playwright() as p:
+        browser = p.chromium.launch(executable_path=chromium, args=args)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page(browser):
+    "A tab of its own profile; its `problems` and `outside` must end empty: a test that expects some clears them"
+    context = browser.new_context(viewport=dict(width=1280, height=900))
+    problems,outside = [],[]
+    def asked(o): urlsplit(o.url).hostname in LOCAL or outside.append(o.url)
+    context.on('page', lambda o: o.on('websocket', asked))
+    context.on('request', asked)
+    context.on('console', lambda o: o.type=='error' and problems.append(f'{o.text} ({o.location["url"]})'))
+    context.on('weberror', lambda o: problems.append(str(o.error)))
+    page = context.new_page()
+    page.problems,page.outside = problems,outside
+    yield page
+    context.close()
+    assert not outside, f'asked other hosts: {outside}'
+    assert not problems, f'errors in the console: {problems}'

@@ -1,0 +1,168 @@
+"Every chapter in JupyterLab as a person would use it: open it, run all cells, save it, move what can be moved"
+import re, time
+from datetime import datetime
+from statistics import median
+import nbformat, pytest
+from mlc_course.course import copy_notebooks, notebooks_path
+from .lab import IDLE, open_chapter, run_all, save, serve_lab, shut_down, wait_for
+
+# At least so many explorers in each chapter, and the longest chapters first, so that two workers end together
+EXPLORERS = {'10_rare': 1, '05_train': 1, '07_unknown': 1, '06_where': 1, '09_counting': 1, '08_trust': 1,
+    '11_ship': 1, '01_convolution': 2, 'widgets': 11, '04_data': 1, '03_bce': 1, '02_sigmoid': 1, 'index': 0}
+CHAPTERS = [*EXPLORERS, *sorted(p.stem for p in notebooks_path().glob('*.ipynb') if p.stem not in EXPLORERS)]
+ANSI = re.compile(r'\x1b\[[0-9;]*m')
+NAME = "o => (o.closest('.jupyter-widgets').querySelector('.widget-label') ?? o).innerText"
+PLACE = 'o => o.parentElement.style.transform'
+WATCH = """o => {
+    o.took = []
+    o.addEventListener('keydown', () => o.pressed = performance.now(), true)
+    o.querySelector('img').addEventListener('load', () => {
+        if (o.pressed) o.took.push(performance.now()-o.pressed)
+        o.pressed = 0 })}"""
+
+
+@pytest.fixture(scope='session')
+def course(tmp_path_factory):
+    "A copy of the course, as `mlc_notebooks` makes it"
+    folder = tmp_path_factory.mktemp('course')
+    copy_notebooks(folder)
+    return folder
+
+
+@pytest.fixture(scope='session')
+def server(course):
+    with serve_lab(course) as url: yield url
+
+
+@pytest.fixture
+def lab(page, server):
+    "Address of JupyterLab, which has no kernel left afterwards"
+    page.set_default_timeout(60_000)
+    yield server
+    shut_down(page, server)
+
+
+def cells(path):
+    "Code cells of a notebook that has something to run in them"
+    return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type=='code' and c.source.strip()]
+
+
+def seconds(cells):
+    "What the kernel took from the first cell's start to the last one's end"
+    at = lambda c,k: datetime.fromisoformat(c.metadata.execution[k].replace('Z', '+00:00'))
+    return (at(cells[-1], 'shell.execute_reply') - at(cells[0], 'iopub.execute_input')).total_seconds()
+
+
+def explorers(page): return page.locator('.jp-OutputArea-output:has(.widget-vbox [role=status])')
+
+
+def seen(explorer):
+    "What a person sees of it: its text and which picture"
+    return explorer.evaluate("""o => o.querySelector('[role=status]').innerText
+        + Array.from(o.querySelectorAll('img'), i => i.src)""")
+
+
+def rest(explorer):
+    "Wait until it draws no more"
+    explorer.page.wait_for_timeout(100) # the kernel has heard of the last change
+    explorer.page.locator(IDLE).wait_for()
+    still = lambda: (a := seen(explorer), explorer.page.wait_for_timeout(50), seen(explorer)==a)[-1]
+    wait_for(still, 30, 'it never comes to rest')
+
+
+def changes(explorer, o, act):
+    "`act` on control `o` of an explorer at rest, and wait for another text or picture"
+    o.scroll_into_view_if_needed()
+    rest(explorer)
+    before,name = seen(explorer),o.evaluate(NAME)
+    act(o)
+    wait_for(lambda: seen(explorer)!=before, 10, f'{act.__name__} of {name!r} changes nothing: {before}')
+
+
+def step(o):
+    "Arrow key, then End, on a slider's handle (at its end: the other way): one step of a threshold may pass no score"
+    at_end = o.get_attribute('aria-valuenow')==o.get_attribute('aria-valuemax')
+    before = o.evaluate(PLACE)
+    o.press('ArrowLeft' if at_end else 'ArrowRight')
+    assert o.evaluate(PLACE)!=before, 'the arrow key does not move the slider'
+    o.press('Home' if at_end else 'End')
+
+
+def drag(o):
+    "A slider's handle with the mouse, into the other half"
+    handle,track = o.bounding_box(),o.locator('xpath=ancestor::*[contains(@class,"noUi-target")]').bounding_box()
+    x,y = handle['x']+handle['width']/2,handle['y']+handle['height']/2
+    part = .25 if x > track['x']+track['width']/2 else .75
+    mouse = o.page.mouse
+    mouse.move(x, y)
+    mouse.down()
+    mouse.move(track['x']+track['width']*part, y, steps=4)
+    mouse.up()
+
+
+def other(o):
+    "Another option of an open list: ArrowDown alone would take JupyterLab to the next cell"
+    o.press('ArrowUp' if o.evaluate('o => o.selectedIndex==o.length-1') else 'ArrowDown')
+    o.press('Enter')
+
+
+def choose(o): o.press('Space'), other(o)
+def click_choose(o): o.click(), other(o)
+def space(o): o.press('Space')
+def click(o): o.click()
+def up(o): o.press('ArrowUp')
+def click_up(o): o.click(), up(o)
+
+
+# How each kind of control is moved by keyboard and by mouse
+CONTROLS = {'.noUi-handle': (step, drag), 'select': (choose, click_choose),
+    '.widget-toggle-button:not(.mod-active)': (space, click), '.widget-button': (space, click),
+    'input[type=checkbox]': (space, click), 'input[type=number]': (up, click_up)}
+
+
+def use(explorer):
+    "Every control by keyboard, and the first of each kind by mouse; returns how many there are"
+    n = 0
+    for kind,(by_key,by_mouse) in CONTROLS.items():
+        found = explorer.locator(kind).all()
+        for o in found: changes(explorer, o, by_key)
+        if found: changes(explorer, found[0], by_mouse)
+        n += len(found)
+    return n
+
+
+def latency(explorer, n=20):
+    "Median milliseconds from a key press on the first slider to the new picture; None if it draws none"
+    if not (handle := explorer.locator('.noUi-handle')).count(): return
+    handle.first.press('Home')
+    explorer.page.wait_for_timeout(1000)
+    explorer.evaluate(WATCH)
+    for i in range(n):
+        handle.first.press('Home' if i%2 else 'End')
+        try: wait_for(lambda: explorer.evaluate('o => o.took.length')>i, 5, 'no new picture')
+        except TimeoutError: return
+    return round(median(explorer.evaluate('o => o.took')))
+
+
+@pytest.mark.parametrize('name', CHAPTERS)
+def test_chapter(page, lab, course, name, says):
+    start,path = time.time(),course/f'{name}.ipynb'
+    open_chapter(page, lab, name)
+    run_all(page)
+    save(page)
+    ran = time.time()-start
+    outputs = [o for c in cells(path) for o in c.outputs]
+    errors = [ANSI.sub('', '\n'.join(o.traceback)) for o in outputs if o.output_type=='error']
+    stderr = [o.text for o in outputs if o.get('name')=='stderr']
+    assert not errors, '\n'.join(['', *errors])
+    assert not [o for o in stderr if 'Warning' in o], '\n'.join(['', *stderr])
+    if stderr: says(f'{name}: on stderr {stderr}')
+    assert not (left := [c.source for c in cells(path) if not c.execution_count]), f'did not run: {left}'
+    assert 'Error displaying widget' not in page.locator('.jp-Notebook').inner_text()
+    assert explorers(page).count()>=EXPLORERS.get(name, 0)
+    moved = [use(o) for o in explorers(page).all()]
+    assert all(moved), f'an explorer without a control: {moved}'
+    used,kernel = time.time()-start-ran,seconds(cells(path))
+    says(f'{name}: kernel {kernel:.1f} s, with JupyterLab {ran:.1f} s, controls {moved} {used:.1f} s')
+    if name!='widgets': return
+    says(f'ms from key press to new picture, median of 20: {[latency(o) for o in explorers(page).all()]}')
