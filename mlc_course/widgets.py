@@ -24,6 +24,7 @@ import numpy as np
 import torch
 from fastcore.basics import patch
 from PIL import Image
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from torch import nn,tensor,Tensor
@@ -141,31 +142,34 @@ filters = {'vertical edge': [[-1,0,1],[-2,0,2],[-1,0,1]], 'horizontal edge': [[-
 
 def _grey(name, seed=1, size=32): return tensor(np.array(draw_portrait(name, seed, size)[0].convert('L'), dtype=np.float32))/255
 
-def _numbers(ax, x):
-    "The nine numbers of `x` in their cells"
-    for (r,c),v in np.ndenumerate(x.numpy()):
-        ax.text(c, r, f'{v:.2f}', ha='center', va='center', fontsize=8, bbox=dict(fc='white', ec='none', pad=1, alpha=.8))
+def _blocks(ax, x, w, total):
+    "Window, filter and products in one pair of axes, 3×3 numbers each"
+    signed,canvas = colormaps['PuOr'],np.ones((3,11,4))
+    shown = (x,colormaps['gray'](x),'window'), (w,signed(w/4+.5),'× filter'), (x*w,signed(x*w/4+.5),f'= products, sum {total:.2f}')
+    for k,(values,rgba,title) in enumerate(shown):
+        canvas[:,4*k:4*k+3] = rgba
+        ax.text(4*k+1, -.7, title, ha='center', va='bottom')
+        for (r,c),v in np.ndenumerate(values):
+            ax.text(4*k+c, r, f'{v:.2f}', ha='center', va='center', fontsize=9, color='k' if rgba[r,c,:3].mean()>.5 else 'w')
+    ax.imshow(canvas)
 
-# %% ../nbs/widgets.ipynb #widgets-018
 def _draw_kernel(fig, x, row, col, w):
-    "Picture, window, filter, their product with its sum, feature map"
-    window,maps = x[row:row+3,col:col+3],F.conv2d(x[None,None], w[None,None])[0,0]
+    "Picture with the window, the sum, feature map with its cell"
+    maps = F.conv2d(x[None,None], w[None,None])[0,0]
     total,top = maps[row,col].item(),max(maps.abs().max().item(), 1e-6)
-    shown = [(x,'gray',0,1,'picture'), (window,'gray',0,1,'window'), (w,'PuOr',-2,2,'× filter'),
-             (window*w,'PuOr',-2,2,f'= products, sum {total:.2f}'), (maps,'PuOr',-top,top,'feature map')]
-    axs = fig.subplots(1, 5, width_ratios=[1.5,1,1,1,1.5])
-    fig.subplots_adjust(.01, .02, .99, .88, wspace=.12)
-    for ax,(o,cmap,lo,hi,title) in zip(axs, shown):
-        ax.imshow(o.numpy(), cmap=cmap, vmin=lo, vmax=hi)
-        ax.set(xticks=[], yticks=[])
+    axs = fig.subplots(1, 3, width_ratios=[1,3,1])
+    fig.subplots_adjust(.01, .02, .99, .88, wspace=.06)
+    axs[0].imshow(x.numpy(), cmap='gray', vmin=0, vmax=1)
+    _blocks(axs[1], x[row:row+3,col:col+3].numpy(), w.numpy(), total)
+    axs[2].imshow(maps.numpy(), cmap='PuOr', vmin=-top, vmax=top)
+    for ax in axs: ax.axis('off')
+    for ax,side,title in ((axs[0],3,'picture'), (axs[2],1,'feature map')):
+        ax.add_patch(Rectangle((col-.5,row-.5), side, side, fill=False, color='#EE7733', lw=2.5))
         ax.set_title(title, fontsize=10)
-        if o.numel()==9: _numbers(ax, o)
-    axs[0].add_patch(Rectangle((col-.5,row-.5), 3, 3, fill=False, color='#EE7733', lw=2.5))
-    axs[4].add_patch(Rectangle((col-.5,row-.5), 1, 1, fill=False, color='#EE7733', lw=2.5))
     return (f'Window at row {row}, column {col} (orange frame): the nine products add up to <b>{total:.2f}</b>. '
             'In filter and map, purple is above zero and orange below.')
 
-# %% ../nbs/widgets.ipynb #widgets-019
+# %% ../nbs/widgets.ipynb #widgets-018
 def explore_kernel(
     pictures:dict=None, # Name to grey picture, `(h, w)` in [0,1]; None: four drawn pets of 32 pixels
 )->Explorer:
@@ -186,7 +190,7 @@ def explore_kernel(
 
 def _flat(name): return [float(o) for row in filters[name] for o in row]
 
-# %% ../nbs/widgets.ipynb #widgets-023
+# %% ../nbs/widgets.ipynb #widgets-022
 def _rgb(img): return tensor(np.array(img, dtype=np.float32)).permute(2,0,1)/255
 
 def _draw_field(fig, part, xb, down, across):
@@ -209,7 +213,7 @@ def _draw_field(fig, part, xb, down, across):
     return (f'Cell ({r},{c}) of {n_rows}×{n_cols} stands for {jump}×{jump} pixels (orange frame), may see <b>{field}×{field}</b> (blue frame), '
             f'and half of what moves it lies within <b>{near}×{near}</b>.')
 
-# %% ../nbs/widgets.ipynb #widgets-024
+# %% ../nbs/widgets.ipynb #widgets-023
 def explore_field(
     body:nn.Sequential=None, # Blocks of convolutions and poolings; None: an untrained `small_cnn`
     xb:Tensor=None,          # Pictures to average the gradient over, `(bs, 3, h, w)` in [0,1]; None: eight drawn scenes
@@ -225,7 +229,7 @@ def explore_field(
         down=float_slider('down', .5, 0, 1, .05, '.0%'), across=float_slider('across', .5, 0, 1, .05, '.0%'))
     return Explorer(lambda fig, layer, down, across: _draw_field(fig, parts[layer], xb, down, across), controls, (7,3.7))
 
-# %% ../nbs/widgets.ipynb #widgets-028
+# %% ../nbs/widgets.ipynb #widgets-027
 def explore_sigmoid(
     vocab:tuple=('cat','dog','donkey'), # Labels
     logits:tuple=(2.,1.,-3.),           # Where the sliders start, one per label
@@ -243,7 +247,7 @@ def explore_sigmoid(
     res.noise = noise
     return res
 
-# %% ../nbs/widgets.ipynb #widgets-029
+# %% ../nbs/widgets.ipynb #widgets-028
 def _draw_sigmoid(fig, vocab, logits, thresh):
     "Both outputs as bars, and in words"
     soft,sig = softmax_by_hand(logits),sigmoid_by_hand(logits)
@@ -254,7 +258,7 @@ def _draw_sigmoid(fig, vocab, logits, thresh):
     ax.axvline(1.12+thresh, color='k', ls=':')
     return f'Softmax must name <b>{winner}</b> ({soft.max():.2f}). Above {thresh:.2f} (dotted) the sigmoid names <b>{" and ".join(names) or "nothing"}</b>.'
 
-# %% ../nbs/widgets.ipynb #widgets-033
+# %% ../nbs/widgets.ipynb #widgets-032
 def explore_bce(
     logit:float=3.,  # Where the slider starts
     target:float=0., # 0 or 1
@@ -280,22 +284,24 @@ def _draw_bce(fig, z, y):
     return (f'Probability {at.sigmoid().item():.4g}, target {y:.0f}: loss <b>{loss:.4g}</b> nats, slope {at.sigmoid().item():.4g} - {y:.0f} = <b>{slope:.4g}</b>. '
             f'The naive formula says {naive:.4g}' + (': <b>it fails</b>.' if fails else '.'))
 
-# %% ../nbs/widgets.ipynb #widgets-037
+# %% ../nbs/widgets.ipynb #widgets-036
 def explore_thresh(
     probs:Tensor=None,   # Sigmoid outputs, `(n_items, n_classes)`; None: of `demo`
     targets:Tensor=None, # 0/1 labels, the same shape
     vocab:list=None,     # Labels
     picture=None,        # `picture(i)` gives item `i` as PIL image or array; None: no pictures
+    thresh=.5,           # Where the sliders start; one for all, or `(n_classes,)`
 )->Explorer:
     "A threshold a label: precision, recall and F1, and pictures whose answer is no longer that of 0.5"
     if probs is None: probs,targets,vocab,picture = (getattr(demo(), o) for o in ('probs','targets','vocab','picture'))
     if probs.shape!=targets.shape or probs.shape[1]!=len(vocab): raise ValueError(
         f'probs {tuple(probs.shape)}, targets {tuple(targets.shape)} and {len(vocab)} labels do not fit together')
-    sliders = {f't{i}':float_slider(o, .5, .01, .99) for i,o in enumerate(vocab)}
+    start = torch.as_tensor(thresh).expand(len(vocab)).clamp(.01, .99).tolist()
+    sliders = {f't{i}':float_slider(o, round(t, 2), .01, .99) for i,(o,t) in enumerate(zip(vocab, start))}
     def draw(fig, **ts): return _draw_thresh(fig, probs, targets.bool(), list(vocab), picture, tensor([*ts.values()]))
     return Explorer(draw, sliders, (10,.19*len(vocab)+2.7 if picture else .25*len(vocab)+1))
 
-# %% ../nbs/widgets.ipynb #widgets-038
+# %% ../nbs/widgets.ipynb #widgets-037
 def _draw_thresh(fig, probs, targets, vocab, picture, threshs):
     "Bars of the three shares, and up to six pictures"
     table,preds,old = precision_recall_f1(probs, targets, threshs).nan_to_num(),probs>threshs,probs>.5
@@ -309,7 +315,7 @@ def _draw_thresh(fig, probs, targets, vocab, picture, threshs):
     return (f'<b>{len(changed)}</b> of {len(probs)} answers differ from those at 0.5' + (' (the first six are shown)' if picture and len(changed)>6 else '') +
         f'. Mean F1 <b>{table[:,2].mean():.3f}</b>, exactly right <b>{right:.1%}</b>; always silent: {1-targets.any(1).float().mean():.1%}.')
 
-def _show_changes(fig, vocab, picture, items, old, preds, targets, n=6, px=120):
+def _show_changes(fig, vocab, picture, items, old, preds, targets, n=6, px=96):
     "A strip of pictures with the labels that came or went"
     strip,ax = Image.new('RGB', (n*(px+12)-12,px), 'white'),fig.subplots()
     fig.subplots_adjust(.01, .02, .99, .76)
@@ -322,7 +328,7 @@ def _show_changes(fig, vocab, picture, items, old, preds, targets, n=6, px=120):
     ax.imshow(strip)
     ax.axis('off')
 
-# %% ../nbs/widgets.ipynb #widgets-042
+# %% ../nbs/widgets.ipynb #widgets-041
 def _dense(body):
     "`small_cnn`'s body with steps of 1 in its last two blocks; the last filters spread out, so that they meet what they were trained on"
     body = deepcopy(body)
@@ -351,7 +357,7 @@ def explore_where(
     def draw(fig, label, opacity): return _draw_where(fig, img, big, vocab.index(label), label, opacity, what)
     return Explorer(draw, dict(label=chooser('label', vocab, strongest), opacity=float_slider('opacity', .6, 0, 1, .05)), (4.6,3.8))
 
-# %% ../nbs/widgets.ipynb #widgets-043
+# %% ../nbs/widgets.ipynb #widgets-042
 def _draw_where(fig, img, big, i, label, opacity, what):
     "Picture, map and scale"
     top,ax = big.max().clamp_min(1e-6).item(),fig.subplots()
@@ -367,7 +373,7 @@ def _draw_where(fig, img, big, i, label, opacity, what):
     return (f'<b>{label}</b>: the brightest place, {big[i].max():.3g} {what}, lies {x/big.shape[2]:.0%} from the left and {y/big.shape[1]:.0%} from the top (cross). '
         f'The strongest label has {top:.3g}.')
 
-# %% ../nbs/widgets.ipynb #widgets-047
+# %% ../nbs/widgets.ipynb #widgets-046
 max_bytes = 10_000_000 # of an uploaded file
 
 def _look(clf, file):
@@ -394,7 +400,7 @@ def look_at(
         try: return _look(clf, file)
         except InputError as e: raise InputError(str(e).replace(str(file), name)) from None
 
-# %% ../nbs/widgets.ipynb #widgets-049
+# %% ../nbs/widgets.ipynb #widgets-048
 def marks(
     clf,           # `Classifier`
     logits:Tensor, # Of one picture, `(1, n_classes)`
@@ -419,7 +425,7 @@ def answer_words(
     if score<thresh: return "I don't know", f'The score of {a} stays below its threshold of {b}: too unlike what I have learnt. The nearest label is {likely}.'
     return "I don't know", f'The score of {a} passes its threshold of {b}, but no label reaches its mark. The nearest is {likely}.'
 
-# %% ../nbs/widgets.ipynb #widgets-050
+# %% ../nbs/widgets.ipynb #widgets-049
 _grid = 'display:grid;grid-template-columns:max-content minmax(6em,22em) 3em;gap:8px 10px;align-items:center;margin-top:12px'
 
 def _bar(name, prob, mark, yes):
@@ -441,7 +447,7 @@ def answer_html(clf, name, logits, score, most=10):
         f'<div style="margin-top:8px;opacity:.75">A bar is a probability, the line across it is what its label needs here.'
         + (f' {left} less likely labels are not shown.' if left else '') + '</div>')
 
-# %% ../nbs/widgets.ipynb #widgets-051
+# %% ../nbs/widgets.ipynb #widgets-050
 def _examples():
     "Drawn pictures to begin with"
     shown = {'a drawn cat':['Siamese'], 'a drawn dog':['beagle'], 'a drawn cat and dog':['Bombay','samoyed'], 'a drawn donkey':['donkey'],
@@ -464,7 +470,7 @@ class Asker(Explorer):
             W.Box([self.picture, self.text], layout=W.Layout(flex_flow='row wrap', grid_gap='12px 24px'))]
         self.photo.observe(self.upload, 'value')
 
-# %% ../nbs/widgets.ipynb #widgets-053
+# %% ../nbs/widgets.ipynb #widgets-052
 @patch
 def show(self:Asker, fig, picture, keep):
     "Draw the picture and tell the answer"
@@ -492,7 +498,7 @@ def upload(self:Asker, change):
             self.controls['picture'].options = [*self.pictures, *mine, name]
             self.set(picture=name)
 
-# %% ../nbs/widgets.ipynb #widgets-054
+# %% ../nbs/widgets.ipynb #widgets-053
 @patch
 def _repr_mimebundle_(self:Asker, **kwargs):
     "The still picture shows the answer as well"
@@ -518,7 +524,7 @@ def explore_model(
     clf = clf or demo().clf
     return Asker(clf, pictures or _examples(), keep or clf.config['keep'])
 
-# %% ../nbs/widgets.ipynb #widgets-061
+# %% ../nbs/widgets.ipynb #widgets-060
 def explore_trust(
     probs:Tensor=None,   # Sigmoid outputs, `(n_items, n_classes)`; None: of `demo`
     targets:Tensor=None, # 0/1 labels, the same shape
@@ -529,7 +535,7 @@ def explore_trust(
     if probs.shape!=targets.shape: raise ValueError(f'probs {tuple(probs.shape)} and targets {tuple(targets.shape)} do not fit together')
     return Explorer(lambda fig, alpha: _draw_trust(fig, probs, targets, alpha, n_times), dict(alpha=float_slider('alpha', .1, .01, .4)), (7,2.6))
 
-# %% ../nbs/widgets.ipynb #widgets-062
+# %% ../nbs/widgets.ipynb #widgets-061
 def _draw_trust(fig, probs, targets, alpha, n_times):
     "Histogram of the risk over resplits, with promise and mean"
     found = []
@@ -549,7 +555,7 @@ def _draw_trust(fig, probs, targets, alpha, n_times):
     return (f'Promise: at most {alpha:.2f} missed. Threshold <b>{thresh:.3f}</b> gives a label to {answered:.0%} of the pictures, {extra:.2f} wrong labels a picture; '
             f'missed over {n_times} resplits: <b>{missed.mean():.3f} ± {missed.std():.3f}</b>.')
 
-# %% ../nbs/widgets.ipynb #widgets-066
+# %% ../nbs/widgets.ipynb #widgets-065
 casts = {'as the seed says': None, 'one cat': ['Siamese'], 'a cat and a dog': ['Bengal','pug'], 'five Rottweilers': ['rottweiler']*5,
          'a donkey': ['donkey'], 'nothing': []}
 
@@ -562,7 +568,7 @@ def explore_scene(
     def show(fig, seed, cast): return _draw_scene(fig, vocab, *draw(seed, 192, names=casts[cast]))
     return Explorer(show, dict(seed=int_slider('seed', 13, 0, 200), cast=chooser('animals', [*casts])), (7,3.2))
 
-# %% ../nbs/widgets.ipynb #widgets-067
+# %% ../nbs/widgets.ipynb #widgets-066
 def _draw_scene(fig, vocab, img, found):
     "The scene with its boxes, and its targets as a column of cells"
     present = {o[k] for o in found for k in ('species','label')}
@@ -582,7 +588,7 @@ def _draw_scene(fig, vocab, img, found):
     labels = ' '.join(o for o in vocab if o in present)
     return f'{len(found)} thing{"s"*(len(found)!=1)}, labels <b>“{labels}”</b>: a row of {targets.sum():.0f} ones and {(1-targets).sum():.0f} zeros.'
 
-# %% ../nbs/widgets.ipynb #widgets-071
+# %% ../nbs/widgets.ipynb #widgets-070
 def explore_silence(
     known:Tensor=None,   # Scores of known pictures, `(n_known,)`, higher means more surely known; None: of `demo`
     unknown:Tensor=None, # Scores of unknown pictures, `(n_unknown,)`; None: of drawn donkeys
@@ -598,7 +604,7 @@ def explore_silence(
     return Explorer(lambda fig, keep: _draw_silence(fig, known, unknown, keep_thresh(valid, keep), keep),
         dict(keep=float_slider('keep', .95, .5, 1)), (7,2.6))
 
-# %% ../nbs/widgets.ipynb #widgets-072
+# %% ../nbs/widgets.ipynb #widgets-071
 def _draw_silence(fig, known, unknown, thresh, keep):
     "Both histograms with the threshold, and who passes it"
     both,ax = torch.cat([known, unknown]),fig.subplots()
@@ -614,7 +620,7 @@ def _draw_silence(fig, known, unknown, thresh, keep):
     return (f'To keep {keep:.0%} of the known, the threshold is <b>{thresh:.2f}</b>: it answers {kept:.0%} of other known pictures, and stays silent on '
             f'<b>{silent:.0%}</b> of the strangers. At any threshold: AUROC {auroc(known, unknown):.3f} (chance 0.500).')
 
-# %% ../nbs/widgets.ipynb #widgets-076
+# %% ../nbs/widgets.ipynb #widgets-075
 def latency(
     explorer:Explorer, # Any
     n:int=50,          # Changes
