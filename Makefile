@@ -42,8 +42,8 @@ site: .venv/installed ## Build the site anew without executing anything
 screenshots: site ## Take the README's pictures anew, images/*.png; needs Chromium
 	$(BIN)/python tools/screenshots.py
 
-lab: .venv/installed ## Open the course in JupyterLab
-	$(BIN)/jupyter lab nbs
+lab: .venv/installed ## Open the course in JupyterLab (which takes uploads above 10 MB, so that an explorer can refuse them)
+	$(BIN)/jupyter lab nbs --ServerApp.tornado_settings="{'websocket_max_message_size': 100000000}"
 
 # Where there is a Chromium, the notebooks run in JupyterLab inside it, and only the worked answers are left for nbdev-test
 BROWSER := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)

@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT/'nbs'
 ON_PHOTOS = os.environ.get('MLC_DATA')=='real'
 DONE = ROOT/'build'/('photos' if ON_PHOTOS else 'executed') # the site shows no photos: it is built from the latter
-LONGEST = '10_rare','05_train','07_unknown','06_where','09_counting'
+LONGEST = '10_rare','06_where','09_counting','07_unknown','05_train','index'
 ANSI = re.compile(r'\x1b\[[0-9;]*m')
 
 

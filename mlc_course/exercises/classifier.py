@@ -25,7 +25,7 @@ def tiny_model()->Classifier: # An untrained `small_cnn`, 32 px, with the labels
     rule = dict(name='knn', mean=dict(knn=0.), std=dict(knn=1.), k=5, thresh=None)
     return Classifier(model, dict(arch='small_cnn', vocab=vocab, size=32, rare=[], keep=.95, format=model_format,
         resize='squeeze',
-        mean=list(imagenet_mean), std=list(imagenet_std), versions={}, training={}, metrics={}, score=rule,
+        mean=list(imagenet_mean), std=list(imagenet_std), versions={}, training={}, metrics={}, kept=None, score=rule,
         thresholds=dict.fromkeys(vocab, .5), further=dict.fromkeys(vocab, .5)), refs)
 
 # %% ../../nbs/solutions/11_ship.ipynb #11-ship-008
