@@ -24,7 +24,7 @@ ifdef TORCH_HOME
 override export TORCH_HOME := $(abspath $(TORCH_HOME))
 endif
 
-.PHONY: run site lab test export screenshots clean tables
+.PHONY: run site lab test test-lab export screenshots clean tables
 .DEFAULT_GOAL := run
 
 .venv/installed: settings.ini setup.py pyproject.toml
@@ -45,15 +45,15 @@ screenshots: site ## Take the README's pictures anew, images/*.png; needs Chromi
 lab: .venv/installed ## Open the course in JupyterLab (which takes uploads above 10 MB, so that an explorer can refuse them)
 	$(BIN)/jupyter lab nbs --ServerApp.tornado_settings="{'websocket_max_message_size': 100000000}"
 
-# Where there is a Chromium, the notebooks run in JupyterLab inside it, and only the worked answers are left for nbdev-test
-BROWSER := $(shell command -v chromium || command -v chromium-browser || command -v google-chrome)
-
 test: .venv/installed ## Export in sync, notebooks clean, every notebook's checks, then pytest
 	$(BIN)/python -m pytest -q tests/test_sync.py
-	$(BIN)/python -c "from mlc_course import atlas,data,widgets; data.drawn_pets(); atlas.drawn_atlas(); widgets.demo()"
-	$(BIN)/nbdev-test $(if $(BROWSER),nbs/solutions) --n-workers $(WORKERS) --timing
-	$(BIN)/python -m pytest -q tests/browser -n $(WORKERS) --maxschedchunk 1
+	$(BIN)/python -c "from mlc_course import atlas,data; data.drawn_pets(); atlas.drawn_atlas()"
+	$(BIN)/nbdev-test --n-workers $(WORKERS) --timing
+	$(BIN)/python -m pytest -q tests/browser --ignore=tests/browser/test_lab.py -n $(WORKERS) --dist loadfile
 	$(BIN)/python -m pytest -q tests --ignore=tests/browser --ignore=tests/test_sync.py -n $(WORKERS) --dist loadfile
+
+test-lab: .venv/installed ## Every notebook run in a real JupyterLab in Chromium, and its explorers moved: about 12 minutes
+	$(BIN)/python -m pytest -q tests/browser/test_lab.py -n $(WORKERS) --maxschedchunk 1
 
 export: .venv/installed ## After editing a notebook: write the package, clean the notebooks
 	$(BIN)/nbdev-export

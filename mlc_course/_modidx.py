@@ -468,6 +468,7 @@ d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_ur
                                                                                        'mlc_course/widgets.py'),
                                     'mlc_course.widgets.Explorer.refresh': ('widgets.html#explorer.refresh', 'mlc_course/widgets.py'),
                                     'mlc_course.widgets.Explorer.set': ('widgets.html#explorer.set', 'mlc_course/widgets.py'),
+                                    'mlc_course.widgets._alert': ('widgets.html#_alert', 'mlc_course/widgets.py'),
                                     'mlc_course.widgets._bar': ('widgets.html#_bar', 'mlc_course/widgets.py'),
                                     'mlc_course.widgets._blocks': ('widgets.html#_blocks', 'mlc_course/widgets.py'),
                                     'mlc_course.widgets._demo_maps': ('widgets.html#_demo_maps', 'mlc_course/widgets.py'),

@@ -80,10 +80,10 @@ class Explorer(W.VBox):
 # %% ../nbs/widgets.ipynb #widgets-007
 def png64(
     png:bytes, # A picture
-)->str: # The same, packed as small as it gets
-    "A PNG as notebooks store it"
+)->str: # The same in 256 colours, base64
+    "A PNG small enough to be stored in a notebook"
     file = BytesIO()
-    Image.open(BytesIO(png)).convert('RGB').save(file, format='png', optimize=True)
+    Image.open(BytesIO(png)).convert('RGB').quantize(256).save(file, format='png', optimize=True)
     return base64.b64encode(file.getvalue()).decode()
 
 def _named(kind, name, **kwargs): return kind(description=name, style=dict(description_width='initial'), **kwargs)
@@ -308,8 +308,10 @@ def _draw_thresh(fig, probs, targets, vocab, picture, threshs):
     changed = (preds!=old).any(1).nonzero().flatten().tolist()
     top,bottom = fig.subfigures(2, 1, height_ratios=[1.15,1]) if picture else (fig,None)
     ax = top.subplots()
-    top.subplots_adjust(.025+.0085*max(map(len, vocab)), .1, .98, .88)
+    names = [f'{o} > {t:.2f}' for o,t in zip(vocab, threshs)]
+    top.subplots_adjust(.025+.0085*max(map(len, names)), .1, .98, .88)
     panels(ax, vocab, table.T, [f'{k}, mean {o:.3f}' for k,o in zip(('precision','recall','F1'), table.mean(0))])
+    ax.set_yticklabels(names)
     if picture: _show_changes(bottom, vocab, picture, changed, old, preds, targets)
     right = (preds==targets).all(1).float().mean()
     return (f'<b>{len(changed)}</b> of {len(probs)} answers differ from those at 0.5' + (' (the first six are shown)' if picture and len(changed)>6 else '') +
@@ -436,6 +438,8 @@ def _bar(name, prob, mark, yes):
         f'<span style="position:absolute;left:{mark:.1%};top:-3px;height:20px;border-left:2px solid currentColor"></span></span>'
         f'<span>{prob:.2f}</span>')
 
+def _alert(e): return f'<div role="alert" style="font-weight:700;color:#CC3311">{escape(str(e))}</div>'
+
 def answer_html(clf, name, logits, score, most=10):
     "The answer to one picture; the likeliest labels first"
     said,why = answer_words(clf, logits, score)
@@ -474,9 +478,9 @@ class Asker(Explorer):
 @patch
 def show(self:Asker, fig, picture, keep):
     "Draw the picture and tell the answer"
-    if picture not in self.seen: self.seen[picture] = look_at(self.clf, picture, self.pictures[picture])
-    img,*outs = self.seen[picture]
     self.note.value = ''
+    try: img,*outs = self.seen.get(picture) or self.seen.setdefault(picture, look_at(self.clf, picture, self.pictures[picture]))
+    except InputError as e: return _alert(e)     # an example whose file has gone
     fig.set_size_inches(4*img.width/max(img.size), 4*img.height/max(img.size))
     ax = fig.add_axes((0,0,1,1))
     ax.imshow(img)
@@ -491,7 +495,7 @@ def upload(self:Asker, change):
     for o in change['new']:
         name = o['name'] or 'a file without name'
         try: self.seen[name] = look_at(self.clf, name, bytes(o['content']))
-        except InputError as e: self.note.value = f'<div role="alert" style="font-weight:700;color:#CC3311">{escape(str(e))}</div>'
+        except InputError as e: self.note.value = _alert(e)
         else:
             mine = [i for i in self.controls['picture'].options if i not in self.pictures and i!=name][-9:]
             self.busy = True
