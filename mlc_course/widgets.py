@@ -30,6 +30,7 @@ from matplotlib.patches import Rectangle
 from torch import nn,tensor,Tensor
 from torch.nn import functional as F
 
+# %% ../nbs/widgets.ipynb #widgets-004
 from .scenes import colors,draw_portrait,draw_scene
 from .data import _written_once,breed_of,drawing_version,pets,scene_table,scene_vocab
 from .convolution import field_width,gradient_field,longest_path,receptive_field
@@ -44,7 +45,7 @@ from .transfer import normalise,picture_tensor
 from .classifier import Classifier,one_hot
 from . import classifier,transfer
 
-# %% ../nbs/widgets.ipynb #widgets-006
+# %% ../nbs/widgets.ipynb #widgets-007
 class Explorer(W.VBox):
     "Controls, a line of text and a picture, drawn anew whenever a control changes; a still picture where no kernel runs"
     def __init__(self,
@@ -66,18 +67,21 @@ class Explorer(W.VBox):
         fig.savefig(file, format='png', pil_kwargs=dict(compress_level=1))
         self.text.value,self.picture.value = f'<div role="status" style="line-height:1.5">{said}</div>',file.getvalue()
 
-    def set(self, **values):
-        "Change several controls, and draw once"
-        self.busy = True
-        try:
-            for k,v in values.items(): self.controls[k].value = v
-        finally: self.busy = False
-        self.refresh()
+# %% ../nbs/widgets.ipynb #widgets-008
+@patch
+def set(self:Explorer, **values):
+    "Change several controls, and draw once"
+    self.busy = True
+    try:
+        for k,v in values.items(): self.controls[k].value = v
+    finally: self.busy = False
+    self.refresh()
 
-    def _repr_mimebundle_(self, **kwargs):
-        return {**super()._repr_mimebundle_(**kwargs), 'image/png': png64(self.picture.value)}
+@patch
+def _repr_mimebundle_(self:Explorer, **kwargs):
+    return {**W.VBox._repr_mimebundle_(self, **kwargs), 'image/png': png64(self.picture.value)}
 
-# %% ../nbs/widgets.ipynb #widgets-007
+# %% ../nbs/widgets.ipynb #widgets-009
 def png64(
     png:bytes, # A picture
 )->str: # The same in 256 colours, base64
@@ -94,6 +98,7 @@ def float_slider(name, value, low, high, step=.01, fmt='.2f'):
 def chooser(name, options, value=None): return _named(W.Dropdown, name, options=options, **({} if value is None else dict(value=value)))
 def side_by_side(*widgets): return W.Box(widgets, layout=W.Layout(flex_flow='row wrap', grid_gap='0 12px'))
 
+# %% ../nbs/widgets.ipynb #widgets-010
 def shares(ax, names, values, title, left=0):
     "Horizontal bars from the first name down, each in its label's colour"
     ax.barh(range(len(names)), list(map(float, values)), left=left, color=[colors.get(o, '#777777') for o in names])
@@ -110,7 +115,7 @@ def panels(ax, names, columns, titles, gap=1.12):
     ticks = [k*gap+o for k in range(len(titles)) for o in (0,.5,1)]
     ax.set(xticks=ticks, xticklabels=['0','0.5','1']*len(titles), xlim=(0,(len(titles)-1)*gap+1))
 
-# %% ../nbs/widgets.ipynb #widgets-013
+# %% ../nbs/widgets.ipynb #widgets-016
 def _train_demo(tmp):
     "A folder as `Classifier.train` reads it, and the model trained on it"
     s,photos = scene_table('drawn'),tmp/'photos'
@@ -123,7 +128,7 @@ def _train_demo(tmp):
     clf.save(tmp/'model')
     shutil.rmtree(photos)
 
-# %% ../nbs/widgets.ipynb #widgets-014
+# %% ../nbs/widgets.ipynb #widgets-017
 @lru_cache(1)
 def demo()->SimpleNamespace: # `clf, vocab, logits, probs, targets, score, files, picture`; `picture(i)` opens item `i`
     "A small `Classifier` trained once on drawn pets, and its answers to 400 drawn test scenes"
@@ -135,13 +140,14 @@ def demo()->SimpleNamespace: # `clf, vocab, logits, probs, targets, score, files
     return SimpleNamespace(clf=clf, vocab=clf.vocab, logits=logits, probs=logits.sigmoid(), targets=targets, score=score,
         files=files, picture=lambda i: Image.open(files[i]))
 
-# %% ../nbs/widgets.ipynb #widgets-017
+# %% ../nbs/widgets.ipynb #widgets-020
 filters = {'vertical edge': [[-1,0,1],[-2,0,2],[-1,0,1]], 'horizontal edge': [[-1,-2,-1],[0,0,0],[1,2,1]],
            'blur': [[.111]*3]*3, 'sharpen': [[0,-1,0],[-1,5,-1],[0,-1,0]], 'spot': [[-1,-1,-1],[-1,8,-1],[-1,-1,-1]],
            'nothing': [[0,0,0],[0,1,0],[0,0,0]]}
 
 def _grey(name, seed=1, size=32): return tensor(np.array(draw_portrait(name, seed, size)[0].convert('L'), dtype=np.float32))/255
 
+# %% ../nbs/widgets.ipynb #widgets-021
 def _blocks(ax, x, w, total):
     "Window, filter and products in one pair of axes, 3×3 numbers each"
     signed,canvas = colormaps['PuOr'],np.ones((3,11,4))
@@ -153,6 +159,7 @@ def _blocks(ax, x, w, total):
             ax.text(4*k+c, r, f'{v:.2f}', ha='center', va='center', fontsize=9, color='k' if rgba[r,c,:3].mean()>.5 else 'w')
     ax.imshow(canvas)
 
+# %% ../nbs/widgets.ipynb #widgets-022
 def _draw_kernel(fig, x, row, col, w):
     "Picture with the window, the sum, feature map with its cell"
     maps = F.conv2d(x[None,None], w[None,None])[0,0]
@@ -169,7 +176,7 @@ def _draw_kernel(fig, x, row, col, w):
     return (f'Window at row {row}, column {col} (orange frame): the nine products add up to <b>{total:.2f}</b>. '
             'In filter and map, purple is above zero and orange below.')
 
-# %% ../nbs/widgets.ipynb #widgets-018
+# %% ../nbs/widgets.ipynb #widgets-023
 def explore_kernel(
     pictures:dict=None, # Name to grey picture, `(h, w)` in [0,1]; None: four drawn pets of 32 pixels
 )->Explorer:
@@ -190,7 +197,7 @@ def explore_kernel(
 
 def _flat(name): return [float(o) for row in filters[name] for o in row]
 
-# %% ../nbs/widgets.ipynb #widgets-022
+# %% ../nbs/widgets.ipynb #widgets-027
 def _rgb(img): return tensor(np.array(img, dtype=np.float32)).permute(2,0,1)/255
 
 def _draw_field(fig, part, xb, down, across):
@@ -213,7 +220,7 @@ def _draw_field(fig, part, xb, down, across):
     return (f'Cell ({r},{c}) of {n_rows}×{n_cols} stands for {jump}×{jump} pixels (orange frame), may see <b>{field}×{field}</b> (blue frame), '
             f'and half of what moves it lies within <b>{near}×{near}</b>.')
 
-# %% ../nbs/widgets.ipynb #widgets-023
+# %% ../nbs/widgets.ipynb #widgets-028
 def explore_field(
     body:nn.Sequential=None, # Blocks of convolutions and poolings; None: an untrained `small_cnn`
     xb:Tensor=None,          # Pictures to average the gradient over, `(bs, 3, h, w)` in [0,1]; None: eight drawn scenes
@@ -229,7 +236,7 @@ def explore_field(
         down=float_slider('down', .5, 0, 1, .05, '.0%'), across=float_slider('across', .5, 0, 1, .05, '.0%'))
     return Explorer(lambda fig, layer, down, across: _draw_field(fig, parts[layer], xb, down, across), controls, (7,3.7))
 
-# %% ../nbs/widgets.ipynb #widgets-027
+# %% ../nbs/widgets.ipynb #widgets-032
 def explore_sigmoid(
     vocab:tuple=('cat','dog','donkey'), # Labels
     logits:tuple=(2.,1.,-3.),           # Where the sliders start, one per label
@@ -247,7 +254,7 @@ def explore_sigmoid(
     res.noise = noise
     return res
 
-# %% ../nbs/widgets.ipynb #widgets-028
+# %% ../nbs/widgets.ipynb #widgets-033
 def _draw_sigmoid(fig, vocab, logits, thresh):
     "Both outputs as bars, and in words"
     soft,sig = softmax_by_hand(logits),sigmoid_by_hand(logits)
@@ -258,7 +265,7 @@ def _draw_sigmoid(fig, vocab, logits, thresh):
     ax.axvline(1.12+thresh, color='k', ls=':')
     return f'Softmax must name <b>{winner}</b> ({soft.max():.2f}). Above {thresh:.2f} (dotted) the sigmoid names <b>{" and ".join(names) or "nothing"}</b>.'
 
-# %% ../nbs/widgets.ipynb #widgets-032
+# %% ../nbs/widgets.ipynb #widgets-037
 def explore_bce(
     logit:float=3.,  # Where the slider starts
     target:float=0., # 0 or 1
@@ -268,6 +275,7 @@ def explore_bce(
     y = _named(W.ToggleButtons, 'target', options=[('no (0)',0.), ('yes (1)',1.)], value=float(target))
     return Explorer(_draw_bce, dict(z=z, y=y), (7,2.8))
 
+# %% ../nbs/widgets.ipynb #widgets-038
 def _draw_bce(fig, z, y):
     "Loss curve around the logit, arrow downhill, and both formulas in words"
     at,yes = tensor([z]),tensor([y])
@@ -284,7 +292,7 @@ def _draw_bce(fig, z, y):
     return (f'Probability {at.sigmoid().item():.4g}, target {y:.0f}: loss <b>{loss:.4g}</b> nats, slope {at.sigmoid().item():.4g} - {y:.0f} = <b>{slope:.4g}</b>. '
             f'The naive formula says {naive:.4g}' + (': <b>it fails</b>.' if fails else '.'))
 
-# %% ../nbs/widgets.ipynb #widgets-036
+# %% ../nbs/widgets.ipynb #widgets-042
 def explore_thresh(
     probs:Tensor=None,   # Sigmoid outputs, `(n_items, n_classes)`; None: of `demo`
     targets:Tensor=None, # 0/1 labels, the same shape
@@ -301,7 +309,7 @@ def explore_thresh(
     def draw(fig, **ts): return _draw_thresh(fig, probs, targets.bool(), list(vocab), picture, tensor([*ts.values()]))
     return Explorer(draw, sliders, (10,.19*len(vocab)+2.7 if picture else .25*len(vocab)+1))
 
-# %% ../nbs/widgets.ipynb #widgets-037
+# %% ../nbs/widgets.ipynb #widgets-043
 def _draw_thresh(fig, probs, targets, vocab, picture, threshs):
     "Bars of the three shares, and up to six pictures"
     table,preds,old = precision_recall_f1(probs, targets, threshs).nan_to_num(),probs>threshs,probs>.5
@@ -317,6 +325,7 @@ def _draw_thresh(fig, probs, targets, vocab, picture, threshs):
     return (f'<b>{len(changed)}</b> of {len(probs)} answers differ from those at 0.5' + (' (the first six are shown)' if picture and len(changed)>6 else '') +
         f'. Mean F1 <b>{table[:,2].mean():.3f}</b>, exactly right <b>{right:.1%}</b>; always silent: {1-targets.any(1).float().mean():.1%}.')
 
+# %% ../nbs/widgets.ipynb #widgets-044
 def _show_changes(fig, vocab, picture, items, old, preds, targets, n=6, px=96):
     "A strip of pictures with the labels that came or went"
     strip,ax = Image.new('RGB', (n*(px+12)-12,px), 'white'),fig.subplots()
@@ -330,7 +339,7 @@ def _show_changes(fig, vocab, picture, items, old, preds, targets, n=6, px=96):
     ax.imshow(strip)
     ax.axis('off')
 
-# %% ../nbs/widgets.ipynb #widgets-041
+# %% ../nbs/widgets.ipynb #widgets-048
 def _dense(body):
     "`small_cnn`'s body with steps of 1 in its last two blocks; the last filters spread out, so that they meet what they were trained on"
     body = deepcopy(body)
@@ -344,6 +353,7 @@ def _demo_maps(i):
     body,head = clf.model
     return cam((_dense(body),head), normalise(picture_tensor(demo().files[i], clf.config['size'])[None]))[0]
 
+# %% ../nbs/widgets.ipynb #widgets-049
 def explore_where(
     img=None,         # PIL image or array `(h, w, 3)`; None: of `demo`
     maps:Tensor=None, # Class maps or densities, `(n_classes, rows, cols)`
@@ -359,7 +369,7 @@ def explore_where(
     def draw(fig, label, opacity): return _draw_where(fig, img, big, vocab.index(label), label, opacity, what)
     return Explorer(draw, dict(label=chooser('label', vocab, strongest), opacity=float_slider('opacity', .6, 0, 1, .05)), (4.6,3.8))
 
-# %% ../nbs/widgets.ipynb #widgets-042
+# %% ../nbs/widgets.ipynb #widgets-050
 def _draw_where(fig, img, big, i, label, opacity, what):
     "Picture, map and scale"
     top,ax = big.max().clamp_min(1e-6).item(),fig.subplots()
@@ -375,7 +385,7 @@ def _draw_where(fig, img, big, i, label, opacity, what):
     return (f'<b>{label}</b>: the brightest place, {big[i].max():.3g} {what}, lies {x/big.shape[2]:.0%} from the left and {y/big.shape[1]:.0%} from the top (cross). '
         f'The strongest label has {top:.3g}.')
 
-# %% ../nbs/widgets.ipynb #widgets-046
+# %% ../nbs/widgets.ipynb #widgets-054
 max_bytes = 10_000_000 # of an uploaded file
 
 def _look(clf, file):
@@ -386,6 +396,7 @@ def _look(clf, file):
     img.thumbnail((420,420))
     return img,logits,score
 
+# %% ../nbs/widgets.ipynb #widgets-055
 def look_at(
     clf,       # `Classifier`
     name:str,  # For messages; its ending may explain why a file can't be read
@@ -402,7 +413,7 @@ def look_at(
         try: return _look(clf, file)
         except InputError as e: raise InputError(str(e).replace(str(file), name)) from None
 
-# %% ../nbs/widgets.ipynb #widgets-048
+# %% ../nbs/widgets.ipynb #widgets-057
 def marks(
     clf,           # `Classifier`
     logits:Tensor, # Of one picture, `(1, n_classes)`
@@ -427,7 +438,7 @@ def answer_words(
     if score<thresh: return "I don't know", f'The score of {a} stays below its threshold of {b}: too unlike what I have learnt. The nearest label is {likely}.'
     return "I don't know", f'The score of {a} passes its threshold of {b}, but no label reaches its mark. The nearest is {likely}.'
 
-# %% ../nbs/widgets.ipynb #widgets-049
+# %% ../nbs/widgets.ipynb #widgets-058
 _grid = 'display:grid;grid-template-columns:max-content minmax(6em,22em) 3em;gap:8px 10px;align-items:center;margin-top:12px'
 
 def _bar(name, prob, mark, yes):
@@ -451,7 +462,7 @@ def answer_html(clf, name, logits, score, most=10):
         f'<div style="margin-top:8px;opacity:.75">A bar is a probability, the line across it is what its label needs here.'
         + (f' {left} less likely labels are not shown.' if left else '') + '</div>')
 
-# %% ../nbs/widgets.ipynb #widgets-050
+# %% ../nbs/widgets.ipynb #widgets-059
 def _examples():
     "Drawn pictures to begin with"
     shown = {'a drawn cat':['Siamese'], 'a drawn dog':['beagle'], 'a drawn cat and dog':['Bombay','samoyed'], 'a drawn donkey':['donkey'],
@@ -474,7 +485,7 @@ class Asker(Explorer):
             W.Box([self.picture, self.text], layout=W.Layout(flex_flow='row wrap', grid_gap='12px 24px'))]
         self.photo.observe(self.upload, 'value')
 
-# %% ../nbs/widgets.ipynb #widgets-052
+# %% ../nbs/widgets.ipynb #widgets-061
 @patch
 def show(self:Asker, fig, picture, keep):
     "Draw the picture and tell the answer"
@@ -502,7 +513,7 @@ def upload(self:Asker, change):
             self.controls['picture'].options = [*self.pictures, *mine, name]
             self.set(picture=name)
 
-# %% ../nbs/widgets.ipynb #widgets-053
+# %% ../nbs/widgets.ipynb #widgets-062
 @patch
 def _repr_mimebundle_(self:Asker, **kwargs):
     "The still picture shows the answer as well"
@@ -519,6 +530,7 @@ def _repr_mimebundle_(self:Asker, **kwargs):
     fig.savefig(file, format='png')
     return {**W.VBox._repr_mimebundle_(self, **kwargs), 'image/png': png64(file.getvalue())}
 
+# %% ../nbs/widgets.ipynb #widgets-063
 def explore_model(
     clf=None,      # `Classifier`; None: that of `demo`
     pictures=None, # Name to PIL image or path, to choose from; None: drawn pets and strangers
@@ -528,7 +540,7 @@ def explore_model(
     clf = clf or demo().clf
     return Asker(clf, pictures or _examples(), keep or clf.config['keep'])
 
-# %% ../nbs/widgets.ipynb #widgets-060
+# %% ../nbs/widgets.ipynb #widgets-070
 def explore_trust(
     probs:Tensor=None,   # Sigmoid outputs, `(n_items, n_classes)`; None: of `demo`
     targets:Tensor=None, # 0/1 labels, the same shape
@@ -539,7 +551,7 @@ def explore_trust(
     if probs.shape!=targets.shape: raise ValueError(f'probs {tuple(probs.shape)} and targets {tuple(targets.shape)} do not fit together')
     return Explorer(lambda fig, alpha: _draw_trust(fig, probs, targets, alpha, n_times), dict(alpha=float_slider('alpha', .1, .01, .4)), (7,2.6))
 
-# %% ../nbs/widgets.ipynb #widgets-061
+# %% ../nbs/widgets.ipynb #widgets-071
 def _draw_trust(fig, probs, targets, alpha, n_times):
     "Histogram of the risk over resplits, with promise and mean"
     found = []
@@ -559,7 +571,7 @@ def _draw_trust(fig, probs, targets, alpha, n_times):
     return (f'Promise: at most {alpha:.2f} missed. Threshold <b>{thresh:.3f}</b> gives a label to {answered:.0%} of the pictures, {extra:.2f} wrong labels a picture; '
             f'missed over {n_times} resplits: <b>{missed.mean():.3f} ± {missed.std():.3f}</b>.')
 
-# %% ../nbs/widgets.ipynb #widgets-065
+# %% ../nbs/widgets.ipynb #widgets-075
 casts = {'as the seed says': None, 'one cat': ['Siamese'], 'a cat and a dog': ['Bengal','pug'], 'five Rottweilers': ['rottweiler']*5,
          'a donkey': ['donkey'], 'nothing': []}
 
@@ -572,7 +584,7 @@ def explore_scene(
     def show(fig, seed, cast): return _draw_scene(fig, vocab, *draw(seed, 192, names=casts[cast]))
     return Explorer(show, dict(seed=int_slider('seed', 13, 0, 200), cast=chooser('animals', [*casts])), (7,3.2))
 
-# %% ../nbs/widgets.ipynb #widgets-066
+# %% ../nbs/widgets.ipynb #widgets-076
 def _draw_scene(fig, vocab, img, found):
     "The scene with its boxes, and its targets as a column of cells"
     present = {o[k] for o in found for k in ('species','label')}
@@ -592,7 +604,7 @@ def _draw_scene(fig, vocab, img, found):
     labels = ' '.join(o for o in vocab if o in present)
     return f'{len(found)} thing{"s"*(len(found)!=1)}, labels <b>“{labels}”</b>: a row of {targets.sum():.0f} ones and {(1-targets).sum():.0f} zeros.'
 
-# %% ../nbs/widgets.ipynb #widgets-070
+# %% ../nbs/widgets.ipynb #widgets-080
 def explore_silence(
     known:Tensor=None,   # Scores of known pictures, `(n_known,)`, higher means more surely known; None: of `demo`
     unknown:Tensor=None, # Scores of unknown pictures, `(n_unknown,)`; None: of drawn donkeys
@@ -608,7 +620,7 @@ def explore_silence(
     return Explorer(lambda fig, keep: _draw_silence(fig, known, unknown, keep_thresh(valid, keep), keep),
         dict(keep=float_slider('keep', .95, .5, 1)), (7,2.6))
 
-# %% ../nbs/widgets.ipynb #widgets-071
+# %% ../nbs/widgets.ipynb #widgets-081
 def _draw_silence(fig, known, unknown, thresh, keep):
     "Both histograms with the threshold, and who passes it"
     both,ax = torch.cat([known, unknown]),fig.subplots()
@@ -624,7 +636,7 @@ def _draw_silence(fig, known, unknown, thresh, keep):
     return (f'To keep {keep:.0%} of the known, the threshold is <b>{thresh:.2f}</b>: it answers {kept:.0%} of other known pictures, and stays silent on '
             f'<b>{silent:.0%}</b> of the strangers. At any threshold: AUROC {auroc(known, unknown):.3f} (chance 0.500).')
 
-# %% ../nbs/widgets.ipynb #widgets-075
+# %% ../nbs/widgets.ipynb #widgets-085
 def latency(
     explorer:Explorer, # Any
     n:int=50,          # Changes
