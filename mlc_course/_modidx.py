@@ -3,6 +3,7 @@
 d = { 'settings': {'branch': 'main', 'doc_baseurl': '/', 'doc_host': '', 'git_url': '', 'lib_path': 'mlc_course'},
   'syms': { 'mlc_course.app': { 'mlc_course.app._config': ('app.html#_config', 'mlc_course/app.py'),
                                 'mlc_course.app._kernels': ('app.html#_kernels', 'mlc_course/app.py'),
+                                'mlc_course.app._unless_closed': ('app.html#_unless_closed', 'mlc_course/app.py'),
                                 'mlc_course.app.free_port': ('app.html#free_port', 'mlc_course/app.py'),
                                 'mlc_course.app.mlc_app': ('app.html#mlc_app', 'mlc_course/app.py'),
                                 'mlc_course.app.page': ('app.html#page', 'mlc_course/app.py'),

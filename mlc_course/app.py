@@ -149,6 +149,12 @@ def _config(folder, port, ip):
         MappingKernelManager=dict(cull_idle_timeout=300, cull_interval=60, cull_connected=False))
 
 # %% ../nbs/app.ipynb #app-020
+def _unless_closed(loop, context):
+    "Report what went wrong, but not that a tab was closed before its kernel had finished speaking"
+    from tornado.websocket import WebSocketClosedError
+    if not isinstance(context.get('exception'), WebSocketClosedError): loop.default_exception_handler(context)
+
+# %% ../nbs/app.ipynb #app-021
 def serve(
     model,    # Folder written by mlc_train
     port:int, # Free
@@ -164,6 +170,7 @@ def serve(
         warnings.filterwarnings('ignore', 'coroutine .*_initialize.* was never awaited') # a kernel that was about to start when all ended
         loop,app = IOLoop.current(),Voila(config=_config(folder, port, ip), config_file_paths=[])
         app.initialize([str(nb)])
+        loop.asyncio_loop.set_exception_handler(_unless_closed)
         async def end():
             logging.disable() # of kernels that die while they start
             await app.kernel_manager.shutdown_all()
@@ -172,7 +179,7 @@ def serve(
         loop.add_callback(print, f'http://{f"[{ip}]" if ":" in ip else ip}:{port}', flush=True) # by then it listens
         app.start()
 
-# %% ../nbs/app.ipynb #app-022
+# %% ../nbs/app.ipynb #app-023
 def free_port(
     port=None, # Number or text; None: any
     ip:str='127.0.0.1', # Address of this machine
@@ -191,7 +198,7 @@ def free_port(
             else f'port {port} is in use: name another, or leave --port out') from None
         return s.getsockname()[1]
 
-# %% ../nbs/app.ipynb #app-023
+# %% ../nbs/app.ipynb #app-024
 @call_parse
 def mlc_app(
     model:str, # Folder written by mlc_train

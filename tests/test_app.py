@@ -1,11 +1,12 @@
 "The app, as a shell meets it: one line of error, its address, nothing but its page, and nothing left behind"
-import os, select, socket, subprocess, sys, time
+import asyncio, os, select, socket, subprocess, sys, time
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 import psutil, pytest
-from mlc_course.app import free_port, mlc_app
+from tornado.websocket import WebSocketClosedError
+from mlc_course.app import _unless_closed, free_port, mlc_app
 from mlc_course.classifier import Classifier
 from mlc_course.photos import InputError
 from mlc_course.scenes import draw_portrait
@@ -125,3 +126,12 @@ def test_warns_of_other_addresses(model):
         assert p.wait(40)==0
         warned = p.stderr.read()
         assert warned.count('\n')==1 and 'everybody who reaches 127.0.0.2' in warned
+
+
+@pytest.mark.parametrize('error,lines', [(WebSocketClosedError(), 0), (ValueError('the model is gone'), 1)])
+def test_reports_all_but_closed_tabs(caplog, error, lines):
+    loop = asyncio.new_event_loop()
+    loop.set_exception_handler(_unless_closed)
+    loop.call_exception_handler(dict(message='Task exception was never retrieved', exception=error))
+    loop.close()
+    assert len(caplog.records)==lines
