@@ -50,7 +50,7 @@ test: .venv/installed ## Export in sync, notebooks clean, every notebook's check
 	$(BIN)/python -c "from mlc_course import atlas,data; data.drawn_pets(); atlas.drawn_atlas()"
 	$(BIN)/nbdev-test --n-workers $(WORKERS) --timing
 	$(BIN)/python -m pytest -q tests/browser --ignore=tests/browser/test_lab.py -n $(WORKERS) --dist loadfile
-	$(BIN)/python -m pytest -q tests --ignore=tests/browser --ignore=tests/test_sync.py -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -q tests/test_wheel.py tests --ignore=tests/browser --ignore=tests/test_sync.py -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-lab: .venv/installed ## Every notebook run in a real JupyterLab in Chromium, and its explorers moved: about 12 minutes
 	$(BIN)/python -m pytest -q tests/browser/test_lab.py -n $(WORKERS) --maxschedchunk 1
