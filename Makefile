@@ -24,7 +24,7 @@ ifdef TORCH_HOME
 override export TORCH_HOME := $(abspath $(TORCH_HOME))
 endif
 
-.PHONY: run site lab test test-lab export screenshots clean tables
+.PHONY: run site lab test test-lab export screenshots clean tables bench
 .DEFAULT_GOAL := run
 
 .venv/installed: settings.ini setup.py pyproject.toml
@@ -63,6 +63,10 @@ export: .venv/installed ## After editing a notebook: write the package, clean th
 # Executed on photos, notebooks must not be published: they never reach _site, and do not stay
 tables: .venv/installed ## Measure on photos anew: nbs/results/*.csv (TABLES="07_unknown" for one of them)
 	$(BIN)/python tools/run_course.py --workers $(WORKERS) $(TABLES); failed=$$?; rm -rf build/photos; exit $$failed
+
+# Each side gets all cores and the threads that it takes by itself
+bench: .venv/installed ## Time the package beside what people would use otherwise: benchmarks/README.md (PARTS="labelling growth" for some of it)
+	env -u OMP_NUM_THREADS -u MKL_NUM_THREADS $(BIN)/python benchmarks/run.py $(PARTS)
 
 clean: ## Remove what the other commands made
 	rm -rf .venv _site build *.egg-info

@@ -6,7 +6,7 @@
 __all__ = ['promise', 'page', 'write_page', 'serve', 'free_port', 'mlc_app']
 
 # %% ../nbs/app.ipynb #app-003
-import asyncio,errno,json,logging,os,signal,socket,sys,warnings
+import asyncio,errno,ipaddress,json,logging,os,signal,socket,sys,warnings
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -76,7 +76,8 @@ HTMLInputElement.prototype.click = function() {
   click.call(this)
 }
 const kernel = () => JSON.parse(document.getElementById('jupyter-config-data').textContent).kernelId
-addEventListener('pagehide', e => {if (!e.persisted) navigator.sendBeacon('voila/api/shutdown/' + kernel())})
+const token = () => (document.cookie.match(/(?:^|; )_xsrf=([^;]*)/) || [])[1]
+addEventListener('pagehide', e => {if (!e.persisted) navigator.sendBeacon('voila/api/shutdown/' + kernel() + '?_xsrf=' + token())})
 </script>'''
 
 # %% ../nbs/app.ipynb #app-013
@@ -120,11 +121,17 @@ def write_page(
     return folder/'page/Ask the model.ipynb'
 
 # %% ../nbs/app.ipynb #app-018
-def _kernels():
-    "Voilà's kernels, of which the one that waits for a visitor is not culled for waiting"
+def _kernels(tabs):
+    "Voilà's kernels, `tabs` at most and one that waits for a visitor, which is not culled for waiting"
     from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
     from tornado.web import HTTPError
     class Kernels(AsyncMappingKernelManager):
+        starting = 0
+        async def start_kernel(self, **kwargs):
+            if len(self)+self.starting>tabs: raise HTTPError(503)
+            self.starting += 1
+            try: return await super().start_kernel(**kwargs)
+            finally: self.starting -= 1
         async def cull_kernel_if_idle(self, kernel_id):
             waiting = [o.result()['kernel_id'] for pool in self._pools.values() for o in pool if o.done() and not o.exception()]
             if kernel_id not in waiting: await super().cull_kernel_if_idle(kernel_id)
@@ -136,17 +143,71 @@ def _kernels():
                 except HTTPError: await asyncio.sleep(.1)             # one has just begun, and cannot end before it has
     return Kernels
 
+# %% ../nbs/app.ipynb #app-853090
+def _socket():
+    "The line between a tab and its kernel. Voilà lets no code through; here only what is formed as its own script does it"
+    from tornado.web import HTTPError
+    from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
+    protocol = 'v1.kernel.websocket.jupyter.org'
+    class Socket(VoilaKernelWebsocketHandler):
+        async def get(self, kernel_id):
+            # Voila 0.5.13 takes a binary message of the older protocol for one with 10**17 parts, and lists them until memory ends
+            if protocol not in self.request.headers.get('Sec-WebSocket-Protocol', ''): raise HTTPError(403)
+            await super().get(kernel_id)
+        def on_message(self, msg):
+            n = int.from_bytes(msg[:8], 'little') if isinstance(msg, bytes) else 0
+            if 5<=n<=len(msg)//8: super().on_message(msg) # as many parts as it says
+            else: self.close()
+    return Socket
+
+# %% ../nbs/app.ipynb #app-65479b
+def _voila():
+    "Voilà that has the page and files of its templates at its addresses, and errors without a stack trace"
+    from tornado.web import HTTPError
+    from voila.app import Voila
+    from voila.static_file_handler import TemplateStaticFileHandler
+    from voila.tornado.handler import TornadoVoilaHandler
+    from voila.tornado.kernel_websocket_handler import VoilaKernelWebsocketHandler
+    class Page(TornadoVoilaHandler):
+        async def get(self, path=None):
+            if path: raise HTTPError(404)
+            self.request.arguments = {}                    # which could name another template
+            self.xsrf_token                                # sets the cookie that a tab must know to end its kernel
+            for o in self.kernel_manager._pools.values():  # none waits if there were too many
+                o[:] = [i for i in o if not i.done() or not i.exception()]
+            await super().get()
+    class Static(TemplateStaticFileHandler):
+        async def get(self, path, include_body=True):
+            try: await super().get(path, include_body)
+            except (ValueError,AssertionError): raise HTTPError(404) from None
+    ours = {TornadoVoilaHandler:Page, TemplateStaticFileHandler:Static, VoilaKernelWebsocketHandler:_socket()}
+    class App(Voila):
+        def init_handlers(self):
+            return [(url, type(o.__name__, (_Brief,ours.get(o, o)), {}), *more) for url,o,*more in super().init_handlers() if 'log' not in url]
+    return App
+
+class _Brief:
+    "A handler of tornado whose errors are one sentence"
+    def write_error(self, status, **kwargs):
+        why = {403:'This is not allowed.', 404:'There is nothing here.', 503:'Too many people are using this page: try again in some minutes.'}
+        self.finish(f'<!DOCTYPE html><title>Ask the model</title><p>{why.get(status, "Something went wrong.")}</p>')
+
 # %% ../nbs/app.ipynb #app-019
-def _config(folder, port, ip):
+def _config(folder, port, ip, tabs):
     "All that Voilà has to know"
     from traitlets.config import Config
     return Config(
         Voila=dict(ip=ip, port=port, port_retries=0, open_browser=False, token='', root_dir=f'{folder}/page', connection_dir_root=str(folder),
-            log_level='ERROR', tornado_settings=dict(disable_check_xsrf=True)), # else no tab could end its kernel, whose id only it knows
+            log_level='ERROR', tornado_settings=dict(allow_remote_access=not _is_local(ip))), # a page that calls itself evil.com cannot ask 127.0.0.1
         VoilaConfiguration=dict(template='mlc_app', theme='light', strip_sources=True, show_tracebacks=False, file_allowlist=[],
+            allow_template_override='NO', allow_theme_override='NO',
             extension_allowlist=['@jupyter-widgets/jupyterlab-manager','@voila-dashboards/widgets-manager8'],
-            preheat_kernel=True, default_pool_size=1, multi_kernel_manager_class=_kernels()),
+            preheat_kernel=True, default_pool_size=1, multi_kernel_manager_class=_kernels(tabs)),
         MappingKernelManager=dict(cull_idle_timeout=300, cull_interval=60, cull_connected=False))
+
+def _is_local(ip):
+    try: return ipaddress.ip_address(ip).is_loopback
+    except ValueError: return ip=='localhost'
 
 # %% ../nbs/app.ipynb #app-020
 def _unless_closed(loop, context):
@@ -159,16 +220,17 @@ def serve(
     model,    # Folder written by mlc_train
     port:int, # Free
     ip:str='127.0.0.1', # Address of this machine
+    tabs:int=20, # Most tabs at once
 ):
     "Serve the page until Ctrl-C or SIGTERM; then all kernels end, and nothing is left on disk"
     with TemporaryDirectory(prefix='mlc_app_') as folder:
         nb = write_page(folder, model)
         os.environ['JUPYTER_PATH'] = os.pathsep.join([folder, *filter(None, [os.environ.get('JUPYTER_PATH')])]) # read at import
         from tornado.ioloop import IOLoop
-        from voila.app import Voila
+
         logging.getLogger('tornado').setLevel(logging.ERROR)
         warnings.filterwarnings('ignore', 'coroutine .*_initialize.* was never awaited') # a kernel that was about to start when all ended
-        loop,app = IOLoop.current(),Voila(config=_config(folder, port, ip), config_file_paths=[])
+        loop,app = IOLoop.current(),_voila()(config=_config(folder, port, ip, tabs), config_file_paths=[])
         app.initialize([str(nb)])
         loop.asyncio_loop.set_exception_handler(_unless_closed)
         async def end():
@@ -204,12 +266,14 @@ def mlc_app(
     model:str, # Folder written by mlc_train
     port:str=None, # To serve on; default: any that is free
     ip:str='127.0.0.1', # Address to serve on: everybody who reaches it can use the app, and the default is reached from this machine only
+    tabs:int=20, # Most tabs at once: each takes some 400 MB of memory, and who comes later is asked to wait
 ):
     "Serve a page that asks MODEL, until Ctrl-C. Prints its address. Exit code 0, or 2: stderr says why"
     with one_line_errors('mlc_app'):
         port = free_port(port, ip)
+        if tabs<1: raise InputError(f'tabs {tabs} is out of range: use 1 or more, such as 20')
         from mlc_course.classifier import Classifier
         Classifier.load(model)
         if ip not in ('127.0.0.1','localhost','::1'): print(f'mlc_app: everybody who reaches {ip} can use this app, '
             'unencrypted and without a password', file=sys.stderr)
-        serve(model, port, ip)
+        serve(model, port, ip, tabs)

@@ -7,20 +7,21 @@ __all__ = ['model_format', 'Classifier', 'expand_paths', 'measure', 'check_optio
            'pick_rows']
 
 # %% ../nbs/11_ship.ipynb #11-ship-003
-import ctypes,hashlib,json,math,os,random,shutil,tempfile,time
+import ctypes,hashlib,json,math,os,random,re,reprlib,shutil,tempfile,time
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
 import torch
-from fastcore.basics import patch
+from fastcore.basics import noop,patch
 from torch import nn,tensor,Tensor
 
 from . import __version__
+from .machines import from_first,on_each_machine,rank
 from .metrics import exact_match,macro_f1,mean_ap
-from .photos import InputError,MissingError,gather_photos,picture_files,read_photos,unknown_files,_reason,_row_of,_some
-from .transfer import UnitPool,build_model,cross_fit,fetch_weights,for_batches,imagenet_mean,imagenet_std,normalise,pick_threshs
-from .transfer import train_pretrained,train_scratch,unit_halves,_check_arch,_fastai,_refuse
+from .photos import BadPictures,InputError,MissingError,gather_photos,picture_files,read_photos,tell_bad,unknown_files,_reason,_row_of,_some
+from .transfer import UnitPool,blank_model,build_model,cross_fit,fetch_weights,for_batches,imagenet_mean,imagenet_std,normalise,pick_threshs
+from .transfer import train_pretrained,train_scratch,unit_halves,_check_arch,_fastai
 from .unknown import apply_score,aurc,auroc,decide,fit_decision,fit_score,fpr_at_tpr,score_parts
 
 # %% ../nbs/11_ship.ipynb #11-ship-008
@@ -67,7 +68,10 @@ def outputs(self:Classifier,
     logits,score = torch.full((len(files), len(self.vocab)), torch.nan),torch.full((len(files),), torch.nan)
     rule,refs = self.config['score'],unit_halves(self.refs.float())
     def each(ix, z, feats): logits[ix],score[ix] = z,apply_score(score_parts(z, feats, refs, rule['k']), rule)
-    return logits,score,self.look(files, each, what)
+    errors = self.look(files, each, what)
+    for i in (~(logits.sum(1)+score).isfinite()).nonzero()[:,0].tolist(): # weights that no training makes
+        errors.setdefault(i, InputError(f'{files[i]} gets no number as an answer from this model: train again'))
+    return logits,score,dict(sorted(errors.items()))
 
 @patch
 def given(self:Classifier,
@@ -88,23 +92,25 @@ def _answer(vocab, logits, score, given):
 def expand_paths(
     paths, # A file or folder, or several
 )->list: # Files and `InputError`s, in order
-    "Folders are replaced by the pictures in them; one without any becomes an `InputError`"
+    "Folders are replaced by the pictures in them; one without any, or that cannot be searched, becomes an `InputError`"
     res = []
     for p in ([paths] if isinstance(paths, (str,os.PathLike)) else paths):
-        p = Path(p)
-        if not p.is_dir(): res.append((p, None))
-        elif fs := picture_files(p): res += [(f, None) for f in fs]
-        else: res.append((p, InputError(f'{p} is a folder without pictures: name another')))
+        p,bad = Path(p),{}
+        if not os.path.isdir(p): res.append((p, None)) # unlike `is_dir`, never an exception
+        else:
+            found = [(f, None) for f in picture_files(p, bad)] + list(bad.items())
+            res += sorted(found, key=lambda o: o[0]) or [(p, InputError(f'{p} is a folder without pictures: name another'))]
     return res
 
 # %% ../nbs/11_ship.ipynb #11-ship-013
 @patch
 def predict(self:Classifier,
     paths, # A picture or folder, or several
+    what:str='predicting', # For the progress line
 )->list: # One dict per picture: `path, labels, probs, known, score`, or `path, error`
     "Labels of each picture, in order; a bad picture gets an `error` and does not stop the others"
     items = expand_paths(paths)
-    logits,score,errors = self.outputs([p for p,e in items if e is None])
+    logits,score,errors = self.outputs([p for p,e in items if e is None], what)
     given = self.given(logits, score)
     rows,res = iter(range(len(logits))),[]
     for path,err in items:
@@ -162,11 +168,13 @@ def one_hot(
 # %% ../nbs/11_ship.ipynb #11-ship-020
 def _announce(photos, arch, say):
     "Tell what was found before the work starts; why there are no pretrained weights, or None"
+    if odd := [o for o in photos.vocab+photos.rare if not _name_ok(o)]: raise InputError(
+        f'{photos.source}: a label cannot be {odd[0][:60]!r}: use at most 200 characters, and none that controls a terminal')
     say(f'{photos.source}: {photos.kind}; {len(photos.files)} pictures, {len(photos.vocab)} labels: {_some(photos.vocab)}')
     for o in photos.notes: say(f'note: {o}')
     if not photos.labels.count([]): say('note: every picture has a label, so none teaches silence: a stranger is known only by its '
         'distance to these pictures, and look-alikes get through; add some by --unknown FOLDER, or turn rare labels into some by --min-images N')
-    lack = fetch_weights(arch)
+    lack = next(filter(None, on_each_machine(lambda: fetch_weights(arch))), None)
     say(lack or f'{arch} starts from pretrained weights')
     return lack
 
@@ -194,6 +202,22 @@ def _start(cls, photos, arch, size, seed, keep, lack):
     return cls(build_model(arch, len(photos.vocab), weights=None if lack else 'DEFAULT'),
         dict(arch=arch, vocab=photos.vocab, size=size, rare=photos.rare, keep=keep))
 
+# %% ../nbs/11_ship.ipynb #11-ship-9d1833
+def _train_on(cls, photos, arch, epochs, size, seed, keep, n_bad, say):
+    "A `Classifier` that has learned from `photos`; `BadPictures` lists all that cannot be read, also among those to validate"
+    lack = _announce(photos, arch, say)
+    keep,epochs,by_turns = _plan(photos, keep, epochs, lack)
+    files,targets = _split(photos, by_turns, seed, say)
+    res = _start(cls, photos, arch, size, seed, keep, lack)
+    try: seen = (train_scratch if lack else train_pretrained)(res.model.eval(), files, targets, size, epochs, say)
+    except BadPictures as e:
+        rest = [] if set(files[1]) & set(e.errors) else files[1]
+        more = for_batches(lambda ix, xb: None, rest, size, 'looking at validation pictures')
+        raise BadPictures(dict(sorted({**e.errors, **{rest[i]: o for i,o in more.items()}}.items())), len(photos.files)) from None
+    res.judge(*seen, targets, tensor(photos.folds) if by_turns else None, dict(epochs=epochs, seed=seed, pretrained=not lack, by_turns=by_turns,
+        n_train=len(files[0]), n_valid=len(files[1]), n_unlabelled=photos.labels.count([]), n_left_out=n_bad), say)
+    return res
+
 # %% ../nbs/11_ship.ipynb #11-ship-022
 @patch(cls_method=True)
 def train(cls:Classifier,
@@ -205,24 +229,29 @@ def train(cls:Classifier,
     seed:int=0,       # Of split and training; sets the global seeds
     keep:float=None,  # Share of known pictures that shall get an answer; None: 0.95, but 0.99 if no picture without label shows what it buys
     min_images:int=0, # Labels with fewer pictures are dropped; their pictures teach silence
+    skip_bad:bool=False, # Leave out what cannot be read, and say so on stderr; else a `BadPictures` lists it, and nothing is trained
     say=print,        # Told what happens; `noop` for silence
 )->Classifier:
     "Learn from labelled pictures; all thresholds are chosen on pictures that did not train what judges them"
-    t0 = time.time()
+    t0,bad,res = time.time(),{},None
+    if rank(): say = noop # process 0 speaks for all
     check_options(arch, size, epochs, seed, keep, min_images)
-    photos = gather_photos(path, unknown, seed, min_images)
-    lack = _announce(photos, arch, say)
-    keep,epochs,by_turns = _plan(photos, keep, epochs, lack)
-    files,targets = _split(photos, by_turns, seed, say)
-    res = _start(cls, photos, arch, size, seed, keep, lack)
-    seen = (train_scratch if lack else train_pretrained)(res.model.eval(), files, targets, size, epochs, say)
-    res.judge(*seen, targets, tensor(photos.folds) if by_turns else None, dict(epochs=epochs, seed=seed, pretrained=not lack, by_turns=by_turns,
-        n_train=len(files[0]), n_valid=len(files[1]), n_unlabelled=photos.labels.count([])), say)
+    while res is None:
+        photos = from_first(lambda: gather_photos(path, unknown, seed, min_images, skip_bad, bad))
+        try: res = _train_on(cls, photos, arch, epochs, size, seed, keep, len(bad), say)
+        except BadPictures as e:
+            if not skip_bad: raise
+            if not rank(): tell_bad(e.errors, len(photos.files))
+            bad.update(e.errors)
     say(f'{time.time()-t0:.0f} s in all')
     return res
 
 # %% ../nbs/11_ship.ipynb #11-ship-023
 model_format = 'mlc_course model 3'
+_max_refs = 50_000_000 # bytes of references: four times as much when they are compared
+_odd_char = re.compile(r'[\s\x00-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\ud800-\udfff]') # steers a terminal, or is no character
+
+def _name_ok(o): return isinstance(o, str) and 0<len(o)<=200 and not _odd_char.search(o)
 
 def _versions():
     from importlib.metadata import version
@@ -248,7 +277,7 @@ def judge(self:Classifier,
     say=print,          # Told the figures
 ):
     "Store references, and choose score and thresholds on pictures that did not train what judges them"
-    self.refs = _store(feats[targets[0].bool().any(1),0], max(2000, 10*len(self.vocab)), facts['seed'])
+    self.refs = _store(feats[targets[0].bool().any(1),0], min(max(2000, 10*len(self.vocab)), _max_refs//feats.shape[-1]), facts['seed'])
     if folds is not None: logits,parts = cross_fit(feats, targets[0], folds, _ks)
     else: parts = {k: score_parts(logits, valid_feats, unit_halves(self.refs.float()), k) for k in _ks if len(logits)}
     self.finish(logits, parts, targets[folds is None], facts, say)
@@ -331,12 +360,37 @@ def report(self:Classifier,
         f"mean average precision {m['map'] or 0:.3f}; of {m['n_known']} with a label {m['answered']:.3f} answered, {m['answered_right']:.3f} right"
         + (f"; of {m['n_unknown']} without {m['silent']:.3f} silent" if m['n_unknown'] else ''))
 
+# %% ../nbs/11_ship.ipynb #11-ship-213456
+_max_config,_max_header,_max_weights = 16_000_000,1_000_000,800_000_000 # bytes; no model of ours has more
+
+def _open(file, most):
+    "Open a plain file of at most `most` bytes"
+    try:
+        if not Path(file).is_file(): raise InputError(f'{file} is no plain file: name a folder written by mlc_train')
+        f = open(file, 'rb')
+    except OSError as e: raise InputError(f'{file} cannot be read ({e.strerror}): ask its owner') from None
+    if os.fstat(f.fileno()).st_size<=most: return f
+    f.close()
+    raise InputError(f'{file} has more than {most/1e6:.0f} MB, as no model of ours: name another folder')
+
+def _read_config(file):
+    with _open(file, _max_config) as f: return _json(f.read(_max_config))
+
+def _json(data):
+    "JSON that can be written again as it is: UTF-8, no key twice, no NaN, nothing infinite"
+    def unique(pairs):
+        if len(res := dict(pairs))<len(pairs): raise ValueError('a key stands there twice')
+        return res
+    res = json.loads(data.decode(), object_pairs_hook=unique)
+    json.dumps(res, ensure_ascii=False, allow_nan=False).encode()
+    return res
+
 # %% ../nbs/11_ship.ipynb #11-ship-047
 _files = {'config.json','model.safetensors'}
 
 def _is_ours(folder):
-    try: return str(json.loads((folder/'config.json').read_text(encoding='utf-8'))['format']).startswith('mlc_course model')
-    except (OSError,ValueError,KeyError,TypeError): return False
+    try: return str(_read_config(folder/'config.json')['format']).startswith('mlc_course model')
+    except (ValueError,KeyError,TypeError,RecursionError): return False
 
 def check_dest(
     dest, # Folder for a model
@@ -361,19 +415,20 @@ def save(self:Classifier,
     "Write `model.safetensors` and `config.json`: the folder appears whole or not at all"
     from safetensors.torch import save as to_bytes
     real = check_dest(dest)
-    state = {k:v.cpu().contiguous() for k,v in [*self.model.state_dict().items(), ('references',self.refs)]}
-    weights = to_bytes(state)
+    weights = to_bytes({k:v.cpu().contiguous() for k,v in [*self.model.state_dict().items(), ('references',self.refs)]})
+    if len(weights)>_max_weights: raise InputError(f'{dest}: the model has {len(weights)/1e6:.0f} MB, '
+        f'but only {_max_weights/1e6:.0f} can be loaded: train a smaller network, or with fewer labels')
     config = dict(self.config, weights_sha256=hashlib.sha256(weights).hexdigest())
     real.parent.mkdir(parents=True, exist_ok=True)
+    _sweep(real)
     tmp = Path(tempfile.mkdtemp(prefix=f'.{real.name}.', suffix='.part', dir=real.parent))
     try:
-        for name,data in (('model.safetensors',weights), ('config.json',json.dumps(config, indent=1, ensure_ascii=False).encode())):
-            with open(tmp/name, 'wb') as f:
-                f.write(data)
-                f.flush()
-                os.fsync(f.fileno())
+        _write(tmp/'model.safetensors', weights)
+        _write(tmp/'config.json', json.dumps(config, indent=1, ensure_ascii=False).encode())
         tmp.chmod(0o777 & ~_umask())
+        _sync(tmp)
         _swap(tmp, real)
+        _sync(real.parent)
     finally: shutil.rmtree(tmp, ignore_errors=True) # holds the old model after an exchange
     return Path(dest)
 
@@ -390,8 +445,33 @@ def _swap(new, dest):
         if not ctypes.CDLL(None).renameat2(-100, os.fsencode(new), -100, os.fsencode(dest), 2): return
     old = new.with_suffix('.old')
     os.rename(dest, old)
-    os.rename(new, dest)
+    try: os.rename(new, dest)
+    except OSError:
+        os.rename(old, dest)
+        raise
     shutil.rmtree(old)
+
+# %% ../nbs/11_ship.ipynb #11-ship-f66a2e
+def _write(file, data):
+    "Write so that it is on the disk, not only in the system's memory"
+    with open(file, 'wb') as f:
+        f.write(data)
+        f.flush()
+        os.fsync(f.fileno())
+
+def _sync(folder):
+    "The same for the names in a folder, where the system can"
+    with suppress(OSError):
+        fd = os.open(folder, os.O_RDONLY)
+        try: os.fsync(fd)
+        finally: os.close(fd)
+
+def _sweep(dest, stale=3600.):
+    "Remove what a killed `save` left beside `dest`, if that is `stale` seconds ago"
+    for o in dest.parent.iterdir():
+        if not re.fullmatch(rf'\.{re.escape(dest.name)}\.[a-z0-9_]{{8}}\.(part|old)', o.name) or o.suffix=='.old' and not dest.exists(): continue
+        with suppress(OSError):
+            if time.time()-o.stat().st_mtime>stale and {p.name for p in o.iterdir()}<=_files: shutil.rmtree(o)
 
 # %% ../nbs/11_ship.ipynb #11-ship-052
 def _is_num(o): return type(o) in (int,float) and abs(o)<1e30
@@ -401,8 +481,14 @@ def _score_ok(o):
     if not isinstance(o, dict) or set(o)!={'name','mean','std','k','thresh'} or not isinstance(o['name'], str): return False
     parts = o['name'].split('+')
     if not set(parts)<={'max_logit','joint_energy','knn'} or not all(isinstance(o[i], dict) and list(o[i])==parts for i in ('mean','std')): return False
-    return (all(map(_is_num, [*o['mean'].values(), *o['std'].values()])) and min(o['std'].values())>0 and type(o['k']) is int and
+    return (all(map(_is_num, [*o['mean'].values(), *o['std'].values()])) and min(o['std'].values())>=9e-7 and type(o['k']) is int and
         1<=o['k']<=1000 and (o['thresh'] is None or _is_num(o['thresh'])))
+
+def _metrics_ok(o):
+    "Whether `o` is empty, or holds the figures of `measure`"
+    if not isinstance(o, dict) or o and not {'n_known','answered','answered_right'}<=set(o): return False
+    shares = [o.get(k) for k in ('answered','answered_right')]
+    return all(i is None or _is_num(i) for i in o.values()) and (shares==[None]*2 or all(i is not None and 0<=i<=1 for i in shares))
 
 # %% ../nbs/11_ship.ipynb #11-ship-053
 def _kept_ok(o):
@@ -419,38 +505,58 @@ def check_config(
     where, # Its name, for messages
 ):
     "`InputError` naming the first field that is missing or of the wrong kind"
-    def strs(o): return isinstance(o, list) and 0<len(o)<=100_000 and all(isinstance(i, str) and i and not i.split()[1:] for i in o)
+    def strs(o): return isinstance(o, list) and len(o)<=100_000 and all(map(_name_ok, o)) and len(set(o))==len(o)
     def nums(o, n): return len(o)==n and all(_is_num(i) for i in o)
     def shares(o): return isinstance(o, dict) and set(o)==set(cfg['vocab']) and nums(list(o.values()), len(o)) and all(0<=i<=1 for i in o.values())
-    tests = dict(format=lambda o: o==model_format, arch=lambda o: isinstance(o, str), vocab=lambda o: strs(o) and len(set(o))==len(o),
+    tests = dict(format=lambda o: o==model_format, arch=_name_ok, vocab=lambda o: o and strs(o),
         size=lambda o: type(o) is int and 32<=o<=1024, resize=lambda o: o=='squeeze', score=_score_ok,
         mean=lambda o: o==list(imagenet_mean), std=lambda o: o==list(imagenet_std), thresholds=shares, further=shares,
-        keep=lambda o: nums([o], 1) and 0<o<=1, kept=_kept_ok, rare=lambda o: o==[] or strs(o), weights_sha256=lambda o: isinstance(o, str),
-        training=lambda o: isinstance(o, dict), metrics=lambda o: isinstance(o, dict), versions=lambda o: isinstance(o, dict))
+        keep=lambda o: nums([o], 1) and 0<o<=1, kept=_kept_ok, rare=strs, weights_sha256=lambda o: isinstance(o, str),
+        training=lambda o: isinstance(o, dict), metrics=_metrics_ok, versions=lambda o: isinstance(o, dict))
     if not isinstance(cfg, dict): raise InputError(f'{where} is no model configuration: name a folder written by mlc_train')
     for k,ok in tests.items():
         if k not in cfg: raise InputError(f'{where} lacks {k}: name a folder written by mlc_train')
-        if not ok(cfg[k]): raise InputError(f'{where}: {k} cannot be {str(cfg[k])[:60]!r} in this version: train again')
+        if not ok(cfg[k]): raise InputError(f'{where}: {k} cannot be {reprlib.repr(cfg[k])[:80]} in this version: train again')
 
 # %% ../nbs/11_ship.ipynb #11-ship-055
+_dtypes = {torch.float32:'F32', torch.int64:'I64', torch.int8:'I8'}
+
+def _read_state(file, cfg):
+    "The network of `cfg`, still empty, and its tensors with the references; `ValueError` if the file announces others"
+    from safetensors import safe_open
+    with open(file, 'rb') as f:
+        if int.from_bytes(f.read(8), 'little')>_max_header: raise ValueError('its header is too long')
+    with safe_open(file, 'pt') as f: # maps the file: no tensor is in memory twice
+        got = {k: f.get_slice(k) for k in f.keys()}
+        n_refs,width = got['references'].get_shape()
+        if n_refs<1 or width<2 or n_refs*width>_max_refs: raise ValueError('its references have the wrong form')
+        model = blank_model(cfg['arch'], len(cfg['vocab']), width//2)
+        width = model[1][-1].in_features*(1+(cfg['arch']=='small_cnn')) # as the head wants it
+        want = dict(model.state_dict(), references=torch.empty(n_refs, width, dtype=torch.int8, device='meta'))
+        if odd := sorted(set(got)^set(want)): raise ValueError(f'{odd[0][:40]!r} is {"missing" if odd[0] in want else "none of its own"}')
+        for k,o in want.items():
+            a,b = [got[k].get_dtype(), got[k].get_shape()],[_dtypes[o.dtype], list(o.shape)]
+            if a!=b: raise ValueError(f'{k} is {reprlib.repr(a)}, not {b}')
+        return model,{k: f.get_tensor(k) for k in want}
+
+# %% ../nbs/11_ship.ipynb #11-ship-e24528
 def _load_weights(file, cfg):
     "The network of `cfg` and its references, if they are the ones it was saved with"
-    from safetensors.torch import load as from_bytes
-    data = file.read_bytes()
-    if hashlib.sha256(data).hexdigest()!=cfg['weights_sha256']: raise InputError(
+    with _open(file, _max_weights) as f:
+        h = hashlib.sha256()
+        while b := f.read(1<<20): h.update(b)
+    if h.hexdigest()!=cfg['weights_sha256']: raise InputError(
         f'{file} is damaged or does not belong to its config.json: get both again, or train again')
     try:
-        state = from_bytes(data)
-        refs,(n_classes,n_in) = state.pop('references'),state[_head_weight(cfg['arch'])].shape
-        n_feat = n_in if cfg['arch']=='small_cnn' else n_in//2
-        if refs.dtype!=torch.int8 or refs.ndim!=2 or refs.shape[1]!=2*n_feat or not len(refs): raise ValueError('its references have the wrong form')
-        with torch.device('meta'): model = build_model(cfg['arch'], n_classes, n_feat)
+        model,state = _read_state(file, cfg)
+        refs = state.pop('references')
+        for k,o in state.items():
+            if o.is_floating_point() and not torch.stack(o.aminmax()).isfinite().all(): raise ValueError(f'{k} is not finite')
         model.load_state_dict(state, assign=True)
+        with torch.no_grad(): # its features may be fewer than the head wants, or a table inside wrong
+            if not model(torch.zeros(1, 3, 64, 64)).isfinite().all(): raise ValueError('its answer to a grey picture is no number')
     except Exception as e: raise InputError(f'{file} does not fit {cfg["arch"]} ({_reason(e)}): train again') from None
-    if n_classes!=len(cfg['vocab']): raise InputError(f'{file} has {n_classes} outputs, its config.json {len(cfg["vocab"])} labels: train again')
     return model,refs
-
-def _head_weight(arch): return '1.3.weight' if arch=='small_cnn' else '1.2.weight'
 
 # %% ../nbs/11_ship.ipynb #11-ship-056
 @patch(cls_method=True)
@@ -462,11 +568,16 @@ def load(cls:Classifier,
     if not path.exists(): raise MissingError(f'{path} does not exist: name a model folder written by mlc_train')
     if miss := sorted(o for o in _files if not (path/o).is_file()): raise InputError(
         f'{path} is no model folder: it lacks {" and ".join(miss)}; name one written by mlc_train')
-    try: cfg = json.loads((path/'config.json').read_text(encoding='utf-8'))
+    try: cfg = _read_config(path/'config.json')
+    except InputError: raise
     except (ValueError,RecursionError) as e: raise InputError(f'{path/"config.json"} is damaged ({_reason(e)}): train again') from None
     check_config(cfg, path/'config.json')
-    _check_arch(cfg['arch'])
-    model,refs = _load_weights(path/'model.safetensors', cfg)
+    try: _check_arch(cfg['arch'])
+    except InputError as e: raise InputError(f'{path/"config.json"}: {e}') from None
+    try: model,refs = _load_weights(path/'model.safetensors', cfg)
+    except InputError:
+        if _read_config(path/'config.json')==cfg: raise
+        return cls.load(path) # another process has just put a new model there
     return cls(model, cfg, refs)
 
 # %% ../nbs/11_ship.ipynb #11-ship-061
@@ -483,16 +594,32 @@ def pick_rows(
             f'{photos.source}{_row_of(photos, i)}: label {odd[0]} is not one of the model. Allowed labels: {_some(sorted(vocab))}')
     return [photos.files[i] for i in rows],[[o for o in photos.labels[i] if o not in rare] for i in rows]
 
+# %% ../nbs/11_ship.ipynb #11-ship-5a3cfb
+@patch
+def trial(self:Classifier,
+    known,        # CSV or folder of labelled pictures; of a CSV with both kinds the `is_valid` rows
+    unknown=None, # Folder of pictures with none of the labels
+    skip_bad:bool=False, # Leave out what cannot be read, and say so on stderr; else a `BadPictures` lists it
+)->tuple: # As `measure` takes them: logits, score, labels given, 0/1 targets; score and labels given of `unknown`
+    "The answers to labelled pictures beside the truth"
+    files,labels = pick_rows(read_photos(known, skip_bad), self.vocab, self.config['rare'])
+    strangers = [] if unknown is None else unknown_files(unknown, files)
+    logits,score,errors = self.outputs(files+strangers, 'evaluating')
+    bad,n = {(files+strangers)[i]: e for i,e in errors.items()},len(files)
+    if bad and not skip_bad: raise BadPictures(bad, len(logits))
+    tell_bad(bad, len(logits))
+    k,u = ([i for i in o if i not in errors] for o in (range(n), range(n, len(logits))))
+    for rows,source,asked in ((k,known,True), (u,unknown,strangers)):
+        if asked and not rows: raise InputError(f'{source}: none of its pictures can be read')
+    given = self.given(logits, score)
+    return logits[k],score[k],given[k],one_hot(labels, self.vocab)[k],score[u],given[u]
+
 # %% ../nbs/11_ship.ipynb #11-ship-062
 @patch
 def evaluate(self:Classifier,
     known,        # CSV or folder of labelled pictures; of a CSV with both kinds the `is_valid` rows
     unknown=None, # Folder of pictures with none of the labels
+    skip_bad:bool=False, # Leave out what cannot be read, and say so on stderr
 )->dict: # `n_known, exact_match, macro_f1, map, answered, answered_right, n_unknown, silent, auroc, fpr95, aurc`
     "How good the answers are, and how well known and unknown pictures are told apart; None where there is nothing to measure"
-    files,labels = pick_rows(read_photos(known), self.vocab, self.config['rare'])
-    strangers = [] if unknown is None else unknown_files(unknown, files)
-    logits,score,errors = self.outputs(files+strangers, 'evaluating')
-    _refuse(errors, f'{len(logits)} pictures')
-    given,n = self.given(logits, score),len(files)
-    return measure(logits[:n], score[:n], given[:n], one_hot(labels, self.vocab), score[n:], given[n:])
+    return measure(*self.trial(known, unknown, skip_bad))

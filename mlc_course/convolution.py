@@ -19,7 +19,10 @@ def conv2d_by_hand(
 )->Tensor: # Feature map, `(h_out, w_out)`
     "Slide one filter over `x` with two loops: slow, and nothing hidden"
     if x.shape[0]!=w.shape[0]: raise ValueError(f'{tuple(x.shape)=} but {tuple(w.shape)=}: as many channels are needed in both')
+    if x.ndim!=3 or w.ndim!=3 or w.shape[1]!=w.shape[2]: raise ValueError(
+        f'need (channels, h, w) and (channels, ks, ks), not {tuple(x.shape)} and {tuple(w.shape)}')
     x,ks = nn.functional.pad(x, (padding,)*4),w.shape[-1]
+    if ks>min(x.shape[1:]) or stride<1: raise ValueError(f'{ks=} with {stride=} does not fit into {tuple(x.shape[1:])}')
     rows,cols = (range(0, n-ks+1, stride) for n in x.shape[1:])
     return torch.stack([torch.stack([(x[:,r:r+ks,c:c+ks]*w).sum() for c in cols]) for r in rows])
 
@@ -31,6 +34,7 @@ def conv_out_size(
     padding:int=0, # Rings of zeros around the input
 )->int: # Cells along the same side of the output
     "Side of a convolution's or a pooling's output"
+    if ks<1 or stride<1 or padding<0: raise ValueError(f'{ks=} and {stride=} must be at least 1, {padding=} at least 0')
     last = size + 2*padding - ks # the last place, counted from 0
     if last<0: raise ValueError(f'{ks=} does not fit into {size=} with {padding=}')
     return last//stride + 1
@@ -99,6 +103,9 @@ def field_width(
 )->int: # Side in pixels, an odd number
     "Side of the smallest square around a pixel that holds `share` of a map"
     if not 0<share<=1: raise ValueError(f'{share=} is not in (0,1]')
+    if not (field.isfinite() & (field>=0)).all(): raise ValueError('a map must be finite and nowhere negative')
+    h,w = field.shape
+    if not (0<=row<h and 0<=col<w): raise ValueError(f'{row=}, {col=} lies outside {h,w}')
     total = field.sum()
     for r in range(max(field.shape)):
         if field[max(row-r, 0):row+r+1,max(col-r, 0):col+r+1].sum() >= share*total*(1-1e-6): return 2*r+1

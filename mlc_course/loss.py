@@ -15,6 +15,7 @@ def bce_naive(
     targets:Tensor, # Float labels in [0,1], `(bs, n_classes)`
 )->Tensor: # Scalar, nats, averaged over images and classes
     "Binary cross-entropy straight from its definition: right on paper, `nan` or `inf` for large logits"
+    if logits.shape!=targets.shape: raise ValueError(f'{tuple(logits.shape)=} but {tuple(targets.shape)=}')
     probs = logits.sigmoid()
     return -(targets*probs.log() + (1-targets)*(1-probs).log()).mean()
 
@@ -41,7 +42,9 @@ def pos_weights(
     power:float=1.,  # 1: both sides weigh the same; 0.5: the root of that; 0: all weights 1
 )->Tensor: # `(n_classes,)`; 1 for a label that is never or always there
     "`pos_weight` of each label: `(negatives/positives)**power`"
-    n_pos = targets.sum(0)
+    if targets.ndim!=2: raise ValueError(f'targets must be (n_items, n_classes), not {tuple(targets.shape)}')
+    if not ((targets==0)|(targets==1)).all(): raise ValueError('targets must be 0 or 1')
+    n_pos = targets.bool().sum(0)
     n_neg = len(targets)-n_pos
     return torch.where((n_pos>0)&(n_neg>0), n_neg/n_pos.clamp_min(1), 1.)**power
 
@@ -54,7 +57,7 @@ def focal_loss(
 )->Tensor: # Scalar, nats, averaged over images and classes
     "Focal loss (arXiv:1708.02002, eq. 5): cross-entropy that turns away from what is already right"
     if logits.shape!=targets.shape: raise ValueError(f'{tuple(logits.shape)=} but {tuple(targets.shape)=}')
-    z = torch.where(targets>.5, logits, -logits)      # above 0: right
+    z = (2*targets-1)*logits      # above 0: right
     loss = -logsigmoid(z) * torch.sigmoid(-z)**gamma
     return (loss if alpha is None else torch.where(targets>.5, alpha, 1-alpha)*loss).mean()
 

@@ -6,9 +6,9 @@
 __all__ = ['average_precision', 'mean_ap', 'accuracy_multi', 'exact_match', 'precision_recall_f1', 'macro_f1', 'f1_by_thresh', 'best_threshs', 'label_table']
 
 # %% ../nbs/05_train.ipynb #05-train-003
-import torch
+import numpy as np, torch
+from concurrent import futures
 from torch import Tensor
-from torch.nn import functional as F
 
 # %% ../nbs/05_train.ipynb #05-train-011
 def _checked(probs, targets, thresh=None):
@@ -17,33 +17,35 @@ def _checked(probs, targets, thresh=None):
     if probs.ndim!=2 or probs.shape!=targets.shape: raise ValueError(
         f'Need two tables (n_items, n_classes), got probs {tuple(probs.shape)}, targets {tuple(targets.shape)}')
     if not probs.numel(): raise ValueError(f'Nothing to measure: probs has shape {tuple(probs.shape)}')
-    if probs.isnan().any(): raise ValueError(f'{int(probs.isnan().sum())} of {probs.numel()} probs are nan')
+    if not probs.is_floating_point(): probs = probs.double()
+    if probs.dtype!=torch.double: probs = probs.float()
+    if probs.amax().isnan(): raise ValueError(f'{int(probs.isnan().sum())} of {probs.numel()} probs are nan')
     if not ((targets==0)|(targets==1)).all(): raise ValueError(
-        f'targets must be 0 or 1, got values from {targets.min():.3g} to {targets.max():.3g}')
+        f'targets must be 0 or 1, got values from {targets.min().item():.3g} to {targets.max().item():.3g}')
     if thresh is None: return probs,targets.bool()
     thresh = torch.as_tensor(thresh, dtype=probs.dtype, device=probs.device).as_subclass(Tensor)
     if thresh.shape not in [(), (probs.shape[1],)]: raise ValueError(
         f'thresh must be one number or one per class {(probs.shape[1],)}, got {tuple(thresh.shape)}')
+    if thresh.isnan().any(): raise ValueError('thresh is nan: nothing is above it')
     return probs,targets.bool(),thresh
 
 # %% ../nbs/05_train.ipynb #05-train-012
-def _descending(probs, targets):
-    "Each class's scores from high to low, how many targets lie at or above each, and where equal scores end"
-    scores,order = probs.sort(0, descending=True)
-    tp = targets.gather(0, order).cumsum(0)                               # (n_items, n_classes)
-    is_last = F.pad(scores[1:]!=scores[:-1], (0,0,0,1), value=True)
-    return scores,tp,is_last
+def _by_label(fn, probs, targets):
+    "`fn(scores, hits)` of each label, stacked: all its scores and those of its positives, each sorted upwards"
+    def one(p, t): return fn(np.sort(p), np.sort(p[t]))
+    cols = [o.T.contiguous().cpu().numpy() for o in (probs, targets)]
+    with futures.ThreadPoolExecutor(torch.get_num_threads()) as ex: res = np.stack(list(ex.map(one, *cols)))
+    return torch.from_numpy(res).to(probs.device)
+
+def _n_from(scores, cuts): return len(scores) - np.searchsorted(scores, cuts)   # how many lie at or above each cut
 
 def average_precision(
     probs:Tensor,   # Scores, higher is more likely, `(n_items, n_classes)`; logits rank as well as probabilities
     targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
 )->Tensor: # `(n_classes,)`; nan for a label without positives
     "Area under each label's precision-recall curve, as steps; equal scores are accepted together"
-    probs,targets = _checked(probs, targets)
-    _,tp,is_last = _descending(probs, targets)
-    n_pred = torch.arange(1, len(tp)+1, device=tp.device)[:,None]
-    before = F.pad((tp*is_last).cummax(0).values, (0,0,1,0))[:-1]         # found at the previous threshold
-    return (((tp-before)*is_last).double() * tp/n_pred).sum(0).div(tp[-1]).float()
+    def ap(scores, hits): return (_n_from(hits, hits)/_n_from(scores, hits)).mean() if len(hits) else np.nan
+    return _by_label(ap, *_checked(probs, targets)).float()
 
 def mean_ap(
     probs:Tensor,   # Scores, higher is more likely, `(n_items, n_classes)`
@@ -103,12 +105,11 @@ def f1_by_thresh(
     probs,targets = _checked(probs, targets)
     threshs = torch.as_tensor(threshs, dtype=probs.dtype, device=probs.device).as_subclass(Tensor)
     if threshs.ndim!=1: raise ValueError(f'threshs must be a list of numbers, got shape {tuple(threshs.shape)}')
-    scores,order = probs.sort(0)                                          # low to high
-    n_found = F.pad(targets.gather(0, order).cumsum(0), (0,0,1,0))        # (n_items+1, n_classes)
-    threshs = threshs.expand(probs.shape[1], -1).contiguous()
-    n_below = torch.searchsorted(scores.T.contiguous(), threshs, right=True).T # (n_threshs, n_classes)
-    tp,n_pred = n_found[-1]-n_found.gather(0, n_below),len(probs)-n_below
-    return 2*tp / (n_pred+targets.sum(0)).clamp_min(1)
+    if threshs.isnan().any(): raise ValueError('a thresh is nan: nothing is above it')
+    threshs = threshs.cpu().numpy()
+    def n_above(scores): return len(scores) - np.searchsorted(scores, threshs, side='right')
+    def f1(scores, hits): return 2*n_above(hits) / np.maximum(n_above(scores)+len(hits), 1)
+    return _by_label(f1, probs, targets).T.float()
 
 # %% ../nbs/05_train.ipynb #05-train-053
 def best_threshs(
@@ -117,15 +118,17 @@ def best_threshs(
     default:float=0.5, # For a label without positives, which cannot choose
 )->Tensor: # `(n_classes,)`, halfway between two neighbouring scores
     "The threshold of best F1 for each label, tried between all its distinct scores; of equals the highest"
+    def best(scores, hits):
+        if not len(hits): return default
+        tp = np.arange(len(hits), 0, -1)                        # of equal hits the first one counts them all
+        f1 = 2*tp/(_n_from(scores, hits)+len(hits)) * (hits>-np.inf)   # no threshold lets -inf in
+        hi = hits[len(f1)-1-f1[::-1].argmax()]                  # accept this score and all above it
+        below = scores[:np.searchsorted(scores, hi)]
+        lo = below[-1] if len(below) else 0 if hi>0 else 2*hi-1
+        mid = lo/2+hi/2
+        return mid if mid<hi else lo
     probs,targets = _checked(probs, targets)
-    scores,tp,is_last = _descending(probs, targets)
-    n_pred = torch.arange(1, len(tp)+1, device=tp.device)[:,None]
-    f1s = (2*tp.double() / (n_pred+targets.sum(0))).masked_fill(~is_last, -1)
-    best = f1s.argmax(0, keepdim=True)                                    # accept this score and all above it
-    below = torch.cat([scores[1:], torch.where(scores[-1:]>0, 0., scores[-1:]-1)])
-    hi,lo = scores.gather(0, best)[0],below.gather(0, best)[0]
-    mid = (hi+lo)/2
-    return torch.where(targets.any(0), torch.where(mid<hi, mid, lo), default)
+    return _by_label(best, probs, targets).to(probs.dtype)
 
 # %% ../nbs/10_rare.ipynb #10-rare-051
 def label_table(

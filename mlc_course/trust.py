@@ -6,7 +6,7 @@
 __all__ = ['reliability', 'ece', 'fit_temperature', 'risk_coverage', 'missed_rate', 'crc_thresh', 'resplit', 'conformal_thresh']
 
 # %% ../nbs/08_trust.ipynb #08-trust-003
-import math,torch
+import math,numpy as np,torch
 from torch import Tensor
 from .metrics import _checked
 from .unknown import keep_thresh,_scores
@@ -108,19 +108,17 @@ def crc_thresh(
     if probs.min()<0 or probs.max()>1: raise ValueError(
         f'probs must lie in [0,1], got {probs.min():.3g} to {probs.max():.3g}: apply the sigmoid first')
     left = _allowance(len(probs), alpha)
-    scores,order = probs[targets].sort()      # of the true labels, low to high
-    worth = (1/targets.sum(1, keepdim=True).double()).expand_as(probs)[targets]
-    lost = torch.cat([worth.new_zeros(1), worth[order].cumsum(0)])         # of all items, `(n_labels+1,)`
-    lost_at = lambda thresh: lost[torch.searchsorted(scores, thresh, right=True)]  # equal scores are lost together
-    if grid is not None:
-        grid = torch.as_tensor(grid, dtype=scores.dtype, device=scores.device).flatten()
-        if not (ok := lost_at(grid)<=left).any(): raise ValueError(
-            f'None of the {len(grid)} candidates in grid keeps the promise: add lower ones')
-        return grid[ok].max().item()
-    too_far = lost_at(scores) > left
-    if not too_far.any(): return 1.
-    first = scores[too_far.int().argmax()].float()
-    return torch.nextafter(first, first.new_tensor(-math.inf)).item()
+    n_true = targets.sum(1)
+    scores = probs[targets].cpu().numpy()     # of the true labels, picture by picture
+    worth = (1/n_true.double()).repeat_interleave(n_true).cpu().numpy()
+    order = scores.argsort()                  # low to high
+    n_lost = np.searchsorted(worth[order].cumsum(), left, side='right')    # so many labels may go
+    too_far = scores[order[n_lost]] if n_lost<len(scores) else np.inf      # equal ones are lost with it
+    if grid is None: return float(np.nextafter(np.float32(too_far), np.float32(-1))) if n_lost<len(scores) else 1.
+    grid = torch.as_tensor(grid).cpu().numpy().astype(scores.dtype)
+    if not (ok := grid<too_far).any(): raise ValueError(
+        f'None of the {grid.size} candidates in grid keeps the promise: add lower ones')
+    return grid[ok].max().item()
 
 # %% ../nbs/08_trust.ipynb #08-trust-051
 def resplit(

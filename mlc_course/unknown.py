@@ -7,7 +7,7 @@ __all__ = ['is_silent', 'silence_table', 'max_logit', 'max_prob', 'auroc', 'fpr_
            'knn_score', 'score_parts', 'fit_score', 'apply_score', 'keep_thresh', 'decide', 'fit_decision', 'aurc']
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-003
-import math,torch
+import math,numpy as np,torch
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -18,9 +18,12 @@ def is_silent(
     probs:Tensor,  # Of each label, `(n_items, n_classes)`
     thresh=0.5,    # A label is given if its probability is above; a float or `(n_classes,)`
 )->Tensor: # Bool, `(n_items,)`
-    "Whether no label at all is given: the multi-label way to say \"I don't know\""
+    "Whether no label at all is given: the multi-label way to say \"I don't know\". A nan is above no threshold"
     if probs.ndim!=2: raise ValueError(f'probs must be (n_items, n_classes), not {tuple(probs.shape)}')
-    return ~(probs > torch.as_tensor(thresh)).any(1)
+    thresh = torch.as_tensor(thresh)
+    if thresh.shape not in [(), probs.shape[1:]]: raise ValueError(
+        f'thresh {tuple(thresh.shape)} does not fit probs {tuple(probs.shape)}')
+    return ~(probs > thresh).any(1)
 
 def silence_table(
     probs:Tensor,         # Of pictures with known classes, `(n_known, n_classes)`
@@ -30,6 +33,8 @@ def silence_table(
 )->list: # A dict a threshold: `thresh`, `right`, `answered`, and `silent <group>`, shares in [0,1]
     "What a threshold costs on known pictures, and the silence it buys on strangers"
     if probs.shape!=targets.shape: raise ValueError(f'{tuple(probs.shape)=} but {tuple(targets.shape)=}')
+    for name,p in {'known': probs, **unknown}.items():
+        if not len(p) or p.isnan().any(): raise ValueError(f'probs of {name} are nan, or none: no share can be measured')
     share = lambda o: o.float().mean().item()
     return [dict(thresh=t, right=share(((probs > t)==targets.bool()).all(1)), answered=share(~is_silent(probs, t)),
         **{f'silent {name}': share(is_silent(p, t)) for name,p in unknown.items()}) for t in threshs]
@@ -37,13 +42,13 @@ def silence_table(
 # %% ../nbs/07_unknown.ipynb #07-unkno-026
 def _rows(x, name='logits'):
     "`x`, if it is one row per item"
-    if x.ndim!=2: raise ValueError(f'{name} must be (n_items, n_classes), not {tuple(x.shape)}')
+    if x.ndim!=2 or not x.shape[1]: raise ValueError(f'{name} must be (n_items, n_classes), not {tuple(x.shape)}')
     return x
 
 def max_logit(
     logits:Tensor, # Raw scores, `(n_items, n_classes)`
 )->Tensor: # `(n_items,)`; higher means more likely a known class
-    "The largest logit of each item: how sure the surest label is (MaxLogit, arXiv:1911.11132)"
+    "The largest logit of each item: how sure the surest label is (MaxLogit, arXiv:1911.11132). A nan logit makes it nan"
     return _rows(logits).amax(1)
 
 def max_prob(
@@ -59,13 +64,13 @@ def auroc(
 )->float: # 1: every known picture scores above every stranger; 0.5: chance
     "Probability that a known picture scores above a stranger, ties counting half (Mann-Whitney U)"
     known,unknown = _scores(known, unknown)
-    unknown = unknown.sort().values
-    n_below,n_upto = torch.searchsorted(unknown, known), torch.searchsorted(unknown, known, right=True)
-    return ((n_below+n_upto).double().mean() / (2*len(unknown))).item()
+    known,unknown = (np.sort(o.cpu().numpy()) for o in (known, unknown))   # numpy's sort is faster, it moves no indices
+    n_below,n_upto = (np.searchsorted(unknown, known, side=o) for o in ('left','right'))
+    return ((n_below+n_upto).mean() / (2*len(unknown))).item()
 
 def _scores(*scores):
     "Each of `scores` as a float64 vector; refuses empty ones and NaN"
-    res = [torch.as_tensor(s).detach().double().flatten() for s in scores]
+    res = [torch.as_tensor(s, dtype=torch.double).detach().flatten() for s in scores]
     for s in res:
         if len(s)==0: raise ValueError('a score vector is empty: there is nothing to rank')
         if s.isnan().any(): raise ValueError(f'{int(s.isnan().sum())} of {len(s)} scores are NaN: they cannot be ranked')
@@ -111,16 +116,23 @@ def knn_score(
     feats:Tensor, # Features of the items, `(n_items, n_feat)`
     refs:Tensor,  # Features of known training pictures, `(n_refs, n_feat)`
     k:int=5,      # Neighbours; all of them where there are fewer
-    chunk:int=4096, # Items compared at a time: bounds memory to `chunk * n_refs` numbers
-)->Tensor: # `(n_items,)`, -1 to 1
+    chunk:int=1024, # Items compared at a time: bounds memory to `chunk * n_refs` numbers
+)->Tensor: # `(n_items,)`, -1 to 1; nan for an item with a feature that is not finite
     "Mean cosine similarity to the `k` nearest references (nearest neighbours in feature space, arXiv:2204.06507)"
     if feats.ndim!=2 or refs.ndim!=2 or feats.shape[1]!=refs.shape[1]: raise ValueError(
         f'feats and refs must be rows of one length, not {tuple(feats.shape)} and {tuple(refs.shape)}')
     if not len(refs): raise ValueError('no reference features: a neighbour needs at least one known picture')
-    if k<1: raise ValueError(f'{k=} neighbours: use 1 or more')
-    refs = F.normalize(refs, dim=1).T
-    near = [(F.normalize(o, dim=1)@refs).topk(min(k, refs.shape[1]), 1).values.mean(1) for o in feats.split(chunk)]
-    return torch.cat(near)
+    if k<1 or chunk<1: raise ValueError(f'{k=} neighbours, {chunk=} items at a time: use 1 or more')
+    refs = _directions(refs)
+    if n := int(refs.isnan().any(1).sum()): raise ValueError(f'{n} of {len(refs)} references have features that are not finite')
+    def near(o): return (_directions(o).to(refs.dtype)@refs.T).topk(min(k, len(refs)), 1).values.mean(1)
+    return torch.cat([near(o) for o in feats.split(chunk)])
+
+def _directions(x):
+    "Rows of length 1, zeros stay; nan where a feature is not finite. 16 bits are too few for a sum of squares"
+    if x.dtype not in (torch.float,torch.double): x = x.float()
+    norm = x.norm(dim=1, keepdim=True)
+    return (x/norm.clamp_min(1e-12)).where(norm.isfinite(), math.nan)
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-054
 def score_parts(
@@ -130,6 +142,7 @@ def score_parts(
     k:int=5,       # Neighbours
 )->dict: # Name to score, `(n_items,)`; higher means more likely known
     "The scores that `fit_score` chooses among; the energy as a logarithm, because it spans orders of magnitude"
+    if len(logits)!=len(feats): raise ValueError(f'{len(logits)} rows of logits but {len(feats)} of features')
     log_energy = joint_energy(logits).clamp_min(torch.finfo(logits.dtype).tiny).log() # finite, however low the logits
     return dict(max_logit=max_logit(logits), joint_energy=log_energy, knn=knn_score(feats, refs, k))
 
@@ -140,6 +153,9 @@ def fit_score(
 )->dict: # `name`, and the `mean` and `std` of its parts over known items; plain numbers, fit for JSON
     "Both views, unless a single one is better by a standard error of the AUROC; neighbours where no unlabelled item tells"
     if not known.any(): raise ValueError('no validation item has a label: a score has no unit without known items')
+    for k,v in parts.items():
+        if v.shape!=known.shape: raise ValueError(f'{k} has shape {tuple(v.shape)}, known {tuple(known.shape)}')
+        if not v.isfinite().all(): raise ValueError(f'{int((~v.isfinite()).sum())} of {len(v)} scores {k} are not finite')
     stats = {k:(v[known].mean().item(), v[known].std(correction=0).clamp_min(1e-6).item()) for k,v in parts.items()}
     def rule(name): return dict(name=name, **{key:{o:stats[o][i] for o in name.split('+')} for i,key in enumerate(('mean','std'))})
     rules = [rule(o) for o in ('joint_energy+knn','knn','joint_energy','max_logit')]
@@ -174,8 +190,11 @@ def decide(
     threshs:Tensor, # Of the labels' probabilities, `(n_classes,)`: one of them must be passed
     further:Tensor, # The same for every label but the likeliest, `(n_classes,)`
 )->Tensor: # Labels given, bool `(n_items, n_classes)`
-    "No label unless the score passes and a label does; then the likeliest label, and each other above its `further`"
-    passes = _rows(logits).sigmoid() > threshs
+    "No label unless the score passes and a label does; then the likeliest, and all above their `further`. nan: no label"
+    n_items,n_classes = _rows(logits).shape
+    for name,o,shape in ('score',score,(n_items,)), ('threshs',threshs,(n_classes,)), ('further',further,(n_classes,)):
+        if o.shape!=shape: raise ValueError(f'{name} must be {shape}, not {tuple(o.shape)}')
+    passes = (logits.sigmoid() > threshs) & ~logits.isnan().any(1, keepdim=True)
     first = F.one_hot(logits.masked_fill(~passes, -math.inf).argmax(1), logits.shape[1]).bool()
     return passes & (score >= thresh)[:,None] & (first | (logits.sigmoid() > further))
 
@@ -188,8 +207,11 @@ def fit_decision(
     keep:float=0.95,# Share of known items that shall be answered
 )->tuple: # `thresh, threshs, further`, as `decide` takes them
     "Thresholds that answer `keep` of the known items: the labels' lose hardly one, the score's does the rest"
+    if targets.shape!=_rows(logits).shape or score.shape!=(len(logits),): raise ValueError(
+        f'logits {tuple(logits.shape)}, score {tuple(score.shape)} and targets {tuple(targets.shape)} do not fit together')
     known = targets.bool().any(1)
     if not known.any(): raise ValueError('no validation item has a label: there is nothing to keep')
+    if not logits[known].isfinite().all(): raise ValueError('a logit of a known item is not finite: it fits no threshold')
     if further is None: further = torch.full((logits.shape[1],), 0.5)
     margin = (logits[known]-further.logit()).amax(1)        # above 0: some label passes
     slack = max(keep_thresh(margin, 1-(1-keep)/5), margin.min().item())
@@ -208,6 +230,7 @@ def aurc(
     score, = _scores(score)
     correct = torch.as_tensor(correct).flatten()
     if len(score)!=len(correct): raise ValueError(f'{len(score)} scores but {len(correct)} answers')
+    if not ((correct==0)|(correct==1)).all(): raise ValueError('correct must be 0 or 1 for each item')
     _,group,n_in = score.neg().unique(return_inverse=True, return_counts=True) # best group first
     group_error = torch.zeros(len(n_in), dtype=torch.double).index_add(0, group, 1-correct.double()) / n_in
     n_answered = torch.arange(1, len(score)+1)

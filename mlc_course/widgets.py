@@ -102,6 +102,7 @@ def side_by_side(*widgets): return W.Box(widgets, layout=W.Layout(flex_flow='row
 def shares(ax, names, values, title, left=0):
     "Horizontal bars from the first name down, each in its label's colour"
     ax.barh(range(len(names)), list(map(float, values)), left=left, color=[colors.get(o, '#777777') for o in names])
+    names,title = [o.replace('$', r'\$') for o in names],title.replace('$', r'\$') # else matplotlib takes a label for a formula
     ax.set(yticks=range(len(names)), yticklabels=names, xlim=(0,1), xticks=[0,.5,1], xticklabels=['0','0.5','1'])
     ax.set_title(title, fontsize=10)
     ax.set_ylim(len(names)-.5, -.5)
@@ -505,12 +506,13 @@ def upload(self:Asker, change):
     self.photo.value,self.note.value = (),''  # at once, or it would meet the next upload half way
     for o in change['new']:
         name = o['name'] or 'a file without name'
-        try: self.seen[name] = look_at(self.clf, name, bytes(o['content']))
+        try: self.seen[name] = look_at(self.clf, name, bytes(memoryview(o['content'])))
         except InputError as e: self.note.value = _alert(e)
         else:
             mine = [i for i in self.controls['picture'].options if i not in self.pictures and i!=name][-9:]
             self.busy = True
             self.controls['picture'].options = [*self.pictures, *mine, name]
+            self.seen = {k:o for k,o in self.seen.items() if k in self.controls['picture'].options}
             self.set(picture=name)
 
 # %% ../nbs/widgets.ipynb #widgets-062

@@ -358,6 +358,26 @@ def test_bad_options(pets, options, what):
     with pytest.raises(InputError, match=what): Classifier.train(pets, say=lambda o: None, **options)
 
 
+@pytest.mark.parametrize('label', ['\x1b[31mred', 'a\u202eb', 'x'*201])
+def test_odd_labels_refused(tmp_path, label):
+    "What could not be loaded is not trained; joiners inside a word are fine"
+    with pytest.raises(InputError, match='label cannot be') as e:
+        Classifier.train(table(tmp_path, f'fname,labels\na.jpg,{label}\nb.jpg,dog\n'), say=lambda o: None)
+    assert str(e.value).isprintable()
+    said = []
+    Classifier.train(table(tmp_path, 'fname,labels\na.jpg,می\u200cشود\nb.jpg,dog\n'), 'small_cnn', epochs=0, size=32, say=said.append).save(tmp_path/'m')
+    assert 'می\u200cشود' in Classifier.load(tmp_path/'m').vocab
+
+
+def test_saved_as_the_format_says(model, tmp_path):
+    "The library of the format reads the same numbers that we read ourselves"
+    from safetensors.torch import load_file
+    theirs = load_file(model.save(tmp_path/'m')/'model.safetensors')
+    ours = Classifier.load(tmp_path/'m')
+    assert (theirs.pop('references')==ours.refs).all() and theirs.keys()==ours.model.state_dict().keys()
+    assert all((v==ours.model.state_dict()[k]).all() for k,v in theirs.items())
+
+
 def test_save(model, tmp_path):
     model.save(tmp_path/'deep/er/m')
     model.save(tmp_path/'deep/er/m')                                        # replaces itself
@@ -426,8 +446,8 @@ def broken(cfg, **changes): return json.dumps({k:v for k,v in {**cfg, **changes}
     (dict(score=dict(name='magic', mean=dict(magic=0.), std=dict(magic=1.), k=5, thresh=0.)), 'score'), (dict(further=dict(cat=.5)), 'further'),
     (dict(kept='GONE'), 'lacks kept'), (dict(kept=dict(KEPT, labels=[0.]*99)), 'kept'), (dict(kept=dict(KEPT, score=KEPT['score'][::-1])), 'kept'),
     (dict(kept=dict(KEPT, labels=[-i for i in KEPT['labels']])), 'kept'), (dict(kept=dict(KEPT, score=['x']*100)), 'kept'), (dict(kept=dict(score=KEPT['score'])), 'kept'),
-    (dict(kept=dict(KEPT, labels=[0.]*99+[float('nan')])), 'kept'), (dict(kept=dict(KEPT, labels=[0.]*99+[None])), 'kept'), (dict(kept=[]), 'kept'),
-    (dict(format='mlc_course model 2'), "format cannot be 'mlc_course model 2'"), (dict(vocab=['a','b','c'], thresholds=dict(a=.5, b=.5, c=.5), further=dict(a=.5, b=.5, c=.5)), '2 outputs'), (dict(weights_sha256='0'*64), 'damaged')])
+    (dict(kept=dict(KEPT, labels=[0.]*99+[float('nan')])), 'not JSON'), (dict(kept=dict(KEPT, labels=[0.]*99+[None])), 'kept'), (dict(kept=[]), 'kept'),
+    (dict(format='mlc_course model 2'), "format cannot be 'mlc_course model 2'"), (dict(vocab=['a','b','c'], thresholds=dict(a=.5, b=.5, c=.5), further=dict(a=.5, b=.5, c=.5)), 'does not fit small_cnn'), (dict(weights_sha256='0'*64), 'damaged')])
 def test_damaged_config(model, tmp_path, changes, what):
     model.save(tmp_path/'m')
     file = tmp_path/'m/config.json'

@@ -74,7 +74,7 @@ def test_index_lists_every_chapter():
 
 
 def test_imports_point_to_earlier_modules():
-    order = 'scenes data atlas convolution sigmoid loss metrics cam unknown trust counting rare photos transfer classifier widgets cli app course'.split()
+    order = 'scenes data atlas convolution sigmoid loss metrics cam unknown trust counting rare photos machines transfer classifier widgets cli app course'.split()
     for path in (ROOT/'mlc_course').glob('[a-z]*.py'):
         used = re.findall(r'^\s*(?:from|import) (?:mlc_course)?\.(\w+)', path.read_text(encoding='utf-8'), re.M)
         assert not [m for m in used if order.index(m)>=order.index(path.stem)], path.name

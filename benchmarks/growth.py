@@ -1,0 +1,118 @@
+"""How cost grows with the number of pictures, with that of labels, and with their size; what most of the time goes to, by a profile.
+Writes growth.csv and growth.png. Run it alone: `python benchmarks/growth.py`"""
+import cProfile, pstats, time
+from pathlib import Path
+
+import pandas as pd
+import torch
+
+import photos
+from labelling import child
+
+HERE = Path(__file__).resolve().parent
+
+
+def seconds(fn):
+    t0 = time.perf_counter()
+    fn()
+    return time.perf_counter()-t0
+
+
+def top(fn, n=1):
+    "The function in which most of the time of `fn` is spent, itself and not what it calls, and its share"
+    prof = cProfile.Profile()
+    prof.runcall(fn)
+    stats = pstats.Stats(prof)
+    (file, _, name), row = max(stats.stats.items(), key=lambda o: o[1][2])
+    return f'{name.removeprefix("<built-in method ").removeprefix("<method ").split(" of ")[0].strip(chr(39)+">")}, {row[2]/stats.total_tt:.0%}'
+
+
+def by_pictures(model, sizes=(100,300,1000,3000,10_000)):
+    "In a process each, so that memory is that of this run; the same 300 small pictures again and again"
+    files, res = photos.drawn(300), []
+    for n in sizes:
+        o = child('ours', model, (files*(n//300+1))[:n])
+        res.append(dict(what='pictures', n=n, seconds=o['secs'], peak_mb=o['peak_mb']))
+    return res
+
+
+def with_labels(n, seed=0):
+    "A classifier of `n` labels that has learned nothing: what it costs is the same"
+    from mlc_course.classifier import Classifier
+    from mlc_course.transfer import build_model
+    torch.manual_seed(seed)
+    vocab = [f'label_{i}' for i in range(n)]
+    clf = Classifier(build_model('squeezenet1_0', n), dict(arch='squeezenet1_0', vocab=vocab, size=224, rare=[], keep=.95))
+    feats, targets = torch.randn(3000, 1, 1024), (torch.rand(3000, n)<max(.01, 1/n)).float()
+    logits = torch.randn(2000, n)+3*targets[1000:]
+    def judge(): clf.judge(feats[:1000], feats[1000:,0], logits, (targets[:1000],targets[1000:]), None, dict(seed=0), lambda o: None)
+    return clf, judge
+
+
+def by_labels(sizes=(3,10,30,100,300,1000)):
+    "Labelling 200 pictures; and choosing score and thresholds on 2,000 validation pictures, which is done once"
+    files, res = photos.drawn(200), []
+    for n in sizes:
+        clf, judge = with_labels(n)
+        chosen = seconds(judge)
+        clf.predict(files[:8])
+        res.append(dict(what='labels', n=n, seconds=seconds(lambda: clf.predict(files)), choosing=chosen))
+    res[-1]['profile'] = top(judge)
+    return res
+
+
+def by_size(model, sizes=(96,128,160,224,320,448)):
+    "Milliseconds a picture, on one thread: reading a large and a small JPEG, the network, and all the rest of an answer"
+    from mlc_course.classifier import Classifier
+    from mlc_course.transfer import batch_size, normalise, picture_tensor
+    clf, res, n_threads = Classifier.load(model), [], torch.get_num_threads()
+    large, small = photos.six_megapixels()[:8], photos.drawn(32)
+    torch.set_num_threads(1)
+    for size in sizes:
+        xb = torch.stack([picture_tensor(f, size) for f in small[:batch_size(size)]])
+        @torch.no_grad()
+        def network(): clf.model(normalise(xb))
+        network()
+        res.append(dict(what='size', n=size, network=min(seconds(network) for _ in range(5))/len(xb),
+            read_large=min(seconds(lambda: [picture_tensor(f, size) for f in large]) for _ in range(2))/len(large),
+            read_small=min(seconds(lambda: [picture_tensor(f, size) for f in small]) for _ in range(2))/len(small)))
+    torch.set_num_threads(n_threads)
+    return res
+
+
+def draw(df):
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    blue, orange, green = '#0077BB', '#EE7733', '#009988'
+    fig, axs = plt.subplots(1, 3, figsize=(12, 3.6), layout='constrained')
+    def part(what): return df[df.what==what]
+    o = part('pictures')
+    axs[0].plot(o.n, o.seconds, 'o-', color=blue, label='seconds')
+    axs[0].plot(o.n, o.peak_mb/1000, 's--', color=orange, label='peak memory, GB')
+    axs[0].set(xscale='log', yscale='log', xlabel='pictures of 128 px', title='Time grows with the pictures, memory hardly')
+    o = part('labels')
+    axs[1].plot(o.n, o.seconds, 'o-', color=blue, label='label 200 pictures, s')
+    axs[1].plot(o.n, o.choosing, 's--', color=orange, label='choose thresholds on 2,000, s')
+    axs[1].set(xscale='log', yscale='log', xlabel='labels', title='Labels are nearly free when labelling')
+    o = part('size')
+    for k,c,style,text in (('network',blue,'o-','network'), ('read_large',orange,'s--','read a 6-megapixel JPEG'), ('read_small',green,'^:','read a 128 px JPEG')):
+        axs[2].plot(o.n, o[k]*1000, style, color=c, label=text)
+    axs[2].set(xlabel='side of the square, pixels', ylabel='ms a picture, one thread', title='The network grows with the area')
+    for ax in axs:
+        ax.legend(frameon=False, fontsize=9)
+        ax.spines[['top','right']].set_visible(False)
+        ax.title.set_fontsize(11)
+    fig.savefig(HERE/'growth.png', dpi=110)
+
+
+def main():
+    model = photos.model('six', [f for i,f in enumerate(photos.six_megapixels()) if i%2])
+    if model is None: return print('left out, no weights of squeezenet1_0 at hand: growth')
+    df = pd.DataFrame([*by_pictures(model), *by_labels(), *by_size(model)])
+    df.to_csv(HERE/'growth.csv', index=False, float_format='%.5g')
+    draw(df)
+    return df
+
+
+if __name__=='__main__': print(main())
