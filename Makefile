@@ -7,10 +7,12 @@ CORES  := $(shell getconf _NPROCESSORS_ONLN 2>/dev/null || echo 1)
 WORKERS ?= $(CORES)
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
-# The tables of photos take the photos and weights beside the checkout, unless told otherwise
+# Tables and benchmarks take the photos and weights beside the checkout, unless told otherwise
 TABLES ?= 05_train 06_where 07_unknown 09_counting
 ifneq ($(filter tables,$(MAKECMDGOALS)),)
 export MLC_DATA := real
+endif
+ifneq ($(filter tables bench,$(MAKECMDGOALS)),)
 ifneq ($(wildcard ../shared/data),)
 FASTAI_HOME ?= ../shared
 TORCH_HOME ?= ../shared/weights

@@ -58,18 +58,17 @@ def three_breeds():
 
 
 def model(name, files):
-    "Folder of a model trained on `files`, named after their label; made once"
+    "Folder of a model trained on `files`, named after their label; made once. None without pretrained weights"
     from mlc_course.classifier import Classifier
+    from mlc_course.transfer import fetch_weights
     dest, photos = CACHE/f'model_{name}', CACHE/f'photos_{name}'
-    if dest.exists(): return dest
+    if dest.exists() or fetch_weights('squeezenet1_0'): return dest if dest.exists() else None
     shutil.rmtree(photos, ignore_errors=True)
     for f in files:
         label = f.name.split('_')[0].split('.')[0]
         (photos/label).mkdir(parents=True, exist_ok=True)
         (photos/label/f.name).symlink_to(f)
-    clf = Classifier.train(photos, say=lambda o: None)
-    if not clf.config['training']['pretrained']: return None
-    return clf.save(dest)
+    return Classifier.train(photos, say=lambda o: None).save(dest)
 
 
 def in_fastai(folder):

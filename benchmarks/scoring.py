@@ -8,7 +8,7 @@ from torchmetrics.functional import classification as tm
 from mlc_course.metrics import average_precision, best_threshs
 from mlc_course.trust import crc_thresh
 from mlc_course.unknown import auroc, fpr_at_tpr, knn_score
-from versus import secs, summary, versus
+from versus import row, secs, summary, versus
 
 
 def scores(n_items, n_classes=80, seed=0, no_label=True):
@@ -19,11 +19,6 @@ def scores(n_items, n_classes=80, seed=0, no_label=True):
     if no_label: targets[:n_items//10] = 0
     else: targets[targets.sum(1)==0, 0] = 1
     return logits.sigmoid().round(decimals=3), targets
-
-
-def row(name, timed, bar, equal, note=''):
-    return dict(row=name, ours=timed.ours, theirs=timed.theirs, ratio=timed.ratio, low=timed.low, high=timed.high,
-                bar=bar, equal=equal, n=timed.n, note=note)
 
 
 def thresholds(n_items=100_000):

@@ -89,7 +89,7 @@ def cut_part(
     return items[step*((i-1)*n_groups//n):step*(i*n_groups//n)]
 
 # %% ../nbs/commands.ipynb #commands-03a860
-def _answers(clf, paths, part):
+def _answers(clf, paths, part, exact):
     "Some hundred at a time, so that neither memory nor whoever reads the output has to wait for the last"
     from mlc_course.classifier import expand_paths
     from mlc_course.transfer import batch_size
@@ -99,7 +99,7 @@ def _answers(clf, paths, part):
     files,step = cut_part(files, part, bs),512//bs*bs
     for a in range(0, len(files), step):
         b = min(a+step, len(files))
-        yield from clf.predict(files[a:b], 'predicting' if len(files)<=step else f'predicting {a+1} to {b} of {len(files)}')
+        yield from clf.predict(files[a:b], 'predicting' if len(files)<=step else f'predicting {a+1} to {b} of {len(files)}', exact)
         sys.stdout.flush()
 
 # %% ../nbs/commands.ipynb #commands-017
@@ -109,12 +109,13 @@ def mlc_predict(
     paths:Annotated[str, 'Photos, or folders of photos; - reads a list of them from stdin, one a line', dict(nargs='+')],
     json:bool=False, # One JSON object per line: path, labels, probs, known, score; or path, error
     shard:str=None, # Only a part of the photos: 2/7 is the second of seven; the lines of 1/7 to 7/7, one after another, are those of all
+    exact:bool=False, # Full precision for all photos, not only for close calls: slower, and probabilities to the last digit
 ):
     "Name what is in each photo. Exit code 0: all were read; 1: some were not, their line says why; 2: none, or no model"
     with one_line_errors('mlc_predict'):
         from mlc_course.classifier import Classifier,InputError
         part,n,n_bad,why = read_part('1/1' if shard is None else shard),0,0,None
-        for o in _answers(Classifier.load(model), paths, part):
+        for o in _answers(Classifier.load(model), paths, part, exact):
             print(_json(o) if json else _shown(_line(o)))
             n += 1
             if 'error' in o: n_bad,why = n_bad+1,why or o['error']

@@ -512,3 +512,15 @@ def test_check_dest(tmp_path):
     (tmp_path/'empty').mkdir()
     assert check_dest(tmp_path/'empty')==check_dest(tmp_path/'empty/../empty')
     assert one_hot([], ['a']).shape==(0,1)
+
+
+def test_half_precision_gives_the_same_labels(pets, monkeypatch):
+    "A folder is looked at in half precision first, where the processor has it, and close calls in full"
+    from mlc_course.classifier import _half
+    clf = Classifier.train(pets, 'squeezenet1_1', size=64, epochs=2, say=lambda o: None)
+    if _half(clf.model[0]) is None: pytest.skip('this processor has no bfloat16')
+    quick, exact = clf.predict(pets), clf.predict(pets, exact=True)
+    assert [o['labels'] for o in quick]==[o['labels'] for o in exact]
+    monkeypatch.setattr(Classifier, 'near', lambda self, z, s: torch.zeros(len(z)).bool())
+    half = clf.predict(pets)
+    assert half!=exact and max(abs(a['probs'][k]-b['probs'][k]) for a,b in zip(half, exact) for k in a['probs'])<.05
