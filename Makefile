@@ -26,7 +26,7 @@ ifdef TORCH_HOME
 override export TORCH_HOME := $(abspath $(TORCH_HOME))
 endif
 
-.PHONY: run site lab test test-lab export screenshots clean tables bench
+.PHONY: run site lab test test-hard test-lab export screenshots clean tables bench
 .DEFAULT_GOAL := run
 
 .venv/installed: settings.ini setup.py pyproject.toml
@@ -52,7 +52,10 @@ test: .venv/installed ## Export in sync, notebooks clean, every notebook's check
 	$(BIN)/python -c "from mlc_course import atlas,data; data.drawn_pets(); atlas.drawn_atlas()"
 	$(BIN)/nbdev-test --n-workers $(WORKERS) --timing
 	$(BIN)/python -m pytest -q tests/browser --ignore=tests/browser/test_lab.py -n $(WORKERS) --dist loadfile
-	$(BIN)/python -m pytest -q tests/test_wheel.py tests --ignore=tests/browser --ignore=tests/test_sync.py -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q tests/test_wheel.py tests --ignore=tests/browser --ignore=tests/hard --ignore=tests/test_sync.py -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
+test-hard: .venv/installed ## Models from strangers, kill -9, the same seed, several processes: about 3 minutes
+	$(BIN)/python -m pytest -q tests/hard -n $(WORKERS) --dist loadfile
 
 test-lab: .venv/installed ## Every notebook run in a real JupyterLab in Chromium, and its explorers moved: about 12 minutes
 	$(BIN)/python -m pytest -q tests/browser/test_lab.py -n $(WORKERS) --maxschedchunk 1
