@@ -1,6 +1,6 @@
 """How cost grows with the number of pictures, with that of labels, and with their size; what most of the time goes to, by a profile.
 Writes growth.csv and growth.png. Run it alone: `python benchmarks/growth.py`"""
-import cProfile, pstats, time
+import cProfile, pstats, re, time
 from pathlib import Path
 
 import pandas as pd
@@ -18,13 +18,14 @@ def seconds(fn):
     return time.perf_counter()-t0
 
 
-def top(fn, n=1):
+def top(fn):
     "The function in which most of the time of `fn` is spent, itself and not what it calls, and its share"
     prof = cProfile.Profile()
     prof.runcall(fn)
     stats = pstats.Stats(prof)
     (file, _, name), row = max(stats.stats.items(), key=lambda o: o[1][2])
-    return f'{name.removeprefix("<built-in method ").removeprefix("<method ").split(" of ")[0].strip(chr(39)+">")}, {row[2]/stats.total_tt:.0%}'
+    name = re.sub(r"<(?:built-in )?method '?|'? of .*|[<>]", '', name)
+    return f'{row[2]/stats.total_tt:.0%}'.replace('%', ' %')+f', goes into `{name}`'
 
 
 def by_pictures(model, sizes=(100,300,1000,3000,10_000)):
@@ -90,19 +91,19 @@ def draw(df):
     o = part('pictures')
     axs[0].plot(o.n, o.seconds, 'o-', color=blue, label='seconds')
     axs[0].plot(o.n, o.peak_mb/1000, 's--', color=orange, label='peak memory, GB')
-    axs[0].set(xscale='log', yscale='log', xlabel='pictures of 128 px', title='Time grows with the pictures, memory hardly')
+    axs[0].set(xscale='log', yscale='log', xlabel='pictures of 128 px', title='Time grows with the pictures, memory not')
     o = part('labels')
     axs[1].plot(o.n, o.seconds, 'o-', color=blue, label='label 200 pictures, s')
     axs[1].plot(o.n, o.choosing, 's--', color=orange, label='choose thresholds on 2,000, s')
-    axs[1].set(xscale='log', yscale='log', xlabel='labels', title='Labels are nearly free when labelling')
+    axs[1].set(xscale='log', ylim=(0, None), xlabel='labels', title='Labels cost nothing, their choice little')
     o = part('size')
     for k,c,style,text in (('network',blue,'o-','network'), ('read_large',orange,'s--','read a 6-megapixel JPEG'), ('read_small',green,'^:','read a 128 px JPEG')):
         axs[2].plot(o.n, o[k]*1000, style, color=c, label=text)
-    axs[2].set(xlabel='side of the square, pixels', ylabel='ms a picture, one thread', title='The network grows with the area')
+    axs[2].set(xlabel='side of the square, pixels', ylabel='ms a picture, one thread', title='The network outgrows the area')
     for ax in axs:
         ax.legend(frameon=False, fontsize=9)
         ax.spines[['top','right']].set_visible(False)
-        ax.title.set_fontsize(11)
+        ax.title.set_fontsize(10.5)
     fig.savefig(HERE/'growth.png', dpi=110)
 
 

@@ -53,7 +53,7 @@ def share_of_bare(name, model, files, n):
     for _ in range(n):
         a.append(child('ours', model, files)['secs'])
         b.append(child('bare', model, files)['secs'])
-    return row(name, summary(a, b), .85, 'the same network', 'theirs: tensors in memory, the quicker of two ways to use both cores')
+    return row(name, summary(a, b), .85, 'the same network', 'theirs: full precision, tensors in memory, the quicker of two ways to use both cores')
 
 
 def first_answer(model, file, n=5):
