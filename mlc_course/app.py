@@ -160,6 +160,13 @@ def _socket():
             else: self.close()
     return Socket
 
+# %% ../nbs/app.ipynb #app-brief01
+class _Brief:
+    "A handler of tornado whose errors are one sentence"
+    def write_error(self, status, **kwargs):
+        why = {403:'This is not allowed.', 404:'There is nothing here.', 503:'Too many people are using this page: try again in some minutes.'}
+        self.finish(f'<!DOCTYPE html><title>Ask the model</title><p>{why.get(status, "Something went wrong.")}</p>')
+
 # %% ../nbs/app.ipynb #app-65479b
 def _voila():
     "Voilà that has the page and files of its templates at its addresses, and errors without a stack trace"
@@ -185,12 +192,6 @@ def _voila():
         def init_handlers(self):
             return [(url, type(o.__name__, (_Brief,ours.get(o, o)), {}), *more) for url,o,*more in super().init_handlers() if 'log' not in url]
     return App
-
-class _Brief:
-    "A handler of tornado whose errors are one sentence"
-    def write_error(self, status, **kwargs):
-        why = {403:'This is not allowed.', 404:'There is nothing here.', 503:'Too many people are using this page: try again in some minutes.'}
-        self.finish(f'<!DOCTYPE html><title>Ask the model</title><p>{why.get(status, "Something went wrong.")}</p>')
 
 # %% ../nbs/app.ipynb #app-019
 def _config(folder, port, ip, tabs):
@@ -227,7 +228,6 @@ def serve(
         nb = write_page(folder, model)
         os.environ['JUPYTER_PATH'] = os.pathsep.join([folder, *filter(None, [os.environ.get('JUPYTER_PATH')])]) # read at import
         from tornado.ioloop import IOLoop
-
         logging.getLogger('tornado').setLevel(logging.ERROR)
         warnings.filterwarnings('ignore', 'coroutine .*_initialize.* was never awaited') # a kernel that was about to start when all ended
         loop,app = IOLoop.current(),_voila()(config=_config(folder, port, ip, tabs), config_file_paths=[])

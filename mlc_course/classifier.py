@@ -251,8 +251,7 @@ def train(cls:Classifier,
     say=print,        # Told what happens; `noop` for silence
 )->Classifier:
     "Learn from labelled pictures; all thresholds are chosen on pictures that did not train what judges them"
-    t0,bad,res = time.time(),{},None
-    if rank(): say = noop # process 0 speaks for all
+    t0,bad,res,say = time.time(),{},None,noop if rank() else say # process 0 speaks for all
     check_options(arch, size, epochs, seed, keep, min_images)
     while res is None:
         photos = from_first(lambda: gather_photos(path, unknown, seed, min_images, skip_bad, bad))

@@ -499,6 +499,7 @@ def show(self:Asker, fig, picture, keep):
     ax.axis('off')
     return answer_html(self.clf.with_keep(keep), picture, *outs)
 
+# %% ../nbs/widgets.ipynb #widgets-up01
 @patch
 def upload(self:Asker, change):
     "An uploaded file becomes a picture to choose, and is chosen; or one line says why not"
