@@ -1,0 +1,171 @@
+"The ONNX file of a classifier gives PyTorch's answers, whatever its score rule, and appears whole or not at all"
+import json, os, sys
+from copy import deepcopy
+import numpy as np
+import pytest, torch
+onnx = pytest.importorskip('onnx', reason='onnx is not installed: these tests need the extra `dev`')
+pytest.importorskip('onnxscript', reason='onnxscript is not installed: these tests need the extra `dev`')
+ort = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed: these tests need the extra `dev`')
+from PIL import Image
+from mlc_course import classifier
+from mlc_course.classifier import Classifier, model_format, onnx_opset, own_nets
+from mlc_course.photos import InputError
+from mlc_course.transfer import build_model, imagenet_mean, imagenet_std
+
+SIZE = 64
+
+
+def untrained(arch='page_cnn', rule='joint_energy+knn', n_refs=20, k=5, thresh=-3.):
+    "A classifier with random weights, and labels that need more than ASCII"
+    torch.manual_seed(0)
+    model,vocab = build_model(arch, 3),['cat','dog','größer_猫']
+    parts = rule.split('+')
+    score = dict(name=rule, mean={o: .1+i for i,o in enumerate(parts)}, std={o: .5 for o in parts}, k=k, thresh=thresh)
+    config = dict(format=model_format, arch=arch, vocab=vocab, size=SIZE, resize='squeeze', score=score,
+        mean=list(imagenet_mean), std=list(imagenet_std), thresholds=dict.fromkeys(vocab, .4),
+        further=dict.fromkeys(vocab, .5), keep=.95, kept=None, rare=[], training={}, metrics={}, versions={})
+    n_feat = model[1][-1].in_features*(1+(arch in own_nets))
+    return Classifier(model, config, torch.randint(-127, 128, (n_refs,n_feat), dtype=torch.int8))
+
+
+@pytest.fixture(scope='module')
+def pictures(tmp_path_factory):
+    "Seven pictures of the model's size, so that nothing is squeezed: noise, black, white"
+    path,draw = tmp_path_factory.mktemp('pictures'),np.random.default_rng(0)
+    xs = draw.integers(0, 256, (7,SIZE,SIZE,3), dtype=np.uint8)
+    xs[0],xs[1] = 0,255
+    files = [path/f'{i}.png' for i in range(len(xs))]
+    for o,f in zip(xs, files): Image.fromarray(o).save(f)
+    return files,xs.transpose(0,3,1,2)
+
+
+def run(file, xs): return ort.InferenceSession(file).run(['logits','score'], {'pictures': xs})
+
+
+def check(clf, file, pictures):
+    "Answers equal to `outputs`, for batches of 1 and 5"
+    files,xs = pictures
+    want = clf.outputs(files)[:2]
+    for bs in 1,5:
+        outs = [run(file, xs[i:i+bs]) for i in range(0, len(xs), bs)]
+        for got,o in zip((np.concatenate(o) for o in zip(*outs)), want):
+            assert got.shape==o.shape and np.isfinite(got).all() and abs(got-o.numpy()).max()<1e-4
+
+
+@pytest.fixture(scope='module')
+def clf(): return untrained()
+
+
+@pytest.fixture(scope='module')
+def file(clf, tmp_path_factory): return clf.to_onnx(tmp_path_factory.mktemp('onnx')/'a.onnx')
+
+
+def test_default(clf, file, pictures): check(clf, file, pictures)
+
+
+@pytest.mark.parametrize('rule,n_refs,k,thresh', [('knn',3,20,-3.), ('joint_energy',20,5,-3.), ('max_logit',1,1,None)])
+def test_rules(tmp_path, pictures, rule, n_refs, k, thresh):
+    "The other rules; fewer references than neighbours; no threshold of the score"
+    clf = untrained(rule=rule, n_refs=n_refs, k=k, thresh=thresh)
+    file = clf.to_onnx(tmp_path/'a.onnx')
+    check(clf, file, pictures)
+    assert json.loads(onnx.load(file).metadata_props[0].value)['score']==clf.config['score']
+
+
+def test_torchvision(tmp_path, pictures):
+    clf = untrained('squeezenet1_0')
+    check(clf, clf.to_onnx(tmp_path/'a.onnx'), pictures)
+
+
+def test_extreme_answers(tmp_path, pictures):
+    "Logits as low as -200, and features so weak that `+ 1e-12` in a graph is no `+ 0`"
+    clf = untrained()
+    norm = [o for o in clf.model[0].modules() if isinstance(o, torch.nn.BatchNorm2d)][-1]
+    with torch.no_grad():
+        clf.model[1][-1].bias.copy_(torch.tensor([-40.,-200.,-30.]))
+        norm.weight.mul_(1e-6)
+        maps = clf.model[0](torch.randn(8, 3, SIZE, SIZE))
+    assert 0<maps.max()<1e-5
+    check(clf, clf.to_onnx(tmp_path/'a.onnx'), pictures)
+
+
+def test_file(clf, file):
+    "Valid, of the stated version, and all in one: what decides is in it, nothing of this machine is"
+    model,data = onnx.load(file),file.read_bytes()
+    onnx.checker.check_model(model, full_check=True)
+    assert [(o.domain, o.version) for o in model.opset_import]==[('', onnx_opset)]
+    text = {o.key: o.value for o in model.metadata_props}
+    assert list(text)==['mlc_course']
+    meta = json.loads(text['mlc_course'])
+    assert meta=={k: clf.config[k] for k in meta} and {'vocab','size','score','thresholds','further'}<=set(meta)
+    here = os.getcwd(),os.path.dirname(classifier.__file__),sys.prefix,'stack_trace'
+    assert not [o for o in here if o.encode() in data]
+    session = ort.InferenceSession(file)
+    assert [(o.name, o.type, o.shape) for o in session.get_inputs()]==[('pictures', 'tensor(uint8)', ['bs',3,SIZE,SIZE])]
+    assert [(o.name, o.shape) for o in session.get_outputs()]==[('logits', ['bs',3]), ('score', ['bs'])]
+
+
+def test_loaded(tmp_path, clf, file, capfd, recwarn, caplog):
+    "A saved and loaded classifier writes the same file in the place of one of ours; it stays as it is, and nothing is said"
+    again,dest = Classifier.load(clf.save(tmp_path/'model')),tmp_path/'deep/er/a.onnx'
+    dest.parent.mkdir(parents=True)
+    dest.write_bytes(file.read_bytes()[:-1]+b' ')
+    before,params = deepcopy(again.model.state_dict()),list(again.model.parameters())
+    again.model.train()
+    assert again.to_onnx(str(dest))==dest and dest.read_bytes()==file.read_bytes()
+    assert again.model.training and all(a is b for a,b in zip(again.model.parameters(), params))
+    assert all(torch.equal(o, before[k]) for k,o in again.model.state_dict().items())
+    assert not ''.join(capfd.readouterr()) and not recwarn.list
+    assert not [o for o in caplog.records if o.levelno>=30] # a warning
+    umask = os.umask(0)
+    os.umask(umask)
+    assert dest.stat().st_mode & 0o777==0o666 & ~umask and [o.name for o in dest.parent.iterdir()]==['a.onnx']
+
+
+def refused(clf, dest, *words):
+    "One line that holds `words`"
+    with pytest.raises(InputError) as e: clf.to_onnx(dest)
+    assert '\n' not in str(e.value) and len(str(e.value))<400 and all(o in str(e.value) for o in words)
+
+
+def tree(path): return {o.relative_to(path): o.is_file() and o.read_bytes() for o in path.rglob('*')}
+
+
+def test_bad_places(tmp_path, clf, file, monkeypatch):
+    monkeypatch.setattr(classifier, '_onnx_bytes', lambda clf: b'new')
+    (tmp_path/'folder').mkdir()
+    (tmp_path/'notes.onnx').write_text('mine')
+    (tmp_path/'empty.onnx').touch()
+    other = onnx.load(file)
+    del other.metadata_props[:]
+    (tmp_path/'other.onnx').write_bytes(other.SerializeToString())
+    os.mkfifo(tmp_path/'pipe.onnx')
+    before = tree(tmp_path)
+    refused(clf, tmp_path/'folder', 'folder is a folder', 'model.onnx')
+    for o in 'notes','empty','other','pipe': refused(clf, tmp_path/f'{o}.onnx', 'left alone')
+    refused(clf, tmp_path/'notes.onnx/a.onnx', 'is a file')
+    refused(clf, tmp_path/f'{"x"*260}.onnx', 'cannot be written')
+    refused(clf, '/proc/a.onnx', '/proc/a.onnx')
+    assert tree(tmp_path)==before
+
+
+@pytest.mark.parametrize('lack', ['onnx', 'onnxscript'])
+def test_missing_package(tmp_path, clf, monkeypatch, lack):
+    monkeypatch.setitem(sys.modules, lack, None)
+    refused(clf, tmp_path/'a.onnx', f'needs {lack}:', 'pip install onnx onnxscript')
+    assert not tree(tmp_path)
+
+
+def test_nothing_left_behind(tmp_path, clf, file, monkeypatch):
+    "The disk is full, or the exporter gives up: the old file stays, and nothing beside it"
+    dest = tmp_path/'a.onnx'
+    dest.write_bytes(file.read_bytes())
+    def full(file, data): raise OSError(28, 'No space left on device')
+    with monkeypatch.context() as m:
+        m.setattr(classifier, '_onnx_bytes', lambda clf: b'new')
+        m.setattr(classifier, '_write', full)
+        refused(clf, dest, 'No space left on device')
+    with monkeypatch.context() as m:
+        m.setattr(torch.onnx, 'export', lambda *args, **kwargs: 1/0)
+        refused(clf, dest, 'page_cnn cannot be written as ONNX')
+    assert tree(tmp_path)=={dest.relative_to(tmp_path): file.read_bytes()}
