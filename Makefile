@@ -26,7 +26,7 @@ ifdef TORCH_HOME
 override export TORCH_HOME := $(abspath $(TORCH_HOME))
 endif
 
-.PHONY: run site lab test test-hard test-lab export screenshots clean tables bench
+.PHONY: run site lab test test-hard test-lab export screenshots clean tables bench playground
 .DEFAULT_GOAL := run
 
 .venv/installed: settings.ini setup.py pyproject.toml
@@ -51,6 +51,7 @@ test: .venv/installed ## Export in sync, notebooks clean, every notebook's check
 	$(BIN)/python -m pytest -q tests/test_sync.py
 	$(BIN)/python -c "from mlc_course import atlas,data; data.drawn_pets(); atlas.drawn_atlas()"
 	$(BIN)/nbdev-test --n-workers $(WORKERS) --timing
+	$(BIN)/python tools/site/build_site.py
 	$(BIN)/python -m pytest -q tests/browser --ignore=tests/browser/test_lab.py -n $(WORKERS) --dist loadfile
 	$(BIN)/python -m pytest -q tests/test_wheel.py tests --ignore=tests/browser --ignore=tests/hard --ignore=tests/test_sync.py -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
@@ -68,6 +69,9 @@ export: .venv/installed ## After editing a notebook: write the package, clean th
 # Executed on photos, notebooks must not be published: they never reach _site, and do not stay
 tables: .venv/installed ## Measure on photos anew: nbs/results/*.csv (TABLES="07_unknown" for one of them)
 	$(BIN)/python tools/run_course.py --workers $(WORKERS) $(TABLES); failed=$$?; rm -rf build/photos; exit $$failed
+
+playground: .venv/installed ## Train the playground's networks anew, with three seeds: nbs/playground/, nbs/results/web_seeds.csv (10 minutes)
+	$(BIN)/python -c "from mlc_course.web import make_playground; make_playground('nbs/playground')"
 
 # Each side gets all cores and the threads that it takes by itself
 bench: .venv/installed ## Time the package beside what people would use otherwise: benchmarks/README.md (PARTS="labelling growth" for some of it)

@@ -20,4 +20,5 @@ setup(
     extras_require={'dev': lines('dev_requirements')},
     entry_points={'console_scripts': lines('console_scripts'), 'nbdev': [f'{lib}={lib}._modidx:d']},
     packages=[lib, f'{lib}.exercises', f'{lib}.nbs'], package_dir={lib: lib, f'{lib}.nbs': 'nbs'}, # the notebooks travel inside the wheel
-    package_data={f'{lib}.nbs': ['*.ipynb', 'solutions/*.ipynb', 'results/*.csv']}, zip_safe=False)
+    package_data={f'{lib}.nbs': ['*.ipynb', 'solutions/*.ipynb', 'results/*.csv', 'playground/*', 'playground/*/*']},
+    zip_safe=False)

@@ -40,9 +40,10 @@ def copy_notebooks(
     if dest.exists() and not dest.is_dir(): raise ValueError(f'{dest} is a file: name a folder to copy the notebooks into')
     dest.mkdir(parents=True, exist_ok=True)
     res = dict(copied=[], same=[], kept=[])
-    for f in sorted([*source.glob('*.ipynb'), *source.glob('solutions/*.ipynb'), *source.glob('results/*.csv')]):
+    kinds = '*.ipynb','solutions/*.ipynb','results/*.csv','playground/[!.]*.*','playground/[!.]*/[!.]*.*'
+    for f in sorted(f for kind in kinds for f in source.glob(kind)):
         new,data = dest/f.relative_to(source),f.read_bytes()
-        new.parent.mkdir(exist_ok=True)
+        new.parent.mkdir(parents=True, exist_ok=True)
         kind = 'copied' if not new.exists() else 'same' if new.is_file() and new.read_bytes()==data else 'kept'
         if kind=='copied':
             part = new.with_name(f'.{f.name}.part')

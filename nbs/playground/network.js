@@ -1,0 +1,174 @@
+// The network and its decision in plain JavaScript: what nbs/web.ipynb derives, checked against PyTorch in tests/browser/test_playground.py
+'use strict'
+const network = (() => {
+
+// ---- Numbers as text: base64 of little-endian bytes, as from `b64` in web.ipynb
+function numbers(text, kind) {
+  const bytes = Uint8Array.from(atob(text), o => o.charCodeAt(0))
+  return kind === Float32Array || kind === Int16Array ? new kind(bytes.buffer) : new kind(bytes)
+}
+
+function unpack(net, classes) {
+  const layers = net.layers.map(o => ({...o, w: Float32Array.from(numbers(o.w, Int8Array)),
+    scale: numbers(o.scale, Float32Array), shift: numbers(o.shift, Float32Array)}))
+  return {layers, weight: numbers(net.weight, Float32Array), bias: numbers(net.bias, Float32Array), classes}
+}
+
+// ---- A picture squeezed into a square, bit for bit as Pillow's `resize(BILINEAR, reducing_gap=2)` does it
+// Pixels are RGB bytes in rows
+function reduce(rgb, w, h, fx, fy) { // the mean of each block of fx by fy pixels
+  const nw = Math.ceil(w/fx), nh = Math.ceil(h/fy), out = new Uint8ClampedArray(nw*nh*3)
+  for (let y = 0; y < nh; y++) for (let x = 0; x < nw; x++) {
+    const x1 = Math.min(w, x*fx+fx), y1 = Math.min(h, y*fy+fy), n = (x1-x*fx)*(y1-y*fy)
+    for (let c = 0; c < 3; c++) {
+      let sum = 0
+      for (let j = y*fy; j < y1; j++) for (let i = x*fx; i < x1; i++) sum += rgb[(j*w+i)*3+c]
+      out[(y*nw+x)*3+c] = Math.floor(sum/n + .5)
+    }
+  }
+  return [out, nw, nh]
+}
+
+function triangle(from, length, size) { // for each of `size` places its first pixel and the weights, in units of 2^-22
+  const scale = length/size, wide = Math.max(scale, 1), res = []
+  for (let i = 0; i < size; i++) {
+    const mid = (i+.5)*scale, first = Math.max(0, Math.floor(mid-wide+.5)), last = Math.min(from, Math.floor(mid+wide+.5))
+    const w = []
+    for (let x = first; x < last; x++) w.push(Math.max(0, 1 - Math.abs((x-mid+.5)/wide)))
+    const sum = w.reduce((a, b) => a+b, 0)
+    res.push([first, w.map(o => Math.floor(o/sum*4194304 + .5))])
+  }
+  return res
+}
+
+function alongRows(rgb, w, h, places) {
+  const n = places.length, out = new Uint8ClampedArray(n*h*3)
+  for (let y = 0; y < h; y++) for (let x = 0; x < n; x++) for (let c = 0; c < 3; c++) {
+    const [first, ws] = places[x]
+    let sum = 2097152
+    for (let k = 0; k < ws.length; k++) sum += rgb[(y*w+first+k)*3+c]*ws[k]
+    out[(y*n+x)*3+c] = sum >> 22
+  }
+  return out
+}
+
+function turned(rgb, w, h) { // rows become columns
+  const out = new Uint8ClampedArray(rgb.length)
+  for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) for (let c = 0; c < 3; c++) out[(x*h+y)*3+c] = rgb[(y*w+x)*3+c]
+  return out
+}
+
+function squeeze(rgb, w, h, size) {
+  const fx = Math.floor(w/size/2) || 1, fy = Math.floor(h/size/2) || 1, lw = w/fx, lh = h/fy
+  if (fx > 1 || fy > 1) [rgb, w, h] = reduce(rgb, w, h, fx, fy)
+  const rows = alongRows(rgb, w, h, triangle(w, lw, size))
+  return turned(alongRows(turned(rows, size, h), h, size, triangle(h, lh, size)), size, size)
+}
+
+// ---- The layers
+function normalised(rgb, size, mean, std) { // bytes to channels of numbers
+  const n = size*size, x = new Float32Array(3*n)
+  for (let c = 0; c < 3; c++) for (let i = 0; i < n; i++) x[c*n+i] = (rgb[i*3+c]/255 - mean[c])/std[c]
+  return x
+}
+
+// 3×3 convolution with a ring of zeros, then scale, shift and ReLU: a loop over filters, channels, the nine numbers, and cells
+function conv(x, side, {ni, nf, stride, w, scale, shift}) {
+  const out = Math.ceil(side/stride), n = out*out, wide = side+2, plane = wide*wide
+  const padded = new Float32Array(ni*plane), res = new Float32Array(nf*n)
+  for (let c = 0; c < ni; c++) for (let y = 0; y < side; y++)
+    padded.set(x.subarray(c*side*side+y*side, c*side*side+(y+1)*side), c*plane+(y+1)*wide+1)
+  for (let f = 0; f < nf; f++) {
+    const sum = new Float32Array(n)
+    for (let c = 0; c < ni; c++) {
+      const k = (f*ni+c)*9, w0 = w[k], w1 = w[k+1], w2 = w[k+2], w3 = w[k+3], w4 = w[k+4], w5 = w[k+5], w6 = w[k+6], w7 = w[k+7], w8 = w[k+8]
+      for (let y = 0, i = 0; y < out; y++) {
+        let a = c*plane + y*stride*wide, b = a+wide, d = b+wide
+        for (let j = 0; j < out; j++, i++, a += stride, b += stride, d += stride)
+          sum[i] += w0*padded[a] + w1*padded[a+1] + w2*padded[a+2] + w3*padded[b] + w4*padded[b+1] + w5*padded[b+2] +
+            w6*padded[d] + w7*padded[d+1] + w8*padded[d+2]
+      }
+    }
+    for (let i = 0; i < n; i++) res[f*n+i] = Math.max(0, sum[i]*scale[f] + shift[f])
+  }
+  return {maps: res, side: out, channels: nf}
+}
+
+function run(net, rgb, {size, mean, std}) {
+  const layers = []
+  let at = {maps: normalised(rgb, size, mean, std), side: size}
+  for (const o of net.layers) layers.push(at = conv(at.maps, at.side, o))
+  const n = at.side**2, means = [], tops = []
+  for (let c = 0; c < at.channels; c++) {
+    let sum = 0, top = -Infinity
+    for (let i = c*n; i < (c+1)*n; i++) { sum += at.maps[i]; top = Math.max(top, at.maps[i]) }
+    means.push(sum/n); tops.push(top)
+  }
+  const logits = Array.from(net.bias, (b, k) => means.reduce((s, o, c) => s + o*net.weight[k*at.channels+c], b))
+  return {layers, logits, feats: [...unit(means), ...unit(tops)]}
+}
+
+function unit(x) { // root mean square 1, as `unit_halves`
+  const rms = Math.sqrt(x.reduce((s, o) => s+o*o, 0)/x.length + 1e-12)
+  return x.map(o => o/rms)
+}
+
+// Class activation map: the head's weights over the last maps; its mean plus the bias is the logit
+function classMap(net, {maps, side, channels}, k) {
+  const n = side*side, out = new Float32Array(n)
+  for (let c = 0; c < channels; c++) for (let i = 0; i < n; i++) out[i] += net.weight[k*channels+c]*maps[c*n+i]
+  return out
+}
+
+// ---- Probabilities and the decision
+const sigmoid = z => 1/(1+Math.exp(-z))
+const logit = p => Math.log(p/(1-p))
+function softmax(z) {
+  const top = Math.max(...z), e = z.map(o => Math.exp(o-top)), sum = e.reduce((a, b) => a+b, 0)
+  return e.map(o => o/sum)
+}
+function topShare(z) { // the largest probability of a softmax as a logit
+  const top = Math.max(...z), rest = [...z]
+  rest.splice(rest.indexOf(top), 1)
+  return -Math.log(rest.reduce((s, o) => s + Math.exp(o-top), 0))
+}
+
+function references({refs, nRefs}) { // as directions of length 1
+  const all = numbers(refs, Int8Array), n = all.length/nRefs, out = new Float32Array(all.length)
+  for (let r = 0; r < nRefs; r++) {
+    const row = Array.from(all.subarray(r*n, (r+1)*n)), u = [...unit(row.slice(0, n/2)), ...unit(row.slice(n/2))], len = Math.hypot(...u)
+    u.forEach((o, i) => out[r*n+i] = o/len)
+  }
+  return out
+}
+
+function score(logits, feats, refs, rule) { // how known a picture seems: 0 is the average known one
+  const n = feats.length, len = Math.hypot(...feats) || 1, near = []
+  for (let r = 0; r < refs.length; r += n) {
+    let sum = 0
+    for (let i = 0; i < n; i++) sum += feats[i]*refs[r+i]
+    near.push(sum/len)
+  }
+  near.sort((a, b) => b-a)
+  const energy = logits.reduce((s, z) => s + Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z))), 0)
+  const parts = {knn: near.slice(0, rule.k).reduce((a, b) => a+b, 0)/Math.min(rule.k, near.length),
+    joint_energy: Math.log(Math.max(energy, 1.2e-38)), max_logit: Math.max(...logits)}
+  return Object.keys(rule.mean).reduce((s, o) => s + (parts[o]-rule.mean[o])/rule.std[o], 0)
+}
+
+// No label unless the score passes and a label does; then the likeliest, and all above their `further`: chapter 07's `decide`
+function decide(logits, score, thresh, threshs, further) {
+  const passes = logits.map((z, k) => sigmoid(z) > threshs[k])
+  const first = logits.reduce((best, z, k) => passes[k] && (best < 0 || z > logits[best]) ? k : best, -1)
+  return logits.map((z, k) => score >= thresh && passes[k] && (k === first || sigmoid(z) > further[k]))
+}
+
+// Thresholds for a keep rate in whole per cent: `Classifier.with_keep`
+function thresholds({keep, score, kept, further, threshs}, percent) {
+  if (percent === Math.round(keep*100)) return {thresh: score.thresh, threshs, further}
+  return {thresh: kept.score[percent-1], threshs: further.map(o => Math.floor(sigmoid(logit(o)+kept.labels[percent-1])*1e4)/1e4), further}
+}
+
+return {numbers, unpack, squeeze, run, classMap, sigmoid, logit, softmax, topShare, references, score, decide, thresholds}
+})()
+if (typeof module !== 'undefined') module.exports = network
