@@ -1,5 +1,5 @@
 "The site's own tools: what becomes of a notebook, what the check of links finds, and a small site from end to end"
-import base64, io, json, os, re, subprocess, sys
+import base64, io, json, os, re, subprocess, sys, types
 import pytest
 from PIL import Image
 from conftest import ROOT
@@ -146,16 +146,70 @@ def test_photos_stay_off_the_site():
         assert res.stdout==f'{folder}\n', res.stderr
 
 
-def test_small_site(tmp_path, capfd):
+def test_links_to_playground(tmp_path):
+    "The folder that a notebook names becomes the page, or plain words on a site without it"
+    text = 'In the [playground](playground/README.md), [here](../playground/README.md), not [there](other/README.md)'
+    nb = pages.page(notebook(tmp_path/'a.ipynb', '# A', text))
+    pages.link_playground(nb, True)
+    assert nb.cells[1].source=='In the [playground](playground.md), [here](../playground.md), not [there](other/README.md)'
+    nb = pages.page(notebook(tmp_path/'a.ipynb', '# A', text))
+    pages.link_playground(nb, False)
+    assert nb.cells[1].source=='In the playground, here, not [there](other/README.md)'
+
+
+def test_is_current(tmp_path, monkeypatch):
+    "A site is trusted until something that it is made from changes; caches don't count"
+    monkeypatch.setattr(build_site, 'ROOT', tmp_path)
+    monkeypatch.setattr(build_site, 'PICTURE', tmp_path/'images'/'playground.png')
+    made,cache,front = (tmp_path/o for o in ('nbs/a/page.html','nbs/.ipynb_checkpoints/a.ipynb','_site/index.html'))
+    for p in made,cache,front: p.parent.mkdir(parents=True)
+    made.touch()
+    assert not build_site.is_current(front.parent)
+    for t,p in enumerate((made, front, cache), 100):
+        p.touch()
+        os.utime(p, (t, t))
+    assert build_site.is_current(front.parent)
+    os.utime(made, (200, 200))
+    assert not build_site.is_current(front.parent)
+
+
+@pytest.fixture
+def playground(tmp_path, monkeypatch):
+    "The folder of a playground that writes a number into its page, and a stand-in for the module that makes its data"
+    folder = tmp_path/'playground'
+    parts = {'page.html': '<p id="pg">`````</p>', 'playground.css': '#pg { color: red }', 'README.md': '# Playground',
+        'network.js': 'n = data.n + 1', 'playground.js': 'pg.textContent = n'}
+    folder.mkdir()
+    for name,text in parts.items(): (folder/name).write_text(text)
+    web = types.SimpleNamespace(page_data=lambda o: f'data = {{n: {len(list(o.iterdir()))}}}')
+    monkeypatch.setitem(sys.modules, 'mlc_course.web', web)
+    return folder
+
+
+def check_playground(site):
+    page,other = ((site/o).read_text(encoding='utf-8') for o in ('playground.html','01_math.html'))
+    assert '<p id="pg">`````</p>' in page and page.count('<h1>')==1
+    assert re.findall(r'/playground/(\w+\.\w+)\?v=', page)==['playground.css','data.js','network.js','playground.js']
+    assert (site/'_static/playground/data.js').read_text()=='data = {n: 5}'
+    for o in 'mystnb.','pygments.css': assert o in other and o not in page
+    assert '_static/playground/' not in other and 'href="playground.html"' in other
+    front = (site/'index.html').read_text(encoding='utf-8')
+    assert re.search(r'<a class="card" href="playground.html">.*<strong>Try it now</strong><span>In the', front)
+
+
+def test_small_site(tmp_path, capfd, playground):
     "Code folds, formulas are MathML, the API has its table of parameters; a broken link fails the build"
-    index = notebook(tmp_path/'index.ipynb', '# Small', '| chapter | question | module |\n|---|---|---|\n'
+    index = notebook(tmp_path/'index.ipynb', '# Small\n\nTry it now: in the [playground](playground/README.md)\n',
+        '| chapter | question | module |\n|---|---|---|\n'
         '| [01_math](01_math.ipynb) | Why? | `math` |\n| [course](course.ipynb) (appendix) | How? | `course` |')
     math = notebook(tmp_path/'01_math.ipynb',
-        '# Math\n\nSee [the appendix](course.ipynb), $p = \\frac{1}{1+e^{-z}}$.\n\n$$\\sum_i x_i^2$$',
+        '# Math\n\nSee [the appendix](course.ipynb), the [playground](playground/README.md), '
+        '$p = \\frac{1}{1+e^{-z}}$.\n\n$$\\sum_i x_i^2$$',
         ('1+1', shows(text_plain='2')), ('explore()', widget(image_png=png())))
     paths = dict(index=index, course=ROOT/'nbs'/'course.ipynb') | {'01_math': math}
     site,work = tmp_path/'site',tmp_path/'work'
-    assert build_site.build(paths, ROOT/'mlc_course', site, work)==0, capfd.readouterr().out
+    assert build_site.build(paths, ROOT/'mlc_course', site, work, playground)==0, capfd.readouterr().out
+    check_playground(site)
     page = (site/'01_math.html').read_text(encoding='utf-8')
     assert page.count('<math ')==2 and '<mfrac>' in page and 'display="block"' in page
     assert page.count('<details class="fold" open>')==2 and pages.STILL in page and 'application/vnd' not in page
@@ -165,8 +219,11 @@ def test_small_site(tmp_path, capfd):
     assert 'class="card" href="01_math.html"' in (site/'index.html').read_text(encoding='utf-8')
     assert json.loads((site/'notebooks'/'01_math.ipynb').read_text())['cells'][0]['source'].startswith('# Math')
 
-    notebook(math, '# Math\n\n[nothing there](12_more.ipynb)')
+    notebook(math, '# Math\n\n[nothing there](12_more.ipynb), [playground](playground/README.md)')
+    (playground/'page.html').unlink()
     before = (site/'index.html').stat().st_mtime_ns
-    assert build_site.build(paths, ROOT/'mlc_course', site, work)==1
-    assert '12_more' in ''.join(capfd.readouterr())
+    assert build_site.build(paths, ROOT/'mlc_course', site, work, playground)==1
+    said = capfd.readouterr()
+    assert '12_more' in said.err and 'playground' not in said.err # links to a page that is not built are no fault
+    assert 'The site stays without a playground' in said.out
     assert (site/'index.html').stat().st_mtime_ns==before # the old site stays

@@ -55,7 +55,8 @@ def test_stored_outputs(path):
 
 @by_name
 def test_links_between_chapters(path):
-    links = re.findall(r'\]\(([\w/.]+\.ipynb)', '\n'.join(text(c) for c in load(path)['cells'] if c['cell_type']=='markdown'))
+    words = '\n'.join(text(c) for c in load(path)['cells'] if c['cell_type']=='markdown')
+    links = re.findall(r'\]\(([\w/.]+\.(?:ipynb|md))', words)
     assert not [l for l in links if not (path.parent/l).exists()]
 
 
@@ -74,7 +75,7 @@ def test_index_lists_every_chapter():
 
 
 def test_imports_point_to_earlier_modules():
-    order = 'scenes data atlas convolution sigmoid loss metrics cam unknown trust counting rare photos machines transfer classifier widgets cli app course'.split()
+    order = 'scenes data atlas convolution sigmoid loss metrics cam unknown trust counting rare photos machines transfer classifier web widgets cli app course'.split()
     for path in (ROOT/'mlc_course').glob('[a-z]*.py'):
         used = re.findall(r'^\s*(?:from|import) (?:mlc_course)?\.(\w+)', path.read_text(encoding='utf-8'), re.M)
         assert not [m for m in used if order.index(m)>=order.index(path.stem)], path.name

@@ -37,7 +37,8 @@ def test_import_and_commands(home):
 
 
 def test_notebooks_travel(home):
-    files = lambda root: sorted(p.relative_to(root).as_posix() for o in ('*.ipynb','solutions/*.ipynb','results/*.csv') for p in root.glob(o))
+    kinds = '*.ipynb','solutions/*.ipynb','results/*.csv','playground/[!.]*.*','playground/[!.]*/[!.]*.*'
+    files = lambda root: sorted(p.relative_to(root).as_posix() for o in kinds for p in root.glob(o))
     names = files(ROOT/'nbs')
     run(home, 'mlc_notebooks', 'course')
     assert files(home/'course')==names

@@ -1,4 +1,4 @@
-"Pictures for the README, into images/: the site as built, an explorer in JupyterLab, the app. Needs Chromium"
+"Pictures for the README, into images/: the site as built, its playground, an explorer in JupyterLab, the app. Needs Chromium"
 import io, os, shutil, subprocess, sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,9 +32,9 @@ def tab(width=1280, height=900):
         browser.close()
 
 
-def take(page, name):
+def take(page, name, **part):
     "What `page` shows as images/`name`.png, whole or not at all"
-    shown = Image.open(io.BytesIO(page.screenshot())).convert('RGB')
+    shown = Image.open(io.BytesIO(page.screenshot(**part))).convert('RGB')
     for im in shown,shown.quantize(256, kmeans=2): # 256 colours where the true ones take too much
         file = io.BytesIO()
         im.save(file, 'PNG', optimize=True)
@@ -52,6 +52,17 @@ def site():
         page.evaluate('[...document.images].forEach(o => o.loading = "eager")')
         page.wait_for_load_state('networkidle')
         take(page, 'site')
+
+
+def playground():
+    "A donkey, and where it was looked for"
+    with serve_site(ROOT/'_site') as url, tab() as page:
+        page.goto(f'{url}/playground.html')
+        page.locator('[data-kind=donkey]').click()
+        page.wait_for_function('playground.state.name.startsWith("donkey")')
+        page.mouse.move(0, 0)
+        first,last = (page.locator(o).bounding_box() for o in ('#pg-pick', '#pg-cell'))
+        take(page, 'playground', clip=dict(x=first['x']-12, y=first['y']-12, width=first['width']+24, height=last['y']-first['y']+12))
 
 
 def explorer():
@@ -98,5 +109,5 @@ def app():
 
 
 if __name__ == '__main__':
-    known = dict(site=site, explorer=explorer, app=app)
+    known = dict(site=site, playground=playground, explorer=explorer, app=app)
     for name in sys.argv[1:] or known: known[name]()

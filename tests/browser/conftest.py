@@ -1,8 +1,13 @@
 "A page in Debian's Chromium that nothing may go wrong on, and that asks no other host; skipped where there is none"
-import os, shutil
+import os, shutil, sys
 from pathlib import Path
 from urllib.parse import urlsplit
 import pytest
+from conftest import ROOT
+
+sys.path[:0] = [str(ROOT/'tools'/'site')]
+import build_site
+from serve import serve_site
 
 LOCAL = {'127.0.0.1', 'localhost', '::1', None} # None: data:, blob: and about:
 
@@ -50,3 +55,21 @@ def page(browser):
     context.close()
     assert not outside, f'asked other hosts: {outside}'
     assert not problems, f'errors in the console: {problems}'
+
+
+@pytest.fixture(scope='session')
+def site_folder(tmp_path_factory):
+    "The site: `_site` unless something that it is made from changed since, else one built anew"
+    folder = ROOT/'_site'
+    if not build_site.is_current(folder):
+        work = tmp_path_factory.mktemp('site')
+        folder,paths = work/'_site',build_site.notebooks(ROOT/'nbs', ROOT/'none')
+        failed = build_site.build(paths, ROOT/'mlc_course', folder, work/'build', build_site.PLAYGROUND)
+        if failed: pytest.fail('no site: see `make site`')
+    return folder
+
+
+@pytest.fixture(scope='session')
+def site(site_folder):
+    "Its address"
+    with serve_site(site_folder) as url: yield url

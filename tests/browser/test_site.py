@@ -5,24 +5,14 @@ from conftest import ROOT
 
 sys.path[:0] = [str(ROOT/'tools'/'site')]
 import build_site
-from serve import serve_site
 
-SITE = ROOT/'_site'
 PAGES = [*build_site.notebooks(ROOT/'nbs', ROOT/'none'), 'solutions/index', 'api/index', 'api/metrics',
     'api/classifier', 'search', 'genindex', 'py-modindex', '_modules/mlc_course/metrics']
+HAS_PLAYGROUND = (build_site.PLAYGROUND/'page.html').exists()
+if HAS_PLAYGROUND: PAGES.append('playground')
+needs_playground = pytest.mark.skipif(not HAS_PLAYGROUND, reason='no nbs/playground/page.html')
 PHONE = dict(width=390, height=844)
 WIDTHS = '[document.scrollingElement.scrollWidth, innerWidth]'
-
-
-@pytest.fixture(scope='session')
-def site(tmp_path_factory):
-    "Address of the site, built from the stored notebooks if `make run` has not built it"
-    folder = SITE
-    if not (folder/'index.html').exists():
-        work = tmp_path_factory.mktemp('site')
-        folder,paths = work/'_site',build_site.notebooks(ROOT/'nbs', ROOT/'none')
-        if build_site.build(paths, ROOT/'mlc_course', folder, work/'build'): pytest.fail('no site: see `make site`')
-    with serve_site(folder) as url: yield url
 
 
 @pytest.mark.parametrize('name', PAGES)
@@ -42,17 +32,38 @@ def test_page_loads(page, site, name):
 def test_front_page(page, site, shot):
     "A card for each chapter, with a picture that is there, leads to it"
     page.goto(site)
-    cards = page.locator('a.card')
+    cards = page.locator('.cards a.card')
     assert cards.count()==11
     cards.last.scroll_into_view_if_needed()
-    page.wait_for_function('[...document.querySelectorAll(".card img")].every(o => o.complete)')
-    assert page.evaluate('[...document.querySelectorAll(".card img")].map(o => o.naturalWidth)')==[480]*11
+    page.wait_for_function('[...document.querySelectorAll(".cards img")].every(o => o.complete)')
+    assert page.evaluate('[...document.querySelectorAll(".cards img")].map(o => o.naturalWidth)')==[480]*11
     page.set_viewport_size(PHONE)
     box = cards.first.bounding_box()
     assert box['width']>300 and box['x']>=0
     shot(page, 'site-front-phone')
     cards.first.click()
     page.wait_for_url('**/01_convolution.html')
+
+
+@needs_playground
+def test_way_to_playground(page, site):
+    "From the card of the front page, from a chapter's text and from the sidebar; what it loads stays off other pages"
+    asked = []
+    page.on('request', lambda o: asked.append(o.url.removeprefix(site)))
+    ways = {'index': '.try a', '07_unknown': 'article a:has-text("playground")', 'api/index': '.sidebar-tree a:text("Playground")'}
+    for start,link in ways.items():
+        page.goto(f'{site}/{start}.html')
+        assert not [o for o in asked if o.startswith('/_static/playground/')]
+        page.locator(link).first.click()
+        page.wait_for_url('**/playground.html')
+        asked.clear()
+    page.goto(f'{site}/playground.html')
+    mine = [o.split('/')[-1].split('?')[0] for o in asked if o.startswith('/_static/playground/')]
+    assert sorted(mine)==['data.js','network.js','playground.css','playground.js']
+    assert not [o for o in asked if 'mystnb' in o or 'pygments' in o]
+    scripts = page.evaluate('[...document.scripts].map(o => o.src).filter(o => o.includes("/_static/playground/"))')
+    assert ['data','network','playground']==[o.split('/')[-1].split('.js?v=')[0] for o in scripts]
+    assert page.locator('h1').count()==1 and page.locator('.toc-drawer.no-toc').count()==1
 
 
 def test_search(page, site, shot):

@@ -3,11 +3,13 @@ import json, shutil, subprocess, sys, time
 from pathlib import Path
 
 from fastcore.nbio import write_nb
+from PIL import Image, ImageOps
 
 import links, pages
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT/'tools'/'site'
+PLAYGROUND,PICTURE = ROOT/'nbs'/'playground',ROOT/'images'/'playground.png'
 
 
 def is_fresh(executed, stored):
@@ -24,7 +26,21 @@ def notebooks(nbs, executed):
     return {name: new if is_fresh(new := executed/f'{name}.ipynb', p) else p for name,p in stored.items()}
 
 
-def write_sources(paths, src, package):
+def write_playground(folder, src):
+    "The page that `folder` holds the parts of, what it loads, and its picture for the front page"
+    from mlc_course.web import page_data # here, for only the playground needs it
+    assets = src/'_static'/'playground'
+    assets.mkdir()
+    (assets/'data.js').write_text(page_data(folder), encoding='utf-8')
+    for name in 'playground.css','network.js','playground.js': shutil.copy(folder/name, assets)
+    fragment = (folder/'page.html').read_text(encoding='utf-8')
+    (src/'playground.md').write_text(pages.playground(fragment), encoding='utf-8')
+    if not PICTURE.exists(): return
+    shown = ImageOps.fit(Image.open(PICTURE).convert('RGB'), (480,240), centering=(.5,0))
+    shown.save(src/'_static'/'playground.webp', quality=85)
+
+
+def write_sources(paths, src, package, playground):
     "Everything that Sphinx reads, into the new folder `src`"
     shutil.copytree(HERE/'static', src/'_static')
     for folder in 'solutions','api','extra/notebooks/solutions': (src/folder).mkdir(parents=True)
@@ -34,8 +50,10 @@ def write_sources(paths, src, package):
         if not pages.pictures(nb): continue
         pages.thumbnail(nb, *pages.THUMBS.get(stem, ())).save(src/'_static'/f'{stem}.webp', quality=85)
     modules = pages.sources(package, list(chapters))
-    pages.front(chapters['index'], chapters)
+    if playground: write_playground(playground, src)
+    pages.front(chapters['index'], chapters, bool(playground), (src/'_static'/'playground.webp').exists())
     for name,nb in made.items():
+        pages.link_playground(nb, bool(playground))
         write_nb(nb, src/f'{name}.ipynb')
         shutil.copy(paths[name], src/'extra'/'notebooks'/f'{name}.ipynb')
     for module,chapter in modules.items():
@@ -45,10 +63,13 @@ def write_sources(paths, src, package):
     (src/'solutions'/'index.md').write_text(pages.answers(solutions), encoding='utf-8')
 
 
-def build(paths, package, site, work):
-    "Pages from the notebooks `paths` into `site`, by way of the folder `work`; exit code"
+def build(paths, package, site, work, playground=None):
+    "Pages from the notebooks `paths` and the folder `playground` into `site`, by way of the folder `work`; exit code"
     shutil.rmtree(work, ignore_errors=True)
-    write_sources(paths, work/'src', package)
+    if playground and not (playground/'page.html').exists():
+        print(f'The site stays without a playground: no {playground/"page.html"}')
+        playground = None
+    write_sources(paths, work/'src', package, playground)
     cmd = [sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-j', 'auto', '-c', HERE, '-d', work/'doctrees',
         f'-Dhtml_static_path={work}/src/_static', f'-Dhtml_extra_path={work}/src/extra', work/'src', work/'html']
     if code := subprocess.run(cmd).returncode: return code
@@ -62,10 +83,19 @@ def build(paths, package, site, work):
     return 0
 
 
+def is_current(site):
+    "Was `site` built after the last change of what it is made from?"
+    parts = [p for o in ('nbs','mlc_course','tools/site') for p in (ROOT/o).rglob('*.*')] + [PICTURE]
+    hidden = lambda p: any(o.startswith(('.','__pycache__')) for o in p.relative_to(ROOT).parts)
+    changed = [p.stat().st_mtime for p in parts if p.is_file() and not hidden(p)]
+    front = site/'index.html'
+    return front.exists() and front.stat().st_mtime>max(changed)
+
+
 def main():
     start = time.time()
     paths = notebooks(ROOT/'nbs', ROOT/'build'/'executed')
-    code = build(paths, ROOT/'mlc_course', ROOT/'_site', ROOT/'build'/'site')
+    code = build(paths, ROOT/'mlc_course', ROOT/'_site', ROOT/'build'/'site', PLAYGROUND)
     if not code: print(f'The site in {time.time()-start:.0f} s: open _site/index.html')
     sys.exit(code)
 

@@ -102,9 +102,19 @@ def add_docments(app, what, name, obj, options, lines):
     if what!='method': lines += derivation(app.env.found_docs, name)
 
 
+def add_playground(app, pagename, templatename, context, doctree):
+    "The playground loads its own style and scripts, and not the styles of code, so that it weighs little"
+    if pagename!='playground': return
+    app.add_css_file('playground/playground.css')
+    for name in 'data','network','playground': app.add_js_file(f'playground/{name}.js', loading_method='defer')
+    is_for_code = re.compile(r'(mystnb|pygments)\b.*css').search
+    context['css_files'] = [o for o in context['css_files'] if not is_for_code(str(o.filename))]
+
+
 def setup(app):
     app.add_node(Fold, html=(visit_fold, depart_fold))
     app.add_post_transform(FoldCode)
     app.add_html_math_renderer('mathml', (visit_math, None), (visit_math_block, None))
     app.connect('autodoc-process-docstring', add_docments)
+    app.connect('html-page-context', add_playground)
     return dict(parallel_read_safe=True, parallel_write_safe=True)

@@ -22,6 +22,8 @@ THUMBS = {
 }
 ROW = re.compile(r'^\| \[(\w+)\]\(\w+\.ipynb\)( \(appendix\))? \| (.*?) \| (.*?) \|\n?', re.M)
 TABLE = re.compile(r'(?:^\|.*\n?)+', re.M)
+PLAYGROUND = re.compile(r'\[([^]]+)\]\((\.\./)?playground/README\.md\)') # a link to it, as notebooks have it
+TRY = re.compile(rf'^([^\n:]+): (.*{PLAYGROUND.pattern}.*)\n?', re.M)
 WIDGET = 'application/vnd.jupyter.widget-view+json'
 STILL = '<p class="still">A still picture: run the notebook to move it.</p>'
 
@@ -110,6 +112,26 @@ def page(path):
     return nb
 
 
+def link_playground(nb, is_there):
+    "Links to the playground's folder lead to its page, or are plain words where there is none"
+    for c in nb.cells:
+        if c.cell_type!='markdown': continue
+        c.source = PLAYGROUND.sub(lambda m: f'[{m[1]}]({m[2] or ""}playground.md)' if is_there else m[1], c.source)
+
+
+def playground(fragment):
+    "The page of the playground: `fragment` (HTML) under a title, without a list of sections beside it"
+    return f'---\nhide-toc: true\n---\n# Playground\n\n``````{{raw}} html\n{fragment}\n``````\n'
+
+
+def try_card(found, has_picture):
+    "The line of the front page that invites to the playground, found by `TRY`, as a card"
+    name,text = found[1],PLAYGROUND.sub(r'\1', found[2])
+    img = '<img src="_static/playground.webp" alt="" width="480" height="240">' if has_picture else ''
+    words = f'<strong>{html.escape(name)}</strong><span>{html.escape(text[0].upper()+text[1:])}</span>'
+    return f'<div class="try">\n<a class="card" href="playground.html">{img}<span>{words}</span></a>\n</div>\n'
+
+
 def card(stem, question, nb):
     "A chapter of the map: its picture, its title, and its question where the title is another"
     more = '' if question in title(nb) else f'<span>{html.escape(question)}</span>'
@@ -122,20 +144,23 @@ def toctree(caption, docs):
     return '\n'.join(['```{toctree}', f':caption: {caption}', ':hidden:', '', *docs, '```'])
 
 
-def front(nb, chapters):
-    "The front page: cards in place of the table of chapters, then the order of all pages"
+def front(nb, chapters, has_playground=False, has_picture=False):
+    "The front page: cards in place of the table of chapters and of the playground's line, then the order of all pages"
     rows = [r for r in course_map(nb) if r[0] in chapters]
     cards = '\n'.join(card(stem, question, chapters[stem]) for stem,appendix,question,_ in rows if not appendix)
     more = '\n'.join(f'- [{title(chapters[stem])}]({stem}.ipynb)' for stem,appendix,*_ in rows if appendix)
     for c in nb.cells:
-        if c.cell_type=='markdown' and ROW.search(c.source):
+        if c.cell_type!='markdown': continue
+        c.source = TRY.sub(lambda m: try_card(m, has_picture) if has_playground else '', c.source)
+        if ROW.search(c.source):
             shown = f'<div class="cards">\n{cards}\n</div>\n\nAppendices:\n\n{more}\n'
             c.source = TABLE.sub(lambda _: shown, c.source)
     listed = [stem for stem,appendix,*_ in rows if not appendix]
     unlisted = sorted(chapters.keys() - {stem for stem,*_ in rows} - {'index'})
     others = [stem for stem,appendix,*_ in rows if appendix] + unlisted
     look_up = ['solutions/index','api/index']
-    trees = toctree('The course', listed),toctree('Appendices', others),toctree('Look up', look_up)
+    trees = [toctree('The course', listed), toctree('Appendices', others), toctree('Look up', look_up)]
+    if has_playground: trees.insert(0, toctree('Try it', ['playground']))
     nb.cells.append(mk_cell('\n\n'.join(trees), 'markdown'))
     return nb
 
