@@ -53,10 +53,10 @@ test: .venv/installed ## Export in sync, notebooks clean, every notebook's check
 	$(BIN)/nbdev-test --n-workers $(WORKERS) --timing
 	$(BIN)/python tools/site/build_site.py
 	$(BIN)/python -m pytest -q tests/browser --ignore=tests/browser/test_lab.py -n $(WORKERS) --dist loadfile
-	$(BIN)/python -m pytest -q tests/test_wheel.py tests --ignore=tests/browser --ignore=tests/hard --ignore=tests/test_sync.py -n $(WORKERS) --dist loadfile --no-loadscope-reorder
+	$(BIN)/python -m pytest -q tests --ignore=tests/browser --ignore=tests/hard --ignore=tests/test_sync.py -n $(WORKERS) --dist loadfile
 
-test-hard: .venv/installed ## Models from strangers, kill -9, the same seed, several processes: about 3 minutes
-	$(BIN)/python -m pytest -q tests/hard -n $(WORKERS) --dist loadfile
+test-hard: .venv/installed ## The wheel in an empty environment, hostile files, models from strangers, kill -9, the same seed, several processes: about 4 minutes
+	$(BIN)/python -m pytest -q tests/hard/test_wheel.py tests/hard -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-lab: .venv/installed ## Every notebook run in a real JupyterLab in Chromium, and its explorers moved: about 12 minutes
 	$(BIN)/python -m pytest -q tests/browser/test_lab.py -n $(WORKERS) --maxschedchunk 1

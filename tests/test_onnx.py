@@ -7,10 +7,12 @@ onnx = pytest.importorskip('onnx', reason='onnx is not installed: these tests ne
 pytest.importorskip('onnxscript', reason='onnxscript is not installed: these tests need the extra `dev`')
 ort = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed: these tests need the extra `dev`')
 from PIL import Image
+from conftest import ROOT
 from mlc_course import classifier
 from mlc_course.classifier import Classifier, model_format, onnx_opset, own_nets
 from mlc_course.photos import InputError
-from mlc_course.transfer import build_model, imagenet_mean, imagenet_std
+from mlc_course.scenes import draw_portrait
+from mlc_course.transfer import build_model, imagenet_mean, imagenet_std, picture_tensor
 
 SIZE = 64
 
@@ -169,3 +171,13 @@ def test_nothing_left_behind(tmp_path, clf, file, monkeypatch):
         m.setattr(torch.onnx, 'export', lambda *args, **kwargs: 1/0)
         refused(clf, dest, 'page_cnn cannot be written as ONNX')
     assert tree(tmp_path)=={dest.relative_to(tmp_path): file.read_bytes()}
+
+
+def test_model_of_the_playground(tmp_path):
+    "What the page runs is what its ONNX file says"
+    clf = Classifier.load(ROOT/'nbs'/'playground'/'model')
+    files = [tmp_path/f'{name}.png' for name in ('Siamese','pug','donkey','car')]
+    for f in files: draw_portrait(f.stem, 'onnx', 96)[0].save(f)
+    session = ort.InferenceSession(clf.to_onnx(tmp_path/'page.onnx'))
+    got = session.run(None, dict(pictures=np.stack([picture_tensor(f, 96) for f in files])))
+    for a,b in zip(got, clf.outputs(files)): np.testing.assert_allclose(a, b.numpy(), atol=1e-4)

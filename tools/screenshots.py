@@ -61,7 +61,7 @@ def playground():
         page.locator('[data-kind=donkey]').click()
         page.wait_for_function('playground.state.name.startsWith("donkey")')
         page.mouse.move(0, 0)
-        first,last = (page.locator(o).bounding_box() for o in ('#pg-pick', '#pg-cell'))
+        first,last = (page.locator(o).bounding_box() for o in ('#pg-pick', '.pg-tools'))
         take(page, 'playground', clip=dict(x=first['x']-12, y=first['y']-12, width=first['width']+24, height=last['y']-first['y']+12))
 
 

@@ -85,11 +85,13 @@ function answer() {
   $('why').textContent = !passes ? `It looks too strange: its score ${fixed(seen.score, 1)} is below ${fixed(thresh, 1)}, which ${state.percent} % of known pictures pass.` +
       (any ? ` Without that, it would be called ${vocab[best]} (${probs[best].toFixed(2)}).` : ' No label passes its threshold either.') :
     labels.length ? `Its score ${fixed(seen.score, 1)} passes ${thresh < -1e8 ? 'any line' : fixed(thresh, 1)}, and ` +
-      (labels.length > 1 ? `${labels.length} labels pass their thresholds: nobody had to win.` : 'one label passes its threshold.') :
+      (labels.length > 1 ? `${labels.length} labels pass their thresholds: nobody had to win.` : 'one label passes its threshold.') +
+      (state.name.startsWith('five') ? ' Five give one label: it names, it does not count.' : '') +
+      (state.name.startsWith('noise') ? ' Wrong, and sure of it: nothing like noise has taught it silence.' : '') :
     'It looks familiar enough, but no label passes its threshold.'
   const twin = `${vocab[top]} (${shares[top].toFixed(2)})`
   $('twin').textContent = `The softmax twin’s shares sum to 1, so somebody always wins: ${twin}. ` + (twinSays ?
-    'Its own threshold lets that pass.' : 'Only a threshold of its own keeps it silent here.')
+    'Its own threshold lets that pass.' : `Only a threshold of its own, ${network.sigmoid(twinLine()).toFixed(2)}, keeps it silent here.`)
   drawScore(thresh)
   drawBars(probs, threshs, given, shares, top)
   $('picture').setAttribute('aria-label', `The picture: ${state.name}`)
@@ -136,13 +138,14 @@ function drawBars(probs, threshs, given, shares, top) {
     row.dataset.share = shares[k]
     setBar(row.children[1], probs[k], threshs[k], colour(vocab[k]), (given[k] ? '✓ ' : '')+probs[k].toFixed(2))
     row.children[1].title = `Threshold ${threshs[k].toFixed(2)}`
-    setBar(row.children[2], shares[k], null, colour(vocab[k]), shares[k].toFixed(2))
+    setBar(row.children[2], shares[k], network.sigmoid(twinLine()), colour(vocab[k]), shares[k].toFixed(2))
     row.children[2].className = k === top ? 'pg-wins' : ''
   })
 }
 
 // ---- Test pictures, counted anew with each move
-const groups = ['known portraits', 'scenes of 0 to 4 animals', 'donkeys and rabbits', 'cars and balls'], groupColours = ['#0077BB', '#009988', '#CC6677', '#777777']
+const groups = ['known portraits', 'scenes of 0 to 4 animals', 'donkeys and rabbits', 'cars and balls', 'pictures of noise']
+const groupColours = ['#0077BB', '#009988', '#CC6677', '#777777', '#999933']
 const test = (({logits, score, top, choice, targets, group}) => ({logits: network.numbers(logits, Int16Array), score: network.numbers(score, Int16Array),
   top: network.numbers(top, Int16Array), choice: network.numbers(choice, Uint8Array), targets: network.numbers(targets, Uint8Array), group: network.numbers(group, Uint8Array)}))(data.test)
 const costRows = groups.map((o, i) => {
@@ -222,9 +225,11 @@ function drawMap(l, i) {
   o.setAttribute('aria-label', `Layer ${l+1}, map ${c+1}: arrow keys move over its cells`)
   o.parentNode.querySelector('figcaption').textContent = `map ${c+1}`
   if (state.cell?.l === l && state.cell.i === i) {
-    ctx.strokeStyle = '#EE7733'
-    ctx.lineWidth = 2
-    ctx.strokeRect(state.cell.c*zoom-1, state.cell.r*zoom-1, zoom+2, zoom+2)
+    for (const [c, wide, out] of [['black', 3, 2], ['white', 2, 1]]) {
+      ctx.strokeStyle = c
+      ctx.lineWidth = wide
+      ctx.strokeRect(state.cell.c*zoom-out, state.cell.r*zoom-out, zoom+2*out, zoom+2*out)
+    }
   }
 }
 
@@ -238,15 +243,22 @@ function pointAt(l, i, r, c) {
 }
 
 // ---- Over the picture: the class map and what a cell sees
+const chosenClass = () => +$('class').value < 0 ? seen.logits.indexOf(Math.max(...seen.logits)) : +$('class').value
 function drawOver() {
   over.clearRect(0, 0, side, side)
+  overlay()
+  const mini = $('mini').getContext('2d')
+  for (const o of ['picture', 'over']) mini.drawImage($(o), 0, 0)
+}
+
+function overlay() {
   if ($('where').checked) {
-    const last = seen.layers.at(-1), k = +$('class').value, map = network.classMap(nets.sigmoid, last, k), zoom = side/last.side
+    const last = seen.layers.at(-1), k = chosenClass(), map = network.classMap(nets.sigmoid, last, k)
     const top = Math.max(...vocab.map((_, j) => Math.max(...network.classMap(nets.sigmoid, last, j))), 1e-6)
     over.imageSmoothingEnabled = true
     over.drawImage(mapPicture(map, last.side, top, true), 0, 0, side, side)
   }
-  if (!state.cell) { $('cell').textContent = 'Point at a cell of a feature map below, and see here what it sees.'; return }
+  if (!state.cell) { $('cell').textContent = 'Point at a cell of a feature map, and see here what it sees.'; return }
   const {l, i, r, c} = state.cell, {start, field, jump} = fields[l], {maps, side: n, order} = seen.layers[l], zoom = side/size
   over.lineWidth = 3
   over.strokeStyle = '#EE7733'
@@ -324,7 +336,7 @@ async function choose(button, kind, at) {
   if (mine !== asked) return
   chosen(button)
   button.querySelector('img').src = data.pictures[kind][at]
-  button.querySelector('small').textContent = `${at+1} of ${n}, next ›`
+  button.querySelector('small').textContent = `${at+1} of ${n} ›`
   show(sheet, n > 1 ? `${kind}, ${at+1} of ${n}` : kind)
 }
 for (const [kind, all] of Object.entries(data.pictures)) {
@@ -381,10 +393,7 @@ function settings() {
 $('keep').oninput = () => { state.percent = +$('keep').value; settings() }
 $('thresh').oninput = () => { state.own = false; state.thresh = +$('thresh').value; settings() }
 $('own').onclick = () => { state.own = true; settings() }
-$('where').onchange = () => {
-  if ($('where').checked) $('class').value = seen.logits.indexOf(Math.max(...seen.logits))
-  drawOver()
-}
+$('where').onchange = drawOver
 $('class').onchange = () => { $('where').checked = true; drawOver() }
 
 settings()
