@@ -49,11 +49,9 @@ lab: .venv/installed ## Open the course in JupyterLab (which takes uploads above
 
 test: .venv/installed ## Export in sync, notebooks clean, every notebook's checks, then pytest
 	$(BIN)/python -m pytest -q tests/test_sync.py
-	$(BIN)/python -c "from mlc_course import atlas,data; data.drawn_pets(); atlas.drawn_atlas()"
+	$(BIN)/python tools/site/build_site.py & $(BIN)/python -c "from mlc_course import atlas,data; data.drawn_pets(); atlas.drawn_atlas()" && wait $$!
 	$(BIN)/nbdev-test --n-workers $(WORKERS) --timing
-	$(BIN)/python tools/site/build_site.py
-	$(BIN)/python -m pytest -q tests/browser --ignore=tests/browser/test_lab.py -n $(WORKERS) --dist loadfile
-	$(BIN)/python -m pytest -q tests --ignore=tests/browser --ignore=tests/hard --ignore=tests/test_sync.py -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -q tests/browser tests --ignore=tests/browser/test_lab.py --ignore=tests/hard --ignore=tests/test_sync.py -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 test-hard: .venv/installed ## The wheel in an empty environment, hostile files, models from strangers, kill -9, the same seed, several processes: about 4 minutes
 	$(BIN)/python -m pytest -q tests/hard/test_wheel.py tests/hard -n $(WORKERS) --dist loadfile --no-loadscope-reorder

@@ -31,7 +31,7 @@ _teach = 'bird','Persian','samoyed' # no label, to learn silence from
 
 def page_pictures(
     seed:int=0, # Of the split
-)->pd.DataFrame: # `file`, `labels` (a list), `part`: train, valid, test, scenes (to test), near, far
+)->pd.DataFrame: # `file`, `labels` (a list), `part`: train and valid; test (portraits), scenes, near and far are to test
     "Drawn pictures that train and test the page's model"
     rnd,p,s = random.Random(seed),pets('drawn'),scene_table('drawn')
     def kind(f): return f.stem.rsplit('_', 1)[0]
