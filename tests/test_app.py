@@ -1,5 +1,6 @@
 "The app, as a shell meets it: one line of error, its address, nothing but its page, and nothing left behind"
 import asyncio, http.client, json, os, re, select, socket, subprocess, sys, time, uuid
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.error import HTTPError
@@ -14,6 +15,11 @@ from mlc_course.photos import InputError
 from mlc_course.scenes import draw_portrait
 
 APP = Path(sys.executable).with_name('mlc_app')
+
+
+def alone(coroutine):
+    "Its result; in a thread, for in this one Playwright's loop may be running"
+    with ThreadPoolExecutor(1) as pool: return pool.submit(asyncio.run, coroutine).result()
 
 
 @pytest.fixture(scope='module')
@@ -224,7 +230,7 @@ def test_twenty_uploads(model, tmp_path, says):
         while megabytes(p)[1]<2: time.sleep(.2)
         time.sleep(3)
         before = megabytes(p)
-        said,busy = asyncio.run(visit(url, p))
+        said,busy = alone(visit(url, p))
         for _ in range(100):
             after = megabytes(p)
             if after[1]<=before[1] and after[0]<before[0]*1.15: break
@@ -261,7 +267,7 @@ def test_visitors_run_no_code(model, tmp_path):
         assert [await v.leave(), await v.leave('wrong')]==[403,403]  # another site cannot end it: it does not know the cookie
         assert await v.leave(v.cookie)==204
     with running(model) as (p,url):
-        asyncio.run(visit(url))
+        alone(visit(url))
         assert status(url)==200 and megabytes(p)[0]<4000
     assert not mark.exists()
 
@@ -298,7 +304,7 @@ def test_too_many_tabs(model):
         assert 'Too many people' in e.value.read().decode()
         assert await v.leave(v.cookie)==204
     with running(model, '--tabs', 1) as (p,url):
-        asyncio.run(visit(url))
+        alone(visit(url))
         assert megabytes(p)[1]<=2
         for _ in range(50):
             if status(url)==200: break
