@@ -13,7 +13,7 @@ const make = (tag, props = {}, ...children) => {
   return o
 }
 const side = 384, picture = $('picture').getContext('2d', {willReadFrequently: true}), over = $('over').getContext('2d')
-const state = {own: true, percent: Math.round(data.keep*100), thresh: .5, sheet: null, name: '', cell: null, seed: 0}
+const state = {own: true, percent: Math.round(data.keep*100), thresh: .5, name: '', cell: null, seed: 0}
 let seen = null // what the networks made of the picture
 
 // ---- Colours of maps: matplotlib's inferno at nine places
@@ -35,12 +35,13 @@ function mapPicture(values, n, top, alpha) { // n × n numbers from 0 to `top` a
 
 // ---- The picture
 function show(sheet, name) {
-  Object.assign(state, {sheet, name, cell: null})
+  const rgb = pixels(sheet) // first, for this may fail
+  Object.assign(state, {name, cell: null})
   picture.fillStyle = 'white'
   picture.fillRect(0, 0, side, side)
   picture.imageSmoothingQuality = 'high'
   picture.drawImage(sheet, 0, 0, side, side)
-  look()
+  look(rgb)
 }
 
 function bytes(sheet) { // RGB of `sheet` (a picture or a canvas), on white
@@ -54,8 +55,10 @@ function bytes(sheet) { // RGB of `sheet` (a picture or a canvas), on white
   return [rgb, w, h]
 }
 
-function look() { // both networks once; all else is arithmetic on what they said
-  const rgb = network.squeeze(...bytes(state.sheet), size), one = network.run(nets.sigmoid, rgb, data)
+const pixels = sheet => network.squeeze(...bytes(sheet), size)
+
+function look(rgb) { // both networks once; all else is arithmetic on what they said
+  const one = network.run(nets.sigmoid, rgb, data)
   seen = {rgb, ...one, score: network.score(one.logits, one.feats, refs, data.score), twin: network.run(nets.softmax, rgb, data).logits}
   drawLayers()
   answer()
@@ -309,8 +312,7 @@ function stroke(e) {
   picture.stroke()
   last = at
   if (!state.name.endsWith(', painted on')) state.name += ', painted on'
-  state.sheet = $('picture')
-  if (!waiting) { waiting = true; requestAnimationFrame(() => { waiting = false; look() }) } // at most once a frame
+  if (!waiting) { waiting = true; requestAnimationFrame(() => { waiting = false; look(pixels($('picture'))) }) } // at most once a frame
 }
 $('picture').addEventListener('pointerdown', e => {
   if ($('paint').getAttribute('aria-pressed') !== 'true') return
@@ -364,8 +366,8 @@ async function take(file) {
     const sheet = await address(url)
     if (mine !== asked) return
     if (sheet.naturalWidth*sheet.naturalHeight > 50e6) return refuse(`${name} has more than 50 million pixels: make it smaller.`)
-    chosen(null)
     show(sheet, name)
+    chosen(null)
   } catch { if (mine === asked) refuse(`${name} is no picture that this browser can read: choose a JPEG, PNG or WebP.`) }
   finally { URL.revokeObjectURL(url) }
 }

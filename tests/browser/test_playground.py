@@ -143,6 +143,22 @@ def test_no_picture(play, tmp_path, shot):
     assert upload(play, tmp_path/'pug.png')['answer']=='Pug'
 
 
+def test_odd_pictures(play, model, tmp_path):
+    "A photo on its side, one with clear parts, one pixel, a strip: as in Python. JPEG's decoders may differ by a grey level"
+    cat = draw_portrait('Siamese', 'odd', 250)[0]
+    exif = Image.Exif()
+    exif[0x112] = 6 # to be turned by a quarter
+    cat.save(tmp_path/'side.jpg', quality=95, exif=exif)
+    clear = cat.convert('RGBA')
+    clear.putalpha(Image.linear_gradient('L').resize(cat.size))
+    clear.save(tmp_path/'clear.png')
+    cat.resize((1,1)).save(tmp_path/'pixel.png')
+    cat.resize((3000,2)).save(tmp_path/'strip.png')
+    for name,close in {'side.jpg': .02, 'clear.png': .02, 'pixel.png': 1e-3, 'strip.png': 1e-3}.items():
+        want,got = model.clf.predict(tmp_path/name)[0],upload(play, tmp_path/name)
+        assert np.allclose(got['probs'], list(want['probs'].values()), atol=close), name
+
+
 def test_quick(play, says):
     "From a change to the next frame that shows it: median of 50, pictures and sliders by turns"
     ms = play.evaluate('''async () => {
