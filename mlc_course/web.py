@@ -191,7 +191,7 @@ def share_right(
     ok = (given==stored.targets.bool()).all(1)
     return {name: ok[stored.group==i].float().mean().item() for i,name in enumerate(groups)}
 
-# %% ../nbs/web.ipynb #web-025
+# %% ../nbs/web.ipynb #web-027
 def keep_curve(
     clf:Classifier, # As from `load_page`, like `stored`
     stored,
@@ -202,7 +202,7 @@ def keep_curve(
     return pd.DataFrame(rows('sigmoids', lambda o: clf.with_keep(o).given(stored.logits, stored.score)) +
         rows('softmax twin', lambda o: twin_given(stored, o)))
 
-# %% ../nbs/web.ipynb #web-026
+# %% ../nbs/web.ipynb #web-028
 def make_playground(
     folder, # Of the page's sources; `results/` is beside it
     seeds=(0,1,2), # The first becomes the page's
@@ -217,7 +217,7 @@ def make_playground(
             curves.append(keep_curve(clf, stored).assign(seed=seed))
     pd.concat(curves).round(4).to_csv(Path(folder).parent/'results'/'web_seeds.csv', index=False)
 
-# %% ../nbs/web.ipynb #web-031
+# %% ../nbs/web.ipynb #web-033
 def folded(
     block:nn.Sequential, # Convolution without bias, batch norm, ReLU
 )->tuple: # int8 filters `(nf, ni, 3, 3)`, scale `(nf,)`, shift `(nf,)`: the layer is `relu(conv(x, filters)*scale + shift)`
@@ -226,7 +226,7 @@ def folded(
     step,gain = filter_steps(conv.weight.detach()),norm.weight.detach()/(norm.running_var+norm.eps).sqrt()
     return (conv.weight.detach()/step).round().to(torch.int8),step.flatten()*gain,norm.bias.detach()-norm.running_mean*gain
 
-# %% ../nbs/web.ipynb #web-034
+# %% ../nbs/web.ipynb #web-036
 def b64(
     x, # Tensor or array
     dtype, # As numpy's
@@ -242,7 +242,7 @@ def _net(model):
 
 def _milli(x): return b64((x*1000).round().clamp(-32767, 32767), 'i2')
 
-# %% ../nbs/web.ipynb #web-036
+# %% ../nbs/web.ipynb #web-038
 _breeds_shown = dict(cat=['Siamese','Bengal','Bombay','Siamese'], dog=['beagle','pug','rottweiler','beagle'])
 page_kinds = {'cat': 4, 'dog': 4, 'cat and dog': 4, 'five Rottweilers': 2, 'donkey': 6, 'car': 2}
 
@@ -263,7 +263,7 @@ def _as_address(img):
     img.save(file, 'WEBP', quality=85, method=6)
     return f'data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}'
 
-# %% ../nbs/web.ipynb #web-038
+# %% ../nbs/web.ipynb #web-040
 def page_data(
     folder, # As for `load_page`
 )->str: # JavaScript that sets `window.playgroundData`

@@ -14,16 +14,17 @@ function unpack(net, classes) {
   return {layers, weight: numbers(net.weight, Float32Array), bias: numbers(net.bias, Float32Array), classes}
 }
 
-// ---- A picture squeezed into a square, bit for bit as Pillow's `resize(BILINEAR, reducing_gap=2)` does it
+// ---- A picture squeezed into a square as Pillow's `resize(BILINEAR, reducing_gap=2)` does it, but for a grey level where
+// newer versions of Pillow take the columns first
 // Pixels are RGB bytes in rows
 function reduce(rgb, w, h, fx, fy) { // the mean of each block of fx by fy pixels
-  const nw = Math.ceil(w/fx), nh = Math.ceil(h/fy), out = new Uint8ClampedArray(nw*nh*3)
+  const nw = Math.ceil(w/fx), nh = Math.ceil(h/fy), out = new Uint8Array(nw*nh*3) // which cuts off fractions
   for (let y = 0; y < nh; y++) for (let x = 0; x < nw; x++) {
     const x1 = Math.min(w, x*fx+fx), y1 = Math.min(h, y*fy+fy), n = (x1-x*fx)*(y1-y*fy)
     for (let c = 0; c < 3; c++) {
       let sum = 0
       for (let j = y*fy; j < y1; j++) for (let i = x*fx; i < x1; i++) sum += rgb[(j*w+i)*3+c]
-      out[(y*nw+x)*3+c] = Math.floor(sum/n + .5)
+      out[(y*nw+x)*3+c] = (sum + (n>>1))*Math.floor(16777216/n)/16777216 // as Pillow divides, in units of 2^-24
     }
   }
   return [out, nw, nh]
@@ -34,7 +35,7 @@ function triangle(from, length, size) { // for each of `size` places its first p
   for (let i = 0; i < size; i++) {
     const mid = (i+.5)*scale, first = Math.max(0, Math.floor(mid-wide+.5)), last = Math.min(from, Math.floor(mid+wide+.5))
     const w = []
-    for (let x = first; x < last; x++) w.push(Math.max(0, 1 - Math.abs((x-mid+.5)/wide)))
+    for (let x = first; x < last; x++) w.push(Math.max(0, 1 - Math.abs((x-mid+.5)*(1/wide))))
     const sum = w.reduce((a, b) => a+b, 0)
     res.push([first, w.map(o => Math.floor(o/sum*4194304 + .5))])
   }

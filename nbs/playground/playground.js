@@ -13,7 +13,8 @@ const make = (tag, props = {}, ...children) => {
   return o
 }
 const side = 384, picture = $('picture').getContext('2d', {willReadFrequently: true}), over = $('over').getContext('2d')
-const state = {own: true, percent: Math.round(data.keep*100), thresh: .5, name: '', cell: null, seed: 0}
+const small = make('canvas', {width: size, height: size}).getContext('2d', {willReadFrequently: true}) // what the networks get
+const state = {own: true, percent: Math.round(data.keep*100), thresh: .5, name: '', kind: '', cell: null, seed: 0}
 let seen = null // what the networks made of the picture
 
 // ---- Colours of maps: matplotlib's inferno at nine places
@@ -34,9 +35,13 @@ function mapPicture(values, n, top, alpha) { // n × n numbers from 0 to `top` a
 }
 
 // ---- The picture
-function show(sheet, name) {
-  const rgb = pixels(sheet) // first, for this may fail
-  Object.assign(state, {name, cell: null})
+function show(sheet, name, kind = '') {
+  const rgb = network.squeeze(...bytes(sheet), size) // first, for this may fail
+  Object.assign(state, {name, kind, cell: null})
+  const im = small.createImageData(size, size)
+  im.data.fill(255)
+  for (let i = 0; i < size*size; i++) im.data.set(rgb.subarray(3*i, 3*i+3), 4*i)
+  small.putImageData(im, 0, 0)
   picture.fillStyle = 'white'
   picture.fillRect(0, 0, side, side)
   picture.imageSmoothingQuality = 'high'
@@ -44,18 +49,19 @@ function show(sheet, name) {
   look(rgb)
 }
 
+class TooLarge extends Error {}
 function bytes(sheet) { // RGB of `sheet` (a picture or a canvas), on white
   const w = sheet.naturalWidth || sheet.width, h = sheet.naturalHeight || sheet.height
   const ctx = make('canvas', {width: w, height: h}).getContext('2d', {willReadFrequently: true})
   ctx.fillStyle = 'white'
   ctx.fillRect(0, 0, w, h)
   ctx.drawImage(sheet, 0, 0)
-  const {data: rgba} = ctx.getImageData(0, 0, w, h), rgb = new Uint8ClampedArray(w*h*3)
+  const {data: rgba} = ctx.getImageData(0, 0, w, h)
+  if (rgba[3] !== 255) throw new TooLarge() // a canvas beyond what the browser can hold stays empty
+  const rgb = new Uint8ClampedArray(w*h*3)
   for (let i = 0, j = 0; i < rgba.length; i += 4) { rgb[j++] = rgba[i]; rgb[j++] = rgba[i+1]; rgb[j++] = rgba[i+2] }
   return [rgb, w, h]
 }
-
-const pixels = sheet => network.squeeze(...bytes(sheet), size)
 
 function look(rgb) { // both networks once; all else is arithmetic on what they said
   const one = network.run(nets.sigmoid, rgb, data)
@@ -82,21 +88,22 @@ function answer() {
   const {thresh, threshs, further} = lines(), probs = seen.logits.map(network.sigmoid), shares = network.softmax(seen.twin)
   const given = network.decide(seen.logits, seen.score, thresh, threshs, further), labels = vocab.filter((_, k) => given[k])
   const top = shares.indexOf(Math.max(...shares)), twinSays = network.topShare(seen.twin) >= twinLine()
-  const best = probs.indexOf(Math.max(...probs)), passes = seen.score >= thresh, any = probs.some((p, k) => p > threshs[k])
+  const passes = seen.score >= thresh, any = probs.some((p, k) => p > threshs[k])
+  const bold = vocab.filter((_, k) => network.decide(seen.logits, 0, -1, threshs, further)[k]) // if the score had no say
   const and = o => o.length < 2 ? o.join() : `${o.slice(0, -1).join(', ')} and ${o.at(-1)}`
-  say(labels.length ? title(and(labels)) : 'I don’t know.', labels.length ? '' : 'None of my breeds, and I won’t guess.', !labels.length)
-  $('why').textContent = !passes ? `It looks too strange: its score ${fixed(seen.score, 1)} is below ${fixed(thresh, 1)}, which ${state.percent} % of known pictures pass.` +
-      (any ? ` Without that, it would be called ${vocab[best]} (${probs[best].toFixed(2)}).` : ' No label passes its threshold either.') :
+  say(labels.length ? title(and(labels)) : 'I don’t know.', labels.length ? '' : 'Not sure enough of any breed, and I won’t guess.', !labels.length)
+  $('why').textContent = !passes ? `It looks too strange: its score ${fixed(seen.score, 1)} is below ${fixed(thresh, 1)}, set so that ${state.percent} % of known validation pictures pass.` +
+      (any ? ` Without that, it would be called ${and(bold)}.` : ' No label passes its threshold either.') :
     labels.length ? `Its score ${fixed(seen.score, 1)} passes ${thresh < -1e8 ? 'any line' : fixed(thresh, 1)}, and ` +
       (labels.length > 1 ? `${labels.length} labels pass their thresholds: nobody had to win.` : 'one label passes its threshold.') +
-      (state.name.startsWith('five') ? ' Five give one label: it names, it does not count.' : '') +
-      (state.name.startsWith('noise') ? ' Wrong, and sure of it: nothing like noise has taught it silence.' : '') :
+      (state.kind === 'five Rottweilers' && labels.length === 1 ? ' Five give one label: it names, it does not count.' : '') +
+      (state.kind === 'noise' ? ' Wrong, and sure of it: nothing like noise has taught it silence.' : '') :
     'It looks familiar enough, but no label passes its threshold.'
-  const twin = `${vocab[top]} (${shares[top].toFixed(2)})`
+  const p = network.sigmoid(twinLine()), needed = p.toFixed(p > .99 && p < 1 ? 4 : 2), twin = `${vocab[top]} (${shares[top].toFixed(2)})`
   $('twin').textContent = `The softmax twin’s shares sum to 1, so somebody always wins: ${twin}. ` + (twinSays ?
-    'Its own threshold lets that pass.' : `Only a threshold of its own, ${network.sigmoid(twinLine()).toFixed(2)}, keeps it silent here.`)
+    `A threshold for its largest share, ${needed}, lets that pass.` : `Only a threshold for its largest share, ${needed}, keeps it silent here.`)
   drawScore(thresh)
-  drawBars(probs, threshs, given, shares, top)
+  drawBars(probs, threshs, further, given, shares, top)
   $('picture').setAttribute('aria-label', `The picture: ${state.name}`)
   drawOver()
   drawCost()
@@ -104,8 +111,8 @@ function answer() {
 }
 
 function say(text, more, silent, bad) {
-  const o = $('answer'), key = text+more
-  if (o.dataset.key !== key) o.replaceChildren(text, ...(more ? [make('small', {textContent: more})] : [])) // a live region speaks once
+  const o = $('answer'), key = state.name+text+more, whose = make('span', {className: 'pg-hidden', textContent: `${state.name}: `})
+  if (o.dataset.key !== key) o.replaceChildren(whose, text, ...(more ? [make('small', {textContent: more})] : [])) // a live region speaks once
   o.dataset.key = key
   o.className = bad ? 'bad' : silent ? 'silent' : ''
 }
@@ -120,11 +127,11 @@ function drawScore(thresh) {
 
 // ---- Bars
 const bar = () => make('td', {}, make('div', {className: 'pg-bar'}, make('span', {}, make('i'), make('b')), make('span')))
-function setBar(cell, value, line, c, text) {
+function setBar(cell, value, line, c, text, more) {
   const [fill, tick] = cell.querySelectorAll('i, b')
   fill.style.cssText = `width:${100*value}%;background:${c}`
   tick.style.cssText = line == null ? 'display:none' : `left:${100*line}%`
-  cell.querySelector('.pg-bar > span:last-child').textContent = text
+  cell.querySelector('.pg-bar > span:last-child').replaceChildren(text, ...(more ? [make('span', {className: 'pg-hidden', textContent: more})] : []))
 }
 
 const rows = vocab.map(o => {
@@ -134,13 +141,13 @@ const rows = vocab.map(o => {
   $('rows').append(row)
   return row
 })
-function drawBars(probs, threshs, given, shares, top) {
+function drawBars(probs, threshs, further, given, shares, top) {
   rows.forEach((row, k) => {
     row.className = given[k] ? 'given' : ''
     row.dataset.prob = probs[k]
     row.dataset.share = shares[k]
-    setBar(row.children[1], probs[k], threshs[k], colour(vocab[k]), (given[k] ? '✓ ' : '')+probs[k].toFixed(2))
-    row.children[1].title = `Threshold ${threshs[k].toFixed(2)}`
+    const needs = probs[k] === Math.max(...probs) ? threshs[k] : Math.max(threshs[k], further[k]) // a second label may need more
+    setBar(row.children[1], probs[k], needs, colour(vocab[k]), (given[k] ? '✓ ' : '')+probs[k].toFixed(2), `, needs ${needs.toFixed(2)}`)
     setBar(row.children[2], shares[k], network.sigmoid(twinLine()), colour(vocab[k]), shares[k].toFixed(2))
     row.children[2].className = k === top ? 'pg-wins' : ''
   })
@@ -190,12 +197,14 @@ const layerRows = data.sigmoid.layers.map((o, l) => {
     m.addEventListener('pointerleave', e => e.pointerType === 'mouse' && pointAt(null))
     m.addEventListener('focus', () => m.matches(':focus-visible') && state.cell?.l !== l && pointAt(l, i, seen.layers[l].side>>1, seen.layers[l].side>>1))
     m.addEventListener('keydown', e => moveCell(e, l, i))
+    for (const o of ['blur', 'pointercancel']) m.addEventListener(o, () => pointAt(null))
   })
   return {head: head.querySelector('span'), maps}
 })
 
 function moveCell(e, l, i) {
   const step = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}[e.key], page = {PageUp: -1, PageDown: 1}[e.key]
+  if (e.key === 'Escape') pointAt(null)
   if (!step && !page) return
   e.preventDefault()
   const n = seen.layers[l].side, c = state.cell?.l === l ? state.cell : {r: n>>1, c: n>>1}, on = o => Math.max(0, Math.min(n-1, o))
@@ -261,7 +270,7 @@ function overlay() {
     over.imageSmoothingEnabled = true
     over.drawImage(mapPicture(map, last.side, top, true), 0, 0, side, side)
   }
-  if (!state.cell) { $('cell').textContent = 'Point at a cell of a feature map, and see here what it sees.'; return }
+  if (!state.cell) return tell('Point at a cell of a feature map, and see here what it sees.')
   const {l, i, r, c} = state.cell, {start, field, jump} = fields[l], {maps, side: n, order} = seen.layers[l], zoom = side/size
   over.lineWidth = 3
   over.strokeStyle = '#EE7733'
@@ -271,27 +280,31 @@ function overlay() {
   over.rect(0, 0, side, side)
   over.rect((start+c*jump)*zoom, (start+r*jump)*zoom, field*zoom, field*zoom)
   over.fill('evenodd')
-  $('cell').textContent = `Layer ${l+1}, map ${order[i]+1}, row ${r+1}, column ${c+1}: ${maps[(order[i]*n+r)*n+c].toFixed(2)}. It sees ${field} × ${field} pixels.`
+  tell(`Layer ${l+1}, map ${order[i]+1}, row ${r+1}, column ${c+1}: ${maps[(order[i]*n+r)*n+c].toFixed(2)}. It sees ${field} × ${field} pixels.`)
 }
+const tell = text => { if ($('cell').textContent !== text) $('cell').textContent = text }
 
 // ---- Painting
 const colours = {black: '#111111', brown: '#7a4a22', sand: '#d9b382', cream: '#f4ead7', grey: '#8a8f98', red: '#c0392b', green: '#5d9c59', blue: '#7fb2e5'}
-let ink = 'brown'
+let ink = 'brown', last = null
 for (const [name, c] of Object.entries(colours)) {
-  const o = make('button', {type: 'button', role: 'radio', 'aria-label': name, 'aria-checked': name === ink, title: name, onclick: () => {
+  const o = make('button', {type: 'button', 'aria-label': name, 'aria-pressed': name === ink, title: name, onclick: () => {
     ink = name
-    $('colours').querySelectorAll('button').forEach(b => b.setAttribute('aria-checked', b === o))
+    $('colours').querySelectorAll('button').forEach(b => b.setAttribute('aria-pressed', b === o))
     painting(true)
   }})
   o.style.background = c
   $('colours').append(o)
 }
 function painting(on) {
+  last = null
+  if (on) pointAt(null)
   $('paint').setAttribute('aria-pressed', on)
   $('drop').classList.toggle('painting', on)
 }
 $('paint').onclick = () => painting($('paint').getAttribute('aria-pressed') !== 'true')
 $('blank').onclick = () => {
+  asked++
   const o = make('canvas', {width: side, height: side}), ctx = o.getContext('2d')
   ctx.fillStyle = 'white'
   ctx.fillRect(0, 0, side, side)
@@ -299,29 +312,33 @@ $('blank').onclick = () => {
   show(o, 'a blank sheet')
   painting(true)
 }
-let last = null, waiting = false
+let waiting = false
 const place = e => { const box = $('picture').getBoundingClientRect(); return [(e.clientX-box.left)/box.width*side, (e.clientY-box.top)/box.height*side] }
 function stroke(e) {
   const at = place(e)
-  picture.strokeStyle = colours[ink]
-  picture.lineWidth = 22
-  picture.lineCap = 'round'
-  picture.beginPath()
-  picture.moveTo(...(last || at))
-  picture.lineTo(...at)
-  picture.stroke()
+  for (const [ctx, zoom] of [[picture, 1], [small, size/side]]) { // both, so that nothing changes but what was painted
+    ctx.save()
+    ctx.scale(zoom, zoom)
+    Object.assign(ctx, {strokeStyle: colours[ink], lineWidth: 22, lineCap: 'round'})
+    ctx.beginPath()
+    ctx.moveTo(...(last || at))
+    ctx.lineTo(at[0]+.01, at[1]) // a line of no length would leave no dot
+    ctx.stroke()
+    ctx.restore()
+  }
   last = at
   if (!state.name.endsWith(', painted on')) state.name += ', painted on'
-  if (!waiting) { waiting = true; requestAnimationFrame(() => { waiting = false; look(pixels($('picture'))) }) } // at most once a frame
+  state.kind = ''
+  if (!waiting) { waiting = true; requestAnimationFrame(() => { waiting = false; look(bytes(small.canvas)[0]) }) } // at most once a frame
 }
 $('picture').addEventListener('pointerdown', e => {
-  if ($('paint').getAttribute('aria-pressed') !== 'true') return
+  if (e.button || !e.isPrimary || $('paint').getAttribute('aria-pressed') !== 'true') return
   $('picture').setPointerCapture(e.pointerId)
   e.preventDefault()
   stroke(e)
 })
-$('picture').addEventListener('pointermove', e => last && stroke(e))
-for (const o of ['pointerup', 'pointercancel']) $('picture').addEventListener(o, () => last = null)
+$('picture').addEventListener('pointermove', e => last && e.isPrimary && stroke(e))
+for (const o of ['pointerup', 'pointercancel', 'lostpointercapture']) $('picture').addEventListener(o, () => last = null)
 
 // ---- Choosing a picture: the first press shows the first of its kind, each further one the next
 const address = src => new Promise((done, failed) => { const o = new Image(); o.onload = () => done(o); o.onerror = failed; o.src = src })
@@ -339,7 +356,7 @@ async function choose(button, kind, at) {
   chosen(button)
   button.querySelector('img').src = data.pictures[kind][at]
   button.querySelector('small').textContent = `${at+1} of ${n} ›`
-  show(sheet, n > 1 ? `${kind}, ${at+1} of ${n}` : kind)
+  show(sheet, `${kind}, ${at+1} of ${n}`, kind)
 }
 for (const [kind, all] of Object.entries(data.pictures)) {
   let at = -1
@@ -355,9 +372,9 @@ noisy.onclick = () => {
   thumb.getContext('2d').drawImage(o, 0, 0)
   chosen(noisy)
   noisy.querySelector('small').textContent = 'another ›'
-  show(o, `noise, seed ${state.seed}`)
+  show(o, `noise, seed ${state.seed}`, 'noise')
 }
-const upload = make('input', {type: 'file', id: 'pg-upload', accept: 'image/*', 'aria-label': 'Upload a picture of your own'})
+const upload = make('input', {type: 'file', id: 'pg-upload', accept: 'image/*', 'aria-label': 'your picture: upload one'})
 $('pick').append(noisy, make('label', {}, make('span', {className: 'pg-plus', textContent: '+', 'aria-hidden': 'true'}), 'your picture', make('small', {textContent: 'or drop it'}), upload))
 
 async function take(file) {
@@ -365,10 +382,10 @@ async function take(file) {
   try {
     const sheet = await address(url)
     if (mine !== asked) return
-    if (sheet.naturalWidth*sheet.naturalHeight > 50e6) return refuse(`${name} has more than 50 million pixels: make it smaller.`)
+    if (sheet.naturalWidth*sheet.naturalHeight > 25e6) throw new TooLarge()
     show(sheet, name)
     chosen(null)
-  } catch { if (mine === asked) refuse(`${name} is no picture that this browser can read: choose a JPEG, PNG or WebP.`) }
+  } catch (e) { if (mine === asked) refuse(`${name} is ${e instanceof TooLarge ? 'too large here: make it smaller' : 'no picture that this browser can read: choose a JPEG, PNG or WebP'}.`) }
   finally { URL.revokeObjectURL(url) }
 }
 function refuse(line) { // the picture before stays, and so do its bars
@@ -376,8 +393,9 @@ function refuse(line) { // the picture before stays, and so do its bars
   $('why').textContent = 'The bars are those of the picture that you see.'
 }
 upload.onchange = () => { if (upload.files[0]) take(upload.files[0]); upload.value = '' }
-$('drop').addEventListener('dragover', e => e.preventDefault())
-$('drop').addEventListener('drop', e => { e.preventDefault(); if (e.dataTransfer.files[0]) take(e.dataTransfer.files[0]) })
+const page = document.getElementById('pg')
+page.addEventListener('dragover', e => e.preventDefault())
+page.addEventListener('drop', e => { e.preventDefault(); if (e.dataTransfer.files[0]) take(e.dataTransfer.files[0]) })
 
 // ---- Sliders and switches
 vocab.forEach((o, k) => $('class').append(make('option', {value: k, textContent: o})))
@@ -394,7 +412,7 @@ function settings() {
 }
 $('keep').oninput = () => { state.percent = +$('keep').value; settings() }
 $('thresh').oninput = () => { state.own = false; state.thresh = +$('thresh').value; settings() }
-$('own').onclick = () => { state.own = true; settings() }
+$('own').onclick = () => { state.own = true; $('thresh').focus(); settings() } // a disabled button would lose the focus
 $('where').onchange = drawOver
 $('class').onchange = () => { $('where').checked = true; drawOver() }
 

@@ -6,12 +6,13 @@ from conftest import ROOT
 from PIL import Image
 
 from mlc_course.scenes import draw_portrait, draw_scene
+from mlc_course.transfer import picture_tensor
 from mlc_course.web import draw_kind, load_page, look, page_kinds, share_right, twin_given
 
 FOLDER = ROOT/'nbs'/'playground'
 PHONE = dict(width=390, height=844)
 # What the page shows: probabilities and shares in full, labels, words
-READ = '''() => { const rows = [...document.querySelectorAll('#pg-rows tr')], text = id => document.getElementById(id).innerText
+READ = '''() => { const rows = [...document.querySelectorAll('#pg-rows tr')], text = id => [...document.getElementById(id).childNodes].filter(o => o.className !== 'pg-hidden').map(o => o.textContent).join(' ')
   return {probs: rows.map(o => +o.dataset.prob), shares: rows.map(o => +o.dataset.share), answer: text('pg-answer'), why: text('pg-why'),
     labels: rows.filter(o => o.className === 'given').map(o => o.querySelector('th').innerText), name: playground.state.name} }'''
 
@@ -51,6 +52,10 @@ def slide(page, name, value):
     return page.evaluate(READ)
 
 
+def squeezed(page): return page.evaluate('Array.from(playground.seen.rgb)')
+def bytes_of(file): return picture_tensor(file, 96).permute(1,2,0).flatten().tolist()
+
+
 def drawn(folder):
     "50 pictures of all kinds and of several sizes, from seeds that nothing was trained on"
     names = 'Bengal Bombay Siamese beagle pug rottweiler Persian samoyed donkey rabbit bird car ball'.split()
@@ -69,6 +74,7 @@ def test_same_as_pytorch(play, model, tmp_path, says):
     for f,o,share in zip(files, want, shares):
         got = upload(play, f)
         assert got['labels']==o['labels'], f.name
+        assert np.abs(np.subtract(squeezed(play), bytes_of(f))).max()<=1, f.name
         worst = [max(w, np.abs(np.subtract(a, b)).max().item()) for w,a,b in
             zip(worst, (got['probs'], got['shares']), (list(o['probs'].values()), share.tolist()))]
     says(f'playground: largest difference of 50 pictures from PyTorch: probabilities {worst[0]:.0e}, the twin\'s {worst[1]:.0e}')
@@ -154,9 +160,15 @@ def test_odd_pictures(play, model, tmp_path):
     clear.save(tmp_path/'clear.png')
     cat.resize((1,1)).save(tmp_path/'pixel.png')
     cat.resize((3000,2)).save(tmp_path/'strip.png')
-    for name,close in {'side.jpg': .02, 'clear.png': .02, 'pixel.png': 1e-3, 'strip.png': 1e-3}.items():
-        want,got = model.clf.predict(tmp_path/name)[0],upload(play, tmp_path/name)
-        assert np.allclose(got['probs'], list(want['probs'].values()), atol=close), name
+    for name,close in {'side.jpg': 2, 'clear.png': 1, 'pixel.png': 1, 'strip.png': 1}.items():
+        upload(play, tmp_path/name)
+        assert np.abs(np.subtract(squeezed(play), bytes_of(tmp_path/name))).max()<=close, name
+    Image.new('RGB', (70_000,2)).save(tmp_path/'wide.png')
+    play.set_input_files('#pg-upload', tmp_path/'wide.png')
+    play.wait_for_function('document.getElementById("pg-answer").textContent.includes("wide.png is too large here")')
+    assert play.evaluate(READ)['name']=='strip.png'
+    cat.save(tmp_path/'five noise.png')
+    assert 'five' not in upload(play, tmp_path/'five noise.png')['why'].lower()
 
 
 def test_quick(play, says):
@@ -200,20 +212,22 @@ def test_keyboard(play, shot):
 
 def test_receptive_field(play):
     "Where a cell points, and only there, a changed pixel changes it"
-    changed = play.evaluate('''() => {
-        const data = window.playgroundData, net = network.unpack(data.sigmoid), rgb = playground.seen.rgb, grey = Uint8ClampedArray.from(rgb)
-        const at = o => { const {maps, side, channels} = network.run(net, o, data).layers[4]; return Array.from({length: channels}, (_, c) => maps[(c*side+6)*side+5]) }
-        const base = at(rgb).join(), inside = Uint8ClampedArray.from(rgb), first = 5*8-23+0, last = first+47
-        for (let y = 0; y < 96; y++) for (let x = 0; x < 96; x++) {
-            const is = x >= first && x < last && y >= first+8 && y < last+8
-            for (let c = 0; c < 3; c++) (is ? inside : grey)[(y*96+x)*3+c] = 255-rgb[(y*96+x)*3+c]
-        }
-        return [at(grey).join() === base, at(inside).join() === base] }''')
-    assert changed==[True, False]
     canvas = play.locator('.pg-layer').nth(4).locator('canvas').first
     box = canvas.bounding_box()
     canvas.hover(position=dict(x=box['width']*5.5/12, y=box['height']*6.5/12))
     assert 'row 7, column 6' in play.locator('#pg-cell').inner_text()
+    x,y,w,h = play.evaluate('''() => { // the clear part of the shade, in pixels of the network
+        const {data, width} = document.getElementById('pg-over').getContext('2d').getImageData(0, 0, 384, 384), xs = [], ys = []
+        for (let i = 0; i < width*width; i++) if (!data[4*i+3]) { xs.push(i%width); ys.push(Math.floor(i/width)) }
+        const [x1, x2, y1, y2] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)].map(o => o/4)
+        return [Math.floor(x1), Math.floor(y1), Math.floor(x2)-Math.floor(x1)+1, Math.floor(y2)-Math.floor(y1)+1] }''')
+    assert (w,h)==(47,47)
+    moved = play.evaluate('''pixels => {
+        const data = window.playgroundData, net = network.unpack(data.sigmoid), rgb = playground.seen.rgb
+        const at = o => { const {maps, side, channels} = network.run(net, o, data).layers[4]; return Array.from({length: channels}, (_, c) => maps[(c*side+6)*side+5]).join() }
+        return pixels.map(([x, y]) => { const o = Uint8ClampedArray.from(rgb); for (let c = 0; c < 3; c++) o[(y*96+x)*3+c] ^= 255; return at(o) !== at(rgb) }) }''',
+        [[x,y], [x+w-1,y+h-1], [x-1,y], [x,y-1], [x+w,y+h-1], [x+w-1,y+h]])
+    assert moved==[True,True,False,False,False,False] # two corners inside, and just outside
     for size in dict(width=1280, height=700),PHONE: # wherever the maps are, the picture with the frame is on the screen
         play.set_viewport_size(size)
         canvas.scroll_into_view_if_needed()
@@ -234,6 +248,25 @@ def test_paint(play):
     play.wait_for_timeout(200)
     after = play.evaluate(READ)
     assert after['probs']!=blank['probs'] and after['name'].endswith('painted on')
+
+
+def test_stroke_changes_what_it_covers(play):
+    "And nothing else: all other pixels stay those that the network had"
+    press(play, 'cat')
+    before = np.reshape(squeezed(play), (96,96,3))
+    play.get_by_role('button', name='Paint', exact=True).click()
+    box = play.locator('#pg-picture').bounding_box()
+    play.mouse.click(box['x']+box['width']*.25, box['y']+box['height']*.25, button='right') # that paints nothing
+    play.mouse.click(box['x']+box['width']*.75, box['y']+box['height']*.75)
+    play.wait_for_timeout(200)
+    ys,xs = np.nonzero((np.reshape(squeezed(play), (96,96,3))!=before).any(2))
+    assert len(xs)>10 and min(*xs, *ys)>=68 and max(*xs, *ys)<=76
+    press(play, 'donkey')
+    play.mouse.move(box['x']+50, box['y']+50)
+    play.mouse.down()
+    play.mouse.move(box['x']+90, box['y']+90)
+    play.mouse.up()
+    assert not play.evaluate('playground.state.name').endswith('painted on') # another picture ends painting
 
 
 @pytest.mark.parametrize('theme', ['light','dark'])
@@ -262,7 +295,7 @@ def test_names_for_all(play):
         !(o.getAttribute('aria-label') || o.labels?.length || o.innerText || o.getAttribute('aria-labelledby'))).map(o => o.outerHTML)''')
     assert not nameless
     tree = play.locator('#pg').aria_snapshot()
-    for o in 'button "donkey', 'slider "Keep rate', 'slider "Threshold', 'checkbox "Where?"', 'status', 'rowheader "Siamese"', 'columnheader "sigmoid': assert o in tree, o
+    for o in 'button "donkey', 'slider "Keep rate', 'slider "Threshold', 'checkbox "Show where:"', 'status', 'rowheader "Siamese"', 'columnheader "sigmoid': assert o in tree, o
     said = play.evaluate('''async () => {
         let n = 0
         new MutationObserver(() => n++).observe(document.getElementById('pg-answer'), {childList: true, subtree: true, characterData: true})
@@ -271,12 +304,15 @@ def test_names_for_all(play):
         await new Promise(done => setTimeout(done, 50))
         return n }''')
     assert said==0 # the same answer is not said again
+    for i in 1,2: # but of another picture it is
+        press(play, 'donkey', i)
+        assert f'donkey, {i} of' in play.locator('#pg-answer').text_content()
 
 
 def test_weight(page, site, says):
     "Everything that the page loads, as it lies on the disk"
     sizes = {}
-    page.on('response', lambda o: sizes.update({o.url.split('?')[0].split('/')[-1]: len(o.body())}))
+    page.on('response', lambda o: sizes.update({o.url: len(o.body())}))
     page.goto(f'{site}/playground.html', wait_until='networkidle')
     says(f'playground: {sum(sizes.values())} bytes in all')
     assert 200_000<sum(sizes.values())<600_000
