@@ -33,7 +33,7 @@ def children(): return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
 def train(task, n, threads, seed, size, folder):
-    start = [BIN/'mlc_train'] if n==1 else [BIN/'torchrun','--standalone','--nproc_per_node',n,'-m','mlc_course.machines']
+    start = [BIN/'mlc_train'] if n==1 else [BIN/'torchrun','--standalone','--nproc_per_node',n,'-m','mlc_course.engine.machines']
     secs,_ = timed([[*start, folder/'photos', '--out', folder/'model', '--seed', seed, '--size', size, *TASKS[task]]], threads)
     m = json.loads((folder/'model/config.json').read_text())['metrics']
     return dict(secs, map=m['map'], exact_match=m['exact_match'])

@@ -13,7 +13,7 @@ def six_megapixels(n=300):
     "`n` JPEGs of 3000 x 2000 pixels, 2 MB each: drawn pets with the grain of a sensor, without which a JPEG is small and quick to read"
     import numpy as np
     from PIL import Image
-    from mlc_course.scenes import draw_portrait
+    from mlc_course.draw.scenes import draw_portrait
     folder = CACHE/'six'
     if folder.exists(): return sorted(folder.iterdir())
     tmp = CACHE/'six.part'
@@ -32,7 +32,7 @@ def six_megapixels(n=300):
 
 def drawn(n, size=128):
     "`n` small drawn portraits"
-    from mlc_course.scenes import draw_portrait
+    from mlc_course.draw.scenes import draw_portrait
     folder = CACHE/f'drawn{size}'
     folder.mkdir(parents=True, exist_ok=True)
     files = [folder/f'{PETS[i%3]}_{i+1}.jpg' for i in range(n)]
@@ -60,7 +60,7 @@ def three_breeds():
 def model(name, files):
     "Folder of a model trained on `files`, named after their label; made once. None without pretrained weights"
     from mlc_course.classifier import Classifier
-    from mlc_course.transfer import fetch_weights
+    from mlc_course.engine.training import fetch_weights
     dest, photos = CACHE/f'model_{name}', CACHE/f'photos_{name}'
     if dest.exists() or fetch_weights('squeezenet1_0'): return dest if dest.exists() else None
     shutil.rmtree(photos, ignore_errors=True)

@@ -19,11 +19,11 @@ from fastcore.basics import noop,patch
 from torch import nn,tensor,Tensor
 
 from . import __version__
-from .machines import from_first,on_each_machine,rank
+from .engine.machines import from_first,on_each_machine,rank
 from .metrics import exact_match,macro_f1,mean_ap
-from .photos import BadPictures,InputError,MissingError,gather_photos,picture_files,read_photos,tell_bad,unknown_files,_reason,_row_of,_some
-from .transfer import UnitPool,blank_model,build_model,cross_fit,fetch_weights,for_batches,imagenet_mean,imagenet_std
-from .transfer import normalise,own_nets,pick_threshs,train_pretrained,train_scratch,unit_halves,_check_arch,_fastai
+from .engine.photos import BadPictures,InputError,MissingError,gather_photos,picture_files,read_photos,tell_bad,unknown_files,_reason,_row_of,_some
+from .engine.training import UnitPool,blank_model,build_model,cross_fit,fetch_weights,for_batches,imagenet_mean,imagenet_std
+from .engine.training import normalise,own_nets,pick_threshs,train_pretrained,train_scratch,unit_halves,_check_arch,_fastai
 from .unknown import apply_score,aurc,auroc,decide,fit_decision,fit_score,fpr_at_tpr,joint_energy
 from .unknown import max_logit,score_parts,_directions
 

@@ -16,8 +16,8 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from . import scenes as drawing
-from .scenes import breeds,strangers,draw_portrait,draw_scene
+from .draw import scenes as drawing
+from .draw.scenes import breeds,strangers,draw_portrait,draw_scene
 
 # %% ../nbs/04_data.ipynb #04-data-008
 scene_vocab = ['cat', 'dog', *breeds] # Column order of every target table of drawn scenes

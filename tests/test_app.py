@@ -9,10 +9,10 @@ import psutil, pytest
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClosedError, websocket_connect
-from mlc_course.app import _unless_closed, free_port, mlc_app
+from mlc_course.ui.app import _unless_closed, free_port, mlc_app
 from mlc_course.classifier import Classifier
-from mlc_course.photos import InputError
-from mlc_course.scenes import draw_portrait
+from mlc_course.engine.photos import InputError
+from mlc_course.draw.scenes import draw_portrait
 
 APP = Path(sys.executable).with_name('mlc_app')
 
@@ -81,7 +81,7 @@ def test_help():
     res = subprocess.run([APP, '--help'], capture_output=True, text=True)
     assert res.returncode==0 and '--port' in res.stdout and '127.0.0.1' in res.stdout
     if time.time()-t0>1: # a busy machine: count what it loads instead
-        code = "import sys, mlc_course.app; sys.exit(bool({'torch','fastai','voila','tornado','matplotlib'} & set(sys.modules)))"
+        code = "import sys, mlc_course.ui.app; sys.exit(bool({'torch','fastai','voila','tornado','matplotlib'} & set(sys.modules)))"
         subprocess.run([sys.executable, '-c', code], check=True)
 
 
@@ -113,7 +113,7 @@ def test_serves_its_page_only(model, tmp_path):
     with running(model, '--port', port, TMPDIR=str(tmp_path)) as (p,line):
         assert line==f'http://127.0.0.1:{port}'
         html = urlopen(line, timeout=60).read().decode()
-        assert 'Ask the model' in html and 'mlc_course.app import' not in html and str(model) not in html
+        assert 'Ask the model' in html and 'mlc_course.ui.app import' not in html and str(model) not in html
         assert not [o for o in ('cdn','googleapis','unpkg','require.min.js') if o in html]
         for o in {'127.0.0.2',_own_address()}-{'127.0.0.1'}:
             with pytest.raises(OSError): socket.create_connection((o, port), 2)

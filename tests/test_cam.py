@@ -7,7 +7,7 @@ import torch
 from torch import nn
 from mlc_course.cam import cam, class_maps, fine_cnn, grad_cam, linear_of, peaks, pointing_game, show_maps
 from mlc_course.sigmoid import MultiLabelHead, small_cnn
-from mlc_course.transfer import build_model
+from mlc_course.engine.training import build_model
 
 
 def fastai_net(n_classes):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest, torch
 from PIL import Image
 from mlc_course.classifier import Classifier, check_dest, measure, model_format, one_hot
-from mlc_course.photos import InputError, gather_photos, open_picture, picture_files, read_photos, read_table, split_photos
-from mlc_course.transfer import build_model, imagenet_mean, imagenet_std, pick_threshs, picture_tensor, split_body
-from mlc_course.scenes import draw_portrait
+from mlc_course.engine.photos import InputError, gather_photos, open_picture, picture_files, read_photos, read_table, split_photos
+from mlc_course.engine.training import build_model, imagenet_mean, imagenet_std, pick_threshs, picture_tensor, split_body
+from mlc_course.draw.scenes import draw_portrait
 from mlc_course.unknown import apply_score
 
 # What shared/data/hostile/README.md says of its files

@@ -2,7 +2,7 @@
 import csv, json, os, shutil, subprocess, sys, time
 from pathlib import Path
 import pytest
-from mlc_course.scenes import draw_portrait
+from mlc_course.draw.scenes import draw_portrait
 
 BIN = Path(sys.executable).parent
 KEYS = ['n_known','exact_match','macro_f1','map','answered','answered_right','n_unknown','silent','auroc','fpr95','aurc']
@@ -50,7 +50,7 @@ def test_help(cmd):
     res = call(cmd, '--help')
     assert res.returncode==0 and 'xit code' in res.stdout
     if time.time()-t0>1: # a busy machine: count what it loads instead
-        code = "import sys, mlc_course.cli; sys.exit(bool({'torch','numpy','PIL','fastai'} & set(sys.modules)))"
+        code = "import sys, mlc_course.ui.cli; sys.exit(bool({'torch','numpy','PIL','fastai'} & set(sys.modules)))"
         subprocess.run([sys.executable, '-c', code], check=True)
 
 
@@ -125,7 +125,7 @@ def test_train_refuses_bad_pictures(pets, tmp_path):
 
 
 def test_commands_work_in_python(model, pets, capsys):
-    from mlc_course.cli import mlc_evaluate
+    from mlc_course.ui.cli import mlc_evaluate
     mlc_evaluate(model, pets, json=True)
     assert list(json.loads(capsys.readouterr().out))==KEYS
 

@@ -10,9 +10,9 @@ from PIL import Image
 from conftest import ROOT
 from mlc_course import classifier
 from mlc_course.classifier import Classifier, model_format, onnx_opset, own_nets
-from mlc_course.photos import InputError
-from mlc_course.scenes import draw_portrait
-from mlc_course.transfer import build_model, imagenet_mean, imagenet_std, picture_tensor
+from mlc_course.engine.photos import InputError
+from mlc_course.draw.scenes import draw_portrait
+from mlc_course.engine.training import build_model, imagenet_mean, imagenet_std, picture_tensor
 
 SIZE = 64
 

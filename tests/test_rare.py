@@ -4,7 +4,7 @@ import pytest
 import torch
 from PIL import Image
 from torchvision.ops import sigmoid_focal_loss
-from mlc_course.atlas import atlas_targets, draw_cell, drawn_atlas, load_item, read_atlas
+from mlc_course.draw.cells import atlas_targets, draw_cell, drawn_atlas, load_item, read_atlas
 from mlc_course.loss import asymmetric_loss, bce_with_logits, focal_loss, pos_weights
 from mlc_course.metrics import label_table
 from mlc_course.rare import stratified_split, widen_conv

@@ -182,7 +182,7 @@ def playground(tmp_path, monkeypatch):
     folder.mkdir()
     for name,text in parts.items(): (folder/name).write_text(text)
     web = types.SimpleNamespace(page_data=lambda o: f'data = {{n: {len(list(o.iterdir()))}}}')
-    monkeypatch.setitem(sys.modules, 'mlc_course.web', web)
+    monkeypatch.setitem(sys.modules, 'mlc_course.ui.playground', web)
     return folder
 
 

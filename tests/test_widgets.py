@@ -3,7 +3,7 @@ import base64, io
 import numpy as np
 import pytest, torch
 from PIL import Image
-from mlc_course import widgets
+from mlc_course.ui import explorers as widgets
 
 NAMES = sorted(o for o in widgets.__all__ if o.startswith('explore_'))
 

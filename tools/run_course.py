@@ -54,7 +54,8 @@ def main():
     paths = chapters(args.chapters)
     DONE.mkdir(parents=True, exist_ok=True)
     if not ON_PHOTOS: # drawn once, not by two chapters at the same time
-        from mlc_course import atlas,data
+        from mlc_course.draw import cells as atlas
+        from mlc_course import data
         data.drawn_pets()
         if any(p.stem in ('atlas','10_rare') for p in paths): atlas.drawn_atlas()
     failed = run_all(paths, args.workers)

@@ -10,7 +10,7 @@ import pandas as pd
 import torch
 from torch import nn,tensor
 from ..cam import class_maps,pointing_game
-from ..course import exercise
+from ..ui.course import exercise
 from .convolution import near,numbers
 
 # %% ../../nbs/solutions/06_where.ipynb #06-where-006

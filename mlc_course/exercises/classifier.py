@@ -9,11 +9,11 @@ __all__ = ['tiny_model', 'ask_for_trouble', 'check_1', 'with_thresholds', 'check
 import json,tempfile,torch
 from pathlib import Path
 from ..classifier import Classifier,measure,model_format
-from ..course import exercise
+from ..ui.course import exercise
 from .convolution import numbers
-from ..scenes import draw_portrait
+from ..draw.scenes import draw_portrait
 from ..sigmoid import small_cnn
-from ..transfer import imagenet_mean,imagenet_std
+from ..engine.training import imagenet_mean,imagenet_std
 
 # %% ../../nbs/solutions/11_ship.ipynb #11-ship-006
 def tiny_model()->Classifier: # An untrained `small_cnn`, 32 px, with the labels cat, dog and rabbit

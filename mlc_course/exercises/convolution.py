@@ -9,7 +9,7 @@ __all__ = ['near', 'numbers', 'as_table', 'check_1', 'check_2', 'check_3']
 import math,torch
 from torch.nn import functional as F
 from ..convolution import conv_out_size,receptive_field
-from ..course import exercise
+from ..ui.course import exercise
 
 # %% ../../nbs/solutions/01_convolution.ipynb #01-convo-006
 def near(answer, truth, eps=5e-3): return abs(float(answer)-float(truth)) <= eps

@@ -9,7 +9,7 @@ __all__ = ['check_1', 'check_2', 'check_3']
 import torch
 from torch import tensor
 from ..counting import CountHead,count_mae
-from ..course import exercise
+from ..ui.course import exercise
 
 # %% ../../nbs/solutions/09_counting.ipynb #09-count-006
 _seen = tensor([0.]*70+[1.]*20+[4.]*10)

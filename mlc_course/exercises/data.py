@@ -8,10 +8,10 @@ __all__ = ['check_1', 'check_2', 'check_3']
 # %% ../../nbs/solutions/04_data.ipynb #04-data-003
 import io
 import pandas as pd
-from ..course import exercise
+from ..ui.course import exercise
 from ..data import encode_labels,read_labels,scene_vocab
 from .convolution import as_table,numbers
-from ..scenes import species
+from ..draw.scenes import species
 
 # %% ../../nbs/solutions/04_data.ipynb #04-data-006
 @exercise

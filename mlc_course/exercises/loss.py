@@ -8,7 +8,7 @@ __all__ = ['check_1', 'check_2', 'check_3']
 # %% ../../nbs/solutions/03_bce.ipynb #03-bce-003
 import math,torch
 from torch.nn import functional as F
-from ..course import exercise
+from ..ui.course import exercise
 from .convolution import as_table,near,numbers
 from ..loss import bce_with_logits
 

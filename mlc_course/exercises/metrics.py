@@ -8,7 +8,7 @@ __all__ = ['check_1', 'check_2', 'check_3']
 # %% ../../nbs/solutions/05_train.ipynb #05-train-003
 import torch
 from torch import tensor
-from ..course import exercise
+from ..ui.course import exercise
 from ..metrics import accuracy_multi,average_precision,macro_f1,precision_recall_f1
 
 # %% ../../nbs/solutions/05_train.ipynb #05-train-006

@@ -8,7 +8,7 @@ __all__ = ['check_1', 'check_2', 'check_3']
 # %% ../../nbs/solutions/10_rare.ipynb #10-rare-003
 import torch
 from torch import tensor,Tensor
-from ..course import exercise
+from ..ui.course import exercise
 from .convolution import near,numbers
 from ..loss import pos_weights
 from ..metrics import accuracy_multi,macro_f1

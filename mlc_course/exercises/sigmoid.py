@@ -7,7 +7,7 @@ __all__ = ['check_1', 'check_2', 'check_3']
 
 # %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-003
 import math,torch
-from ..course import exercise
+from ..ui.course import exercise
 from .convolution import as_table,near,numbers
 from ..sigmoid import labels_above,sigmoid_by_hand
 

@@ -7,7 +7,7 @@ __all__ = ['check_1', 'with_empty_pictures', 'check_2', 'check_3']
 
 # %% ../../nbs/solutions/08_trust.ipynb #08-trust-003
 import math,torch
-from ..course import exercise
+from ..ui.course import exercise
 from .convolution import as_table,near,numbers
 from ..trust import conformal_thresh,crc_thresh,missed_rate
 

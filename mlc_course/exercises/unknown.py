@@ -7,7 +7,7 @@ __all__ = ['loud_strangers', 'check_1', 'check_2', 'check_3']
 
 # %% ../../nbs/solutions/07_unknown.ipynb #07-unkno-003
 import math,torch
-from ..course import exercise
+from ..ui.course import exercise
 from .convolution import near,numbers
 from ..unknown import auroc,keep_thresh,score_parts
 

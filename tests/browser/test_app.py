@@ -3,7 +3,7 @@ import re, select, subprocess, sys
 from pathlib import Path
 import psutil, pytest
 from mlc_course.classifier import Classifier
-from mlc_course.scenes import draw_portrait
+from mlc_course.draw.scenes import draw_portrait
 
 expect = pytest.importorskip('playwright.sync_api', reason='no playwright: pip install playwright').expect
 expect.set_options(timeout=30_000) # milliseconds, on a busy machine

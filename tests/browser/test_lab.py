@@ -3,7 +3,7 @@ import re, time
 from datetime import datetime
 from statistics import median
 import nbformat, pytest
-from mlc_course.course import copy_notebooks, notebooks_path
+from mlc_course.ui.course import copy_notebooks, notebooks_path
 from .lab import IDLE, open_chapter, run_all, save, serve_lab, shut_down, wait_for
 
 # At least so many explorers in each chapter, and the longest chapters first, so that two workers end together

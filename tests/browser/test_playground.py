@@ -5,9 +5,9 @@ import numpy as np, pytest, torch
 from conftest import ROOT
 from PIL import Image
 
-from mlc_course.scenes import draw_portrait, draw_scene
-from mlc_course.transfer import picture_tensor
-from mlc_course.web import draw_kind, load_page, look, page_kinds, share_right, twin_given
+from mlc_course.draw.scenes import draw_portrait, draw_scene
+from mlc_course.engine.training import picture_tensor
+from mlc_course.ui.playground import draw_kind, load_page, look, page_kinds, share_right, twin_given
 
 FOLDER = ROOT/'nbs'/'playground'
 PHONE = dict(width=390, height=844)

@@ -3,7 +3,7 @@ import gc
 import matplotlib.pyplot as plt
 import pytest
 from matplotlib.figure import Figure
-from mlc_course import widgets
+from mlc_course.ui import explorers as widgets
 
 
 @pytest.fixture(scope='module')

@@ -5,8 +5,8 @@ import numpy as np
 import pytest
 from PIL import Image
 from mlc_course.classifier import Classifier
-from mlc_course.photos import BadPictures, InputError, gather_photos, one_line, open_picture
-from mlc_course.scenes import draw_portrait
+from mlc_course.engine.photos import BadPictures, InputError, gather_photos, one_line, open_picture
+from mlc_course.draw.scenes import draw_portrait
 
 BIN = Path(sys.executable).parent
 TRAIN = ['--arch','small_cnn', '--size',32, '--epochs',1]
@@ -129,7 +129,7 @@ def test_large_pictures_look_alike(tmp_path, monkeypatch):
     for name,img in {'rgba.png':Image.fromarray(a), 'grey16.png':Image.fromarray(a[...,0].astype(np.uint16)*257), 'p.gif':Image.fromarray(a[...,0])}.items():
         img.save(tmp_path/name)
         whole = open_picture(tmp_path/name)
-        monkeypatch.setattr('mlc_course.photos._big', 1000)
+        monkeypatch.setattr('mlc_course.engine.photos._big', 1000)
         small = open_picture(tmp_path/name, 100)
         monkeypatch.undo()
         assert small.size==(220,260), small.size

@@ -4,7 +4,7 @@ import pytest
 
 N = 30 # kills of each kind
 context = multiprocessing.get_context('forkserver') # processes that start with everything imported
-context.set_forkserver_preload(['mlc_course.classifier','mlc_course.atlas','torchvision.models','fastai.callback.schedule','fastai.data.load','fastai.losses'])
+context.set_forkserver_preload(['mlc_course.classifier','mlc_course.draw.cells','torchvision.models','fastai.callback.schedule','fastai.data.load','fastai.losses'])
 
 
 def quiet(*args): pass
@@ -25,7 +25,7 @@ def save(olds, out, ready):
 
 
 def draw(path, ready=None):
-    from mlc_course.atlas import drawn_atlas
+    from mlc_course.draw.cells import drawn_atlas
     from mlc_course.data import drawn_pets
     if ready: ready.touch()
     return drawn_pets(32, 2, 2, 10, 5, path=path),drawn_atlas(12, 16, path=path)
@@ -63,7 +63,7 @@ def age(folder, secs=4000):
 
 @pytest.fixture(scope='module')
 def photos(tmp_path_factory):
-    from mlc_course.scenes import draw_portrait
+    from mlc_course.draw.scenes import draw_portrait
     path = tmp_path_factory.mktemp('photos')
     for name in 'Siamese','pug':
         for i in range(8): draw_portrait(name, i, 32)[0].save(path/f'{name}_{i}.jpg')

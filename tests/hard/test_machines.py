@@ -2,10 +2,10 @@
 import json, os, re, shutil, signal, subprocess, sys, time
 from pathlib import Path
 import pytest
-from mlc_course.scenes import draw_portrait
+from mlc_course.draw.scenes import draw_portrait
 
 BIN = Path(sys.executable).parent
-LAUNCH = [BIN/'torchrun','--standalone','--nproc_per_node','2','-m','mlc_course.machines']
+LAUNCH = [BIN/'torchrun','--standalone','--nproc_per_node','2','-m','mlc_course.engine.machines']
 
 
 def launch(*args): return subprocess.run([*map(str, [*LAUNCH, *args])], capture_output=True, text=True, timeout=300)
@@ -37,7 +37,7 @@ def run(capfd, monkeypatch, weights):
     "`run('mlc_train', ...)`: a command in this process, which spares seconds: exit code, stdout, stderr"
     monkeypatch.setenv('TORCH_HOME', str(weights))
     def run(name, *args):
-        import mlc_course.cli as cli
+        import mlc_course.ui.cli as cli
         monkeypatch.setattr(sys, 'argv', [name, *map(str, args)])
         capfd.readouterr()
         code = 0
@@ -139,7 +139,7 @@ def model(pets, tmp_path_factory):
 
 def test_alone_nothing_is_imported(pets):
     "Training without the launcher knows nothing of Accelerate, nor of fastai's distributed training, whatever the environment says"
-    code = (f"import sys; from mlc_course.cli import mlc_train; mlc_train({str(pets)!r}, {str(pets.parent/'alone')!r}, 'small_cnn', epochs=0, size=32); "
+    code = (f"import sys; from mlc_course.ui.cli import mlc_train; mlc_train({str(pets)!r}, {str(pets.parent/'alone')!r}, 'small_cnn', epochs=0, size=32); "
         "sys.exit(bool({'accelerate','fastai.distributed'} & set(sys.modules)))")
     env = dict(os.environ, RANK='0', WORLD_SIZE='1', LOCAL_RANK='0')
     assert subprocess.run([sys.executable, '-c', code], env=env).returncode==0
@@ -159,7 +159,7 @@ def test_shards(pets, model, run, tmp_path, n, flags):
 
 def test_parts_are_even(model):
     "As equal as whole batches allow, nothing twice, nothing left out"
-    from mlc_course.cli import cut_part
+    from mlc_course.ui.cli import cut_part
     for n_items in 0,1,20,21,22,1000:
         for n in 1,2,7,50:
             parts = [cut_part(list(range(n_items)), (i,n), 21) for i in range(1, n+1)]

@@ -1,6 +1,6 @@
 "The playground's networks can be trained anew: everything that the page needs comes out, and the same seed gives the same bytes"
 import json
-from mlc_course.web import keep_curve, load_page, page_data, train_page_model
+from mlc_course.ui.playground import keep_curve, load_page, page_data, train_page_model
 
 
 def test_training(tmp_path):

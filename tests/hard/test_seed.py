@@ -5,7 +5,7 @@ import pytest
 CODE = '''
 import random, sys, time
 photos,strangers,out,disturb = sys.argv[1:]
-from mlc_course import transfer
+from mlc_course.engine import training as transfer
 from mlc_course.classifier import Classifier
 import numpy as np, torch
 if disturb=='yes':
@@ -25,7 +25,7 @@ def setting(tmp_path_factory):
     "Photos, strangers, and a folder of torch with a pretrained SqueezeNet, whose weights are random ones here"
     import torch
     from torchvision import models
-    from mlc_course.scenes import draw_portrait
+    from mlc_course.draw.scenes import draw_portrait
     path = tmp_path_factory.mktemp('seed')
     for name in 'Siamese','pug','samoyed','car':
         folder = path/('strangers' if name=='car' else 'photos')

@@ -63,7 +63,7 @@ def test_train_and_predict(home):
     "Drawn portraits in, a model folder out, answers for two pictures: the whole way without the clone"
     draw = '''if 1:
         from pathlib import Path
-        from mlc_course.scenes import draw_portrait
+        from mlc_course.draw.scenes import draw_portrait
         out = Path('photos'); out.mkdir()
         for breed in 'Bombay','samoyed':
             for i in range(1, 13): draw_portrait(breed, i, 64)[0].save(out/f'{breed}_{i}.jpg')'''

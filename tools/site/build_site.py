@@ -28,7 +28,7 @@ def notebooks(nbs, executed):
 
 def write_playground(folder, src):
     "The page that `folder` holds the parts of, what it loads, and its picture for the front page"
-    from mlc_course.web import page_data # here, for only the playground needs it
+    from mlc_course.ui.playground import page_data # here, for only the playground needs it
     assets = src/'_static'/'playground'
     assets.mkdir()
     (assets/'data.js').write_text(page_data(folder), encoding='utf-8')
