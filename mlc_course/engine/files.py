@@ -75,8 +75,9 @@ def writable(
 
 def _write(file, data):
     "Write so that it is on the disk, not only in the system's memory"
+    pieces = [data] if isinstance(data, bytes) else data
     with open(file, 'wb') as f:
-        f.write(data)
+        for piece in pieces: f.write(piece)
         f.flush()
         os.fsync(f.fileno())
 
@@ -95,7 +96,7 @@ def _umask():
 
 def whole_file(
     file, # Its folder is made if need be; a file that is there is replaced
-    data:bytes,
+    data, # Bytes, or pieces of them one after another, such as a download
 ):
     "Write a file, whole or not at all"
     file = Path(file)
