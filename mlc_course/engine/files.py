@@ -53,6 +53,7 @@ def sweep(
         found = re.fullmatch(rf'\.({wanted})\.[a-z0-9_]{{8}}\.(part|old)', left.name)
         if not found: continue
         if found[2]=='old' and not (left.parent/found[1]).exists(): continue # then it is all that there is
+        if name is None and left.is_file(): continue # perhaps of another program
         with suppress(OSError): # its owner has just finished or cleaned up
             if _untouched(left)<=stale: continue
             if left.is_file(): left.unlink()
