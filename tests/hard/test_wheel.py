@@ -21,7 +21,7 @@ def dist(tmp_path_factory):
 
 @pytest.fixture(scope='module', params=['*.whl', '*.tar.gz'], ids=['wheel', 'sdist'])
 def home(dist, request, tmp_path_factory):
-    "A folder outside the clone with an environment `env` that holds nothing but the package and what it requires"
+    "A folder outside the clone; its environment `env` holds nothing but the package and what that requires"
     home = tmp_path_factory.mktemp('away')
     subprocess.run([sys.executable, '-m', 'venv', home/'env'], check=True)
     built, = dist.glob(request.param)
@@ -34,8 +34,9 @@ def home(dist, request, tmp_path_factory):
 def run(home, *cmd, **kw):
     env = {k:v for k,v in os.environ.items() if not k.startswith('PYTHON')}
     kw = dict(dict(check=True), **kw)
-    program = home/'env/bin'/cmd[0]
-    return subprocess.run([program, *map(str, cmd[1:])], cwd=home, env=env, capture_output=True, text=True, **kw)
+    program,*args = cmd
+    line = [home/'env/bin'/program, *map(str, args)]
+    return subprocess.run(line, cwd=home, env=env, capture_output=True, text=True, **kw)
 
 
 def test_import_and_commands(home):
@@ -69,7 +70,8 @@ def test_first_cell_names_another_version(home):
     cell = ''.join(json.loads((ROOT/'nbs/index.ipynb').read_text(encoding='utf-8'))['cells'][0]['source'])
     assert run(home, 'python', '-c', cell).stdout==''
     other = f"import mlc_course; mlc_course.__version__ = '99.0'\n{cell}"
-    assert f'written for mlc_course {mlc_course.__version__}, but 99.0' in run(home, 'python', '-c', other).stdout
+    said = run(home, 'python', '-c', other).stdout
+    assert f'written for mlc_course {mlc_course.__version__}, but 99.0' in said
 
 
 def test_train_and_predict(home):
@@ -82,7 +84,8 @@ def test_train_and_predict(home):
             for i in range(1, 13): draw_portrait(breed, i, 64)[0].save(out/f'{breed}_{i}.jpg')'''
     run(home, 'python', '-c', draw)
     run(home, 'mlc_train', 'photos', '--out', 'model', '--arch', 'small_cnn', '--size', 64, '--epochs', 1)
-    lines = run(home, 'mlc_predict', 'model', 'photos/Bombay_1.jpg', 'photos/samoyed_2.jpg', '--json').stdout.splitlines()
-    answers = [json.loads(l) for l in lines]
+    files = 'photos/Bombay_1.jpg','photos/samoyed_2.jpg'
+    lines = run(home, 'mlc_predict', 'model', *files, '--json').stdout.splitlines()
+    answers = [json.loads(line) for line in lines]
     assert [set(a) for a in answers]==[{'path','labels','probs','known','score'}]*2
     assert all(set(a['probs'])=={'Bombay','samoyed'} for a in answers)
