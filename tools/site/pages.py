@@ -108,7 +108,7 @@ def for_page(output):
 
 
 def page(path):
-    "The notebook at `path` as a page, without set-up and directives; code says if it is open, and its exports"
+    "The notebook at `path` as a page, without set-up and directives; code says if it is open, and for what"
     nb = NBProcessor(path).nb # drops the lines of directives
     module = next((c.directives_['default_exp'] for c in nb.cells if 'default_exp' in c.directives_), '')
     nb.cells = [c for c in nb.cells if not {'hide','default_exp'} & c.directives_.keys()]
