@@ -65,7 +65,7 @@ def check_3(encode_numbers):
     cases = [('16 0',28), ('27',28), ('2 1 0',3), ('11 1',28), ('',28), (' 5  3 ',28)]
     for text,n in cases:
         case = f'{text!r} with n_classes={n}'
-        row = as_table(encode_numbers(text, n))
+        row = as_tensor(encode_numbers(text, n))
         if row.shape==(1,n):
             return (f'{case} gives a table of one row. '
                 'Return the row itself.')

@@ -74,7 +74,7 @@ def check_3(softmax_or_none):
         zeros = torch.zeros(len(z), 1)
         with_none = torch.cat([z, zeros], 1).softmax(1)
         truth = with_none[:,:-1]
-        p = as_table(softmax_or_none(z.clone()))
+        p = as_tensor(softmax_or_none(z.clone()))
         if p.shape==with_none.shape:
             return ('drop the column of "none" and return '
                 'the probabilities of the classes.')
