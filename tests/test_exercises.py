@@ -1,4 +1,4 @@
-"Every chapter ends with three exercises: open as shipped, each with a check that accepts the worked answer and refuses a wrong one"
+"Every chapter ends with three open exercises; each check accepts the worked answer, and no wrong one"
 import json, re
 from pathlib import Path
 import pytest
@@ -18,7 +18,7 @@ def shown(outputs): return ' '.join(''.join(o['data']['text/plain']) for o in ou
 
 @by_chapter
 def test_three_open_exercises(path):
-    "An answer cell to fill in and a check each; as shipped, *Restart and Run All* says that none is answered yet"
+    "An answer cell to fill in and a check each; as shipped, *Restart and Run All* finds none answered"
     all_cells = cells(path)
     is_start = [kind=='markdown' and text.startswith('## Exercises') for kind,text,_ in all_cells]
     start = [i for i,found in enumerate(is_start) if found]
@@ -37,8 +37,8 @@ def test_three_open_exercises(path):
 
 @by_chapter
 def test_worked_answers(path):
-    """`try_answers` asserts that a check accepts the worked answer and refuses the wrong ones (nbdev-test runs
-    it for each); what it says of them are whole sentences"""
+    """`try_answers`, run by nbdev-test, asserts that a check accepts the worked answer and no wrong one;
+    what it says of those are whole sentences"""
     solution = path.parent/'solutions'/path.name
     code = [(text,shown(out)) for kind,text,out in cells(solution) if kind=='code']
     tried = [(text,out) for text,out in code if 'try_answers(check_' in text]

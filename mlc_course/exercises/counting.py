@@ -28,7 +28,7 @@ def check_1(answer):
     off = r-_seen
     expect(absolute, _best(off.abs(), r), {
         _best(off**2, r): 'the mean is best for squared error. '
-            'Only how many lie above and below counts here.'},
+            'The other only counts how many lie above and below.'},
         'move your first constant down a little. Does the error '
         'of more pictures fall than rise?', eps=6e-3)
     everyone = 'count all 100 pictures.'

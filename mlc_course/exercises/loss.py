@@ -28,7 +28,7 @@ def check_1(answer):
     expect(cost, no, {
         yes: 'a logit of 5 costs that if the answer is "yes".',
         z.sigmoid().item(): 'that is the probability of "yes". '
-            'The logarithm of which probability is the cost?',
+            'Minus the logarithm of which one is the cost?',
         -no: 'a cost is never negative.',
         5: 'close, but the bent line runs a little above '
             'the straight one. Write two digits after the point.'},
@@ -82,8 +82,8 @@ def check_3(smooth_bce):
             cost(t): 'that is the loss without smoothing: '
                 '`eps` changes nothing.',
             cost(t*(1-eps/2)): 'only the yeses are smoothed.',
-            cost(t*(1-2*eps) + eps): 'you moved them twice as far: '
-                'with `eps=.1` a yes counts as 0.95, a no as 0.05.',
+            cost(t*(1-2*eps) + eps): 'you moved them twice as far: with '
+                '`eps=.1` a yes shall count as 0.95, a no as 0.05.',
             cost(t*(1-eps)): 'only a yes moves, and by eps: '
                 'both must move by half of it.',
             truth*z.numel(): 'that is the sum. '

@@ -47,7 +47,7 @@ def check_2(answer):
         'how many of all 10,000 answers are wrong?', eps=2e-5)
     expect(f1, macro_f1(probs, targets), {
         1: 'the tenth label is there and never named. '
-            'It counts in the mean, and what is its F1?'},
+            'What is its F1? It is not left out of the mean.'},
         'the accuracy is right. '
         'Macro F1 is the plain mean of ten F1s.')
 
