@@ -25,7 +25,7 @@ def check_1(answer):
             'so the picture grows on both sides.',
         200: 'the first layer stops only at every second pixel.'},
         'the first number is `conv_out_size` of 200 pixels, '
-        'a filter of 7, stride 2 and padding 3.')
+        'a filter of 7, stride 2 and padding 3.', eps=0)
     sides = [after_first]
     for _ in range(4): sides.append(conv_out_size(sides[-1], 3, 2, 1))
     odd = 'at the end, one halving meets an odd side.'
@@ -35,7 +35,7 @@ def check_1(answer):
         sides[-2]: 'one halving is missing. '
             'Count the pooling, then three stages.'},
         'now apply `conv_out_size` four times with 3, 2 and 1.',
-        start='the first number is right; ')
+        eps=0, start='the first number is right; ')
 
 # %% ../../nbs/solutions/01_convolution.ipynb #01-convo-013
 def _resnet(*n_layers):
@@ -80,7 +80,7 @@ def check_2(answer):
         224: 'the field depends on the layers, not on the picture, '
             'and may even be larger.'},
         'list all 18 layers as (ks, stride), picture side first. '
-        'Which of them have stride 2?')
+        'Which of them have stride 2?', eps=0)
 
 # %% ../../nbs/solutions/01_convolution.ipynb #01-convo-016
 @exercise

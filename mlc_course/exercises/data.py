@@ -34,7 +34,7 @@ def check_1(answer):
         len(scene_vocab): 'that is the length of the row. '
             'Most of it is zeros.'},
         'list the names that apply to this picture, each once: '
-        'breeds, and what else is in `scene_vocab`?')
+        'breeds, and what else is in `scene_vocab`?', eps=0)
 
 # %% ../../nbs/solutions/04_data.ipynb #04-data-010
 @exercise
@@ -47,7 +47,7 @@ def check_2(answer):
     n_all = len(read_labels(io.StringIO(table)))
     expect(ours, n_all, {},
         '`read_labels` was written so that nobody gets lost: '
-        'an empty text is a list without names.')
+        'an empty text is a list without names.', eps=0)
     expect(plain, n_left, {
         n_left-1: 'fewer are lost. pandas does not take each '
             'word that means "missing" for it.',
@@ -56,7 +56,7 @@ def check_2(answer):
         n_all: '`dropna` drops each row with a missing field. '
             'What does pandas make of an empty one?'},
         'try it: `pd.read_csv(io.StringIO(...))` '
-        'reads a table from a text.')
+        'reads a table from a text.', eps=0)
 
 # %% ../../nbs/solutions/04_data.ipynb #04-data-013
 @exercise

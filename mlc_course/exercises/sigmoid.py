@@ -47,7 +47,7 @@ def check_2(answer):
     expect(argmax, n_argmax, {
         n_argmax+1: 'argmax has no answer "none". '
             'One of the eight numbers is always the largest.'},
-        'argmax only names the class with the largest number.')
+        'argmax only names the class with the largest number.', eps=0)
     several = 'a threshold may name several breeds at once.'
     fewer = ('with two classes, it can say none, the first, '
         'the second or both. And with three?')
@@ -59,7 +59,7 @@ def check_2(answer):
         n_argmax+1: several},
         'a threshold answers yes or no for each breed. '
         'How many combinations are there?',
-        start='argmax is right; ')
+        eps=0, start='argmax is right; ')
 
 # %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-013
 @exercise

@@ -68,7 +68,7 @@ def check_2(answer):
         199-truth: 'that many are answered. How many are not?'},
         'which of the scores, counted from the smallest, is the cut? '
         'Those before it lie below.',
-        start='the first number is right; ')
+        eps=0, start='the first number is right; ')
 
 # %% ../../nbs/solutions/07_unknown.ipynb #07-unkno-013
 @exercise
