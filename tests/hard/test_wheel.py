@@ -3,16 +3,18 @@ import json, os, re, shutil, subprocess, sys
 import pytest
 import mlc_course
 from conftest import ROOT
+from mlc_course.ui.course import course_files
 
 COMMANDS = re.findall(r'^ +(\w+) = mlc_course', (ROOT/'settings.ini').read_text(), re.M)
 
 
 @pytest.fixture(scope='module')
 def home(tmp_path_factory):
-    "A folder outside the clone with an environment `env` that holds nothing but the wheel and what it requires"
+    "A folder outside the clone with an environment `env` that holds only the wheel and what it requires"
     home = tmp_path_factory.mktemp('away')
     source = home/'source'
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns('.git', '.venv', '_site', 'build', '*.egg-info'))
+    ignored = shutil.ignore_patterns('.git', '.venv', '_site', 'build', '*.egg-info')
+    shutil.copytree(ROOT, source, ignore=ignored)
     subprocess.run([sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '-w', home, source], check=True)
     shutil.rmtree(source)
     subprocess.run([sys.executable, '-m', 'venv', home/'env'], check=True)
@@ -24,8 +26,8 @@ def home(tmp_path_factory):
 
 def run(home, *cmd, **kw):
     env = {k:v for k,v in os.environ.items() if not k.startswith('PYTHON')}
-    kw = dict(dict(check=True), **kw)
-    return subprocess.run([home/'env/bin'/cmd[0], *map(str, cmd[1:])], cwd=home, env=env, capture_output=True, text=True, **kw)
+    kw = dict(dict(check=True, capture_output=True, text=True), **kw)
+    return subprocess.run([home/'env/bin'/cmd[0], *map(str, cmd[1:])], cwd=home, env=env, **kw)
 
 
 def test_import_and_commands(home):
@@ -37,13 +39,12 @@ def test_import_and_commands(home):
 
 
 def test_notebooks_travel(home):
-    kinds = '*.ipynb','solutions/*.ipynb','results/*.csv','playground/[!.]*.*','playground/[!.]*/[!.]*.*'
-    files = lambda root: sorted(p.relative_to(root).as_posix() for o in kinds for p in root.glob(o))
+    def files(root): return [p.relative_to(root).as_posix() for p in course_files(root)]
     names = files(ROOT/'nbs')
     run(home, 'mlc_notebooks', 'course')
     assert files(home/'course')==names
-    checks = [p.stem for p in (ROOT/'mlc_course/exercises').glob('[a-z]*.py')]
-    run(home, 'python', '-c', ';'.join(f'from mlc_course.exercises.{o} import check_1' for o in checks))
+    modules = [p.stem for p in (ROOT/'mlc_course/exercises').glob('[a-z]*.py')]
+    run(home, 'python', '-c', ';'.join(f'import mlc_course.exercises.{o}' for o in modules))
     mine = home/'course'/names[0]
     mine.write_text('mine')
     res = run(home, 'mlc_notebooks', 'course')
@@ -56,7 +57,8 @@ def test_first_cell_names_another_version(home):
     cell = ''.join(json.loads((ROOT/'nbs/index.ipynb').read_text(encoding='utf-8'))['cells'][0]['source'])
     assert run(home, 'python', '-c', cell).stdout==''
     other = f"import mlc_course; mlc_course.__version__ = '99.0'\n{cell}"
-    assert f'written for mlc_course {mlc_course.__version__}, but 99.0' in run(home, 'python', '-c', other).stdout
+    said = run(home, 'python', '-c', other).stdout
+    assert f'written for mlc_course {mlc_course.__version__}, but 99.0' in said
 
 
 def test_train_and_predict(home):
@@ -69,7 +71,8 @@ def test_train_and_predict(home):
             for i in range(1, 13): draw_portrait(breed, i, 64)[0].save(out/f'{breed}_{i}.jpg')'''
     run(home, 'python', '-c', draw)
     run(home, 'mlc_train', 'photos', '--out', 'model', '--arch', 'small_cnn', '--size', 64, '--epochs', 1)
-    lines = run(home, 'mlc_predict', 'model', 'photos/Bombay_1.jpg', 'photos/samoyed_2.jpg', '--json').stdout.splitlines()
-    answers = [json.loads(l) for l in lines]
+    pictures = 'photos/Bombay_1.jpg','photos/samoyed_2.jpg'
+    res = run(home, 'mlc_predict', 'model', *pictures, '--json')
+    answers = [json.loads(l) for l in res.stdout.splitlines()]
     assert [set(a) for a in answers]==[{'path','labels','probs','known','score'}]*2
     assert all(set(a['probs'])=={'Bombay','samoyed'} for a in answers)
