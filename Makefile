@@ -26,13 +26,19 @@ ifdef TORCH_HOME
 override export TORCH_HOME := $(abspath $(TORCH_HOME))
 endif
 
-.PHONY: run site lab test test-hard test-lab export screenshots clean tables bench playground
+.PHONY: run site lab test test-hard test-lab test-oldest export screenshots clean tables bench playground
 .DEFAULT_GOAL := run
 
 .venv/installed: settings.ini setup.py pyproject.toml
 	@echo "Installing into .venv: 2 to 5 minutes and 6 GB the first time, nothing later"
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --progress-bar off -q -e '.[dev]'
+	@touch $@
+
+.venv-oldest/installed: settings.ini setup.py pyproject.toml constraints-oldest.txt
+	@echo "Installing the oldest versions into .venv-oldest: 2 to 5 minutes and 6 GB the first time, nothing later"
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --progress-bar off -q -c constraints-oldest.txt -e '.[dev]'
 	@touch $@
 
 run: .venv/installed ## Execute the course and build its site, _site/ (CHAPTERS="07_unknown 11_ship" for some of it)
@@ -59,6 +65,10 @@ test-hard: .venv/installed ## The wheel in an empty environment, hostile files, 
 test-lab: .venv/installed ## Every notebook run in a real JupyterLab in Chromium, and its explorers moved: about 12 minutes
 	$(BIN)/python -m pytest -q tests/browser/test_lab.py -n $(WORKERS) --maxschedchunk 1
 
+test-oldest: .venv-oldest/installed ## pytest with the oldest versions of what the package requires, such as Colab's
+	.venv-oldest/bin/python -m pytest -q tests --ignore=tests/browser --ignore=tests/hard --ignore=tests/test_sync.py \
+		-n $(WORKERS) --dist loadfile --no-loadscope-reorder
+
 export: .venv/installed ## After editing a notebook: write the package, clean the notebooks
 	$(BIN)/nbdev-export
 	$(BIN)/nbdev-clean
@@ -76,4 +86,4 @@ bench: .venv/installed ## Time the package beside what people would use otherwis
 	env -u OMP_NUM_THREADS -u MKL_NUM_THREADS $(BIN)/python benchmarks/run.py $(PARTS)
 
 clean: ## Remove what the other commands made
-	rm -rf .venv _site build *.egg-info
+	rm -rf .venv .venv-oldest _site build *.egg-info
