@@ -12,7 +12,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..data import encode_labels
 from .core import BadPictures,InputError,tell_bad
 from .networks import ARCHS,UnitPool,unit_halves
 from .photos import pick_rows,read_photos,unknown_files
@@ -84,6 +83,7 @@ def answer_labelled(
     skip_bad:bool=False, # Leave out what cannot be read, and say so on stderr; else a `BadPictures` lists it
 )->Answers:
     "The answers to labelled pictures beside the truth"
+    from mlc_course.data import encode_labels # not above: brings pandas, which no answer needs
     vocab = clf.decision.vocab
     labelled,labels = pick_rows(read_photos(known, skip_bad), vocab, clf.config['rare'])
     strangers = [] if unknown is None else unknown_files(unknown, labelled)
