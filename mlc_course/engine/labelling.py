@@ -59,7 +59,7 @@ def raw_outputs(
             if redo.any(): z[redo],s[redo] = look(body, xb[redo])
         logits[ix],score[ix] = z,s
 
-    errors = for_batches(answer, files, clf.config['size'], what)
+    errors = for_batches(answer, files, clf.config['size'], what, device=clf.device)
     without = ~logits.isfinite().all(1) | ~score.isfinite()
     for i in without.nonzero()[:,0].tolist(): # also by weights that no training makes
         no_number = InputError(f'{files[i]} gets an answer that is no number: train the model again')
