@@ -1,4 +1,4 @@
-"""Two processes, or two hundred, train the model that one would: each looks at its own share of the pictures, and only what is small travels between them.
+"""Two processes, or two hundred, train the model that one would: only what is small travels between them.
 
 Docs: https://mlc-course.github.io/mlc_course/engine/machines.html.md"""
 
@@ -43,11 +43,13 @@ def together():
     if gpu: torch.cuda.set_device(int(os.environ['LOCAL_RANK']))
     # the launcher and closed connections tell of the dead within seconds; the slow may take a day
     torch.distributed.init_process_group('cpu:gloo,cuda:nccl' if gpu else 'gloo', timeout=timedelta(days=1))
-    if not find_spec('accelerate'): raise InputError('training in several processes needs accelerate: pip install accelerate')
+    if not find_spec('accelerate'):
+        raise InputError('training in several processes needs accelerate: pip install mlc_course[machines]')
     try: yield
     except RuntimeError as e:
         if not any(o in str(e) for o in ('onnection','gloo','NCCL')): raise
-        raise InputError(f'another of the {n_ranks()} processes has ended: nothing was saved, see its message') from None
+        what = f'another of the {n_ranks()} processes has ended'
+        raise InputError(f'{what}: nothing was saved, see its message') from None
     torch.distributed.destroy_process_group() # not after an exception: its message may have to know the rank
 
 # %% ../../nbs/engine/machines.ipynb #machines-013
@@ -116,14 +118,14 @@ def all_errors(
 
 # %% ../../nbs/engine/machines.ipynb #machines-032
 def shared_dl(
-    dl, # fastai `DataLoader` over `range` of as many items as all processes own; its batch size is that of one process
+    dl, # fastai `DataLoader` over `range` of as many items as all processes have; batches of one process
 ): # Gives out positions in `my_items`
     "Deal the items of `dl` to their owners, in an order that process 0 draws; alone, `dl` as it is"
     if not joined(): return dl
     from fastai.distributed import DistributedDL
     class SharedDL(DistributedDL):
-        # The first line should be `t = LongTensor(t).to(self.device)` in fastai itself, where it is `.cuda()`:
-        # send that to github.com/fastai/fastai, nbs/20a_distributed.ipynb (fastai/distributed.py), and delete this method
+        # The first line should be `t = LongTensor(t).to(self.device)` in fastai itself, where it is `.cuda()`: send
+        # that to github.com/fastai/fastai, nbs/20a_distributed.ipynb (fastai/distributed.py), and delete this
         def _broadcast(self, t, rank):
             t = torch.tensor(t).to(self.device)
             torch.distributed.broadcast(t, rank)
@@ -139,7 +141,7 @@ def shared_dl(
 def shared_fit(
     learn, # `Learner` on data loaders from `shared_dl`
 ): # Context
-    "Inside, `learn` trains with all processes, with other dropout and mirror images in each; alone, nothing changes"
+    "Inside, `learn` trains with all processes, other dropout and mirror images in each; alone, nothing changes"
     if not joined(): return nullcontext()
     import fastai.distributed
     torch.manual_seed(torch.initial_seed()+rank())

@@ -1,4 +1,4 @@
-"""A network of torchvision, cut before its pooling, with a head of ours on top; and whether its weights are at hand.
+"""A network of torchvision, cut before its pooling, with a head of ours on top.
 
 Docs: https://mlc-course.github.io/mlc_course/engine/networks.html.md"""
 
@@ -34,7 +34,7 @@ ARCHS = dict(small_cnn=small_cnn, page_cnn=page_cnn)
 _uncut = 'vit_','googlenet','inception','maxvit','mnasnet','regnet','shufflenet'
 
 def arch_names()->list: # Names for `--arch`
-    "Our own networks, made for training from scratch, and torchvision's that end in a pooling and a classifier"
+    "Our own networks, for training from scratch, and torchvision's that end in pooling and a classifier"
     models = torchvision_models()
     names = models.list_models(module=models)
     return [*ARCHS] + [o for o in names if not o.startswith(_uncut)]
@@ -99,7 +99,7 @@ def build_model(
     arch:str,        # One of `arch_names`
     n_classes:int,   # `len(vocab)`
     n_feat:int=None, # Channels of the body's last feature map; None: tried out on a small picture
-    weights=None,    # 'DEFAULT': torchvision's pretrained ones, from torch's folder of checkpoints; None: random
+    weights=None,    # 'DEFAULT': torchvision's pretrained ones, from torch's checkpoints; None: random
 )->nn.Sequential: # `(body, head)`, logits `(bs, n_classes)` out; on torch's default device
     "A body cut from a network of torchvision and a `UnitHead`; our own networks as their chapters made them"
     check_arch(arch)
@@ -146,12 +146,13 @@ def fetch_weights(
     arch:str, # One of `arch_names`
     timeout:float=5., # Seconds of silence after which a download is given up
 )->str: # None if they are at hand now, else a line that says why not, and what to do about it
-    "See that torchvision's weights lie in torch's folder of checkpoints, by a download if need be; never an exception"
+    "See that torchvision's weights lie in torch's checkpoints, by a download if need be; never an exception"
     if arch in ARCHS: return f'{arch} has no pretrained weights: training from scratch'
     url = torchvision_models().get_model_weights(arch).DEFAULT.url
     file = Path(torch.hub.get_dir())/'checkpoints'/Path(url).name
     try:
-        if file.exists(): torch.load(file, map_location='meta', weights_only=True) # is it what its name says?
+        # Is it what its name says?
+        if file.exists(): torch.load(file, map_location='meta', weights_only=True)
         else: _download(url, file, timeout)
     except Exception as e:
         return (f'weights for {arch} not at hand ({reason(e)}): training from scratch, expect less; '

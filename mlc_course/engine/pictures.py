@@ -1,4 +1,4 @@
-"""A picture comes out as people see it, whatever its file holds; a broken one gets one line with its name.
+"""A picture comes out as people see it, whatever its file holds; a broken one gets one line.
 
 Docs: https://mlc-course.github.io/mlc_course/engine/pictures.html.md"""
 
@@ -64,7 +64,7 @@ def _range(img, height):
     return min(lo for lo,_ in ends),max(hi for _,hi in ends)
 
 def _to_rgb(img, size=None):
-    "8-bit RGB: deep grey scaled, transparency laid on white, large pictures reduced; in bands, so that memory suffices"
+    "8-bit RGB: deep grey scaled, transparency laid on white, large pictures reduced; in bands, for memory's sake"
     w,h = img.size
     is_deep = img.mode[0] in 'IF'
     is_clear = not is_deep and _is_clear(img)
@@ -88,7 +88,8 @@ def _read_picture(path, size):
         if size: img.draft(None, (2*size, 2*size)) # JPEG decodes at 1/2, 1/4 or 1/8 for less work
         img.load()
         turn = None
-        with suppress(Exception): turn = img.getexif().get(0x112) # rubbish in the EXIF block says nothing about the picture
+        # Rubbish in the EXIF block says nothing about the picture
+        with suppress(Exception): turn = img.getexif().get(0x112)
         return _turned(_to_rgb(img, size), turn)
 
 _turns = {2:'FLIP_LEFT_RIGHT', 3:'ROTATE_180', 4:'FLIP_TOP_BOTTOM', 5:'TRANSPOSE',
@@ -114,25 +115,27 @@ def _said(path, e):
 
 # %% ../../nbs/engine/pictures.ipynb #photos-015
 max_pixels = 89_000_000 # A larger picture is refused before any pixel is unpacked; these take 356 MB
-formats = {'JPEG','MPO','PNG','GIF','BMP','TIFF','WEBP','AVIF','PPM'} # Pillow's other readers stay shut: that of EPS starts Ghostscript
+# Pillow's other readers stay shut: that of EPS starts Ghostscript
+formats = {'JPEG','MPO','PNG','GIF','BMP','TIFF','WEBP','AVIF','PPM'}
 _one_big = threading.Lock()
 
 def _check_pixels(path):
-    "How many pixels a picture has, from its header; an exception if they are too many, or of a format that stays shut"
+    "Pixels of a picture, from its header; an exception if they are too many, or the format stays shut"
     with Image.open(path) as img:
         n_pixels = img.width*img.height
         kind = img.format
     if kind not in formats: raise UnidentifiedImageError
     if kind in ('WEBP','AVIF') and n_pixels>max_pixels//2: # their decoders hold several copies
-        raise InputError(f'{path} has more than {max_pixels/2e6:.0f} million pixels, too many for {kind}: make it smaller')
+        most = f'{max_pixels/2e6:.0f} million pixels'
+        raise InputError(f'{path} has more than {most}, too many for {kind}: make it smaller')
     if n_pixels>max_pixels: raise Image.DecompressionBombError
     return n_pixels
 
 def open_picture(
     path,          # Picture file; its content decides what it is, not its ending
-    size:int=None, # JPEG and large pictures may come out smaller, no side below twice this (pixels); None: as stored
+    size:int=None, # Pixels: large pictures may come out smaller, no side below twice this; None: as stored
 )->Image.Image: # RGB, upright, fully loaded
-    "Read a picture as people see it, or raise `InputError` with file and reason; for training and predicting alike"
+    "Read a picture as people see it, or raise `InputError` with file and reason"
     path = Path(path)
     try:
         if not path.exists(): raise FileNotFoundError
@@ -150,7 +153,7 @@ endings = {'.jpg','.jpeg','.jpe','.jfif','.png','.gif','.bmp','.tif','.tiff','.w
 
 def picture_files(
     folder, # Searched with all folders below it
-    bad:dict=None, # Filled with folders that could not be searched and why; None: the first raises its `InputError`
+    bad:dict=None, # Filled with folders that could not be searched and why; None: the first one is raised
 )->list: # Paths, sorted
     "Files with a picture's ending, in capitals or not; nothing hidden, such as the `._` files of macOS"
     def failed(e):
@@ -175,7 +178,7 @@ def _in_folder(folder):
 def expand_paths(
     paths, # A file or folder, or several
 )->list: # Pairs of a file and None, or of what is no picture and its `InputError`; in order
-    "Folders are replaced by the pictures in them; one without any, or that cannot be searched, has an `InputError`"
+    "Folders are replaced by their pictures; one without any, or that cannot be searched, has an `InputError`"
     if isinstance(paths, (str,os.PathLike)): paths = [paths]
     res = []
     for path in map(Path, paths):
@@ -208,13 +211,13 @@ def batch_size(
     size:int, # Side of the square, pixels
     device='cpu', # Where the network computes
 )->int: # Pictures
-    "On a processor small: activations stay in its cache, below what malloc maps afresh; larger on a graphics card"
+    "On a processor small, so that activations stay in its cache; larger on a graphics card"
     if torch.device(device).type=='cpu': return max(4, min(64, 200_000//size**2))
     return max(16, min(256, 6_400_000//size**2))
 
 # %% ../../nbs/engine/pictures.ipynb #transfer-012
 def for_batches(
-    fn,        # Called from several threads, without gradients: positions, and their pictures, uint8 `(bs, 3, size, size)`
+    fn,        # Called from several threads with positions and pictures, uint8 `(bs, 3, size, size)`
     files,     # Pictures
     size:int,  # Side of the square, pixels
     what:str,  # Name of the work, for the progress line
@@ -241,7 +244,7 @@ def for_batches(
 
 @contextmanager
 def _one_thread_each():
-    "Threads for a batch each, not all for one layer: they never wait for each other, even beside other programs"
+    "A thread for each batch, not all for one layer: none waits for another, even beside other programs"
     n_threads = torch.get_num_threads()
     pool = ThreadPoolExecutor(min(n_threads, 32), initializer=torch.set_num_threads, initargs=(1,))
     try: yield pool

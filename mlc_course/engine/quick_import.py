@@ -1,4 +1,4 @@
-"""Naming one photo should not wait for a compiler: what is left out while torchvision is imported, and how much that saves.
+"""Naming one photo should not wait for a compiler that nobody asked for.
 
 Docs: https://mlc-course.github.io/mlc_course/engine/quick_import.html.md"""
 
@@ -17,7 +17,7 @@ from torch.overrides import TorchFunctionMode
 _compiler = 'torch._dynamo','torch._dynamo.utils'
 
 def torchvision_models(): # The module `torchvision.models`
-    "torchvision's models without torch's compiler, which only its detectors ask for, and whose import takes a second"
+    "torchvision's models without torch's compiler, which only detectors need and which takes a second"
     if not {'torchvision',*_compiler} & set(sys.modules): _import_without_compiler()
     from torchvision import models
     return models
@@ -37,7 +37,7 @@ def _import_without_compiler():
 _draws = 'normal_','uniform_','erfinv_'
 
 class no_init(TorchFunctionMode):
-    "Inside, networks get no first weights, which stored ones would replace; drawing them without memory takes torch's compiler"
+    "Inside, networks get no first weights, which stored ones would replace"
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         is_init = getattr(func, '__module__', '')=='torch.nn.init'
