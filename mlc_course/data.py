@@ -9,6 +9,7 @@ __all__ = ['encode_labels', 'decode_labels', 'read_labels', 'breed_of', 'species
 
 # %% ../nbs/04_data.ipynb #04-data-003
 import os,re
+from itertools import compress
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -29,7 +30,8 @@ def encode_labels(
     unknown = sorted(set().union(*labels) - set(vocab))
     if unknown: raise ValueError(f'labels {unknown} are not in the vocab {list(vocab)}')
     targets = torch.zeros(len(labels), len(vocab))
-    for i,row in enumerate(labels): targets[i, [column[name] for name in row]] = 1
+    for i,row in enumerate(labels):
+        for name in row: targets[i,column[name]] = 1
     return targets
 
 def decode_labels(
@@ -39,7 +41,7 @@ def decode_labels(
     "The names of the columns that are not 0: undoes `encode_labels`"
     if targets.ndim!=2 or targets.shape[1]!=len(vocab):
         raise ValueError(f'targets {tuple(targets.shape)} do not fit the {len(vocab)} names of vocab')
-    return [[name for name,yes in zip(vocab, row) if yes] for row in targets.tolist()]
+    return [list(compress(vocab, row)) for row in targets.tolist()]
 
 # %% ../nbs/04_data.ipynb #04-data-031
 def read_labels(
@@ -80,7 +82,7 @@ def real_folder(name):
     dest = data_folder()/Path(url).stem
     if dest.exists(): return dest
     try: return Path(untar_data(url))
-    except Exception as e: why = reason(e)
+    except Exception as e: why = reason(getattr(e, 'reason', e))
     raise FileNotFoundError(
         f'The photos of {name} are neither in {dest} nor could they be downloaded ({why}). '
         'Put them there, point FASTAI_HOME at a folder whose data/ holds them, '
@@ -110,14 +112,14 @@ def pets(
         path,unknown = real_folder('PETS'),data_folder()/'unknown'
         objects = None
     files = images(path/'images')
-    vocab = sorted({breed_of(o) for o in files})
+    vocab = sorted(set(map(breed_of, files)))
     return SimpleNamespace(source=source, path=path, files=files, label_of=breed_of,
         species_of=species_of, vocab=vocab, unknown=images(unknown), objects=objects)
 
 # %% ../nbs/04_data.ipynb #04-data-a01
 def names_used(df):
     "All labels of a table, sorted"
-    return sorted({name for row in df.labels for name in row.split()})
+    return sorted(set(' '.join(df.labels).split()))
 
 def own_scenes(source):
     "As `scene_table`, for a folder with a `labels.csv`: by its path, or inside fastai's data folder"

@@ -60,19 +60,8 @@ def grid(size):
 def columns(points): # (n, 2) -> (n, 1, 1, 2), to go with a grid
     return np.asarray(points, np.float32).reshape(-1,1,1,2)
 
-def soft_dots(size, points, r):
-    "Soft dots of radius `r` (shares of the side) at `points`, `(n, 2)`"
-    off = grid(size)-columns(points)
-    d = (off**2).sum(-1)
-    return np.exp(-d/(2*r*r)).max(0)
-
-def soft_strokes(size, a, b, r):
-    "Soft straight strokes from points `a` to points `b`, `(n, 2)` each"
-    a,b = columns(a),columns(b)
-    along = ((grid(size)-a)*(b-a)).sum(-1)
-    length = ((b-a)**2).sum(-1).clip(1e-9)
-    t = (along/length).clip(0,1)[...,None]
-    off = grid(size)-a-t*(b-a)
+def soft(off, r):
+    "The brightest of soft shapes of radius `r`, given the way to the middle of each, `(n, size, size, 2)`"
     d = (off**2).sum(-1)
     return np.exp(-d/(2*r*r)).max(0)
 
@@ -114,8 +103,17 @@ class Cell:
             wave = grid(size)@self.uniform(-60,60,2)
             self.noise = self.noise+np.sin(wave+self.uniform(0,6))
         self.noise = self.noise/6
-    def dots(self, points, r): return soft_dots(self.size, points, r)
-    def strokes(self, a, b, r): return soft_strokes(self.size, a, b, r)
+    def dots(self, points, r):
+        "Soft dots of radius `r` (shares of the side) at `points`, `(n, 2)`"
+        off = grid(self.size)-columns(points)
+        return soft(off, r)
+    def strokes(self, a, b, r):
+        "Soft straight strokes from points `a` to points `b`, `(n, 2)` each"
+        a,b = columns(a),columns(b)
+        off = grid(self.size)-a
+        length = ((b-a)**2).sum(-1).clip(1e-9)
+        along = (off*(b-a)).sum(-1)/length
+        return soft(off-along.clip(0,1)[...,None]*(b-a), r)
     def rays(self, points, r):
         "Strokes from beside the nucleus to `points`"
         start = np.repeat(self.beside[None], len(points), 0)
@@ -318,7 +316,8 @@ def drawn_atlas(
         raise ValueError(f'need at least one item of 16 pixels, got {n} items of {size}')
     from mlc_course.draw import cells # whose code decides what is drawn
     name = f'drawn_atlas-{size}px-{n}-seed{seed}-{drawing_version(cells)}'
-    return kept_in(path, name, lambda tmp: write_atlas(tmp, n, size, seed))
+    def write(tmp): write_atlas(tmp, n, size, seed)
+    return kept_in(path, name, write)
 
 # %% ../../nbs/draw/cells.ipynb #atlas-024
 def read_atlas(

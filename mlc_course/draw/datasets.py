@@ -11,7 +11,7 @@ __all__ = ['scene_vocab', 'drawing_version', 'picture_seed', 'data_folder', 'kep
 import csv,hashlib,os,warnings
 from pathlib import Path
 
-from . import animals,backdrops,paper,props,scenes
+from . import animals,backdrops,bodies,heads,paper,props,scenes
 from .animals import breeds,strangers
 from .scenes import draw_portrait,draw_scene
 from ..engine.core import watched
@@ -21,7 +21,7 @@ from ..engine.files import written_once
 scene_vocab = ['cat', 'dog', *breeds] # Column order of every target table of drawn scenes
 
 # %% ../../nbs/draw/datasets.ipynb #datasets-009
-drawing = paper,animals,props,backdrops,scenes # whose code decides what a picture shows
+drawing = paper,heads,bodies,animals,props,backdrops,scenes # they decide what a picture shows
 
 def short_hash(text, n):
     "The first `n` hex digits of a text's checksum"
@@ -34,8 +34,10 @@ def drawing_version(
     "Changes whenever the code of a module does; comments do not count"
     code = []
     for module in modules or drawing:
-        for line in Path(module.__file__).read_text(encoding='utf-8').splitlines():
-            if line.strip() and not line.lstrip().startswith('#'): code.append(line.rstrip())
+        text = Path(module.__file__).read_text(encoding='utf-8')
+        for line in text.splitlines():
+            if line.strip() and not line.lstrip().startswith('#'):
+                code.append(line.rstrip())
     return short_hash('\n'.join(code), 8)
 
 def picture_seed(
@@ -49,7 +51,7 @@ def picture_seed(
 def data_folder()->Path:
     "fastai's folder for data sets: `~/.fastai/data`, or where `FASTAI_HOME` points"
     with warnings.catch_warnings(): # fastai 2.8 decorates its own layers with what torch 2.14 deprecates
-        warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated', category=FutureWarning)
+        warnings.filterwarnings('ignore', '`torch.jit.script` is deprecated', FutureWarning)
         from fastai.data.external import fastai_path
     return Path(fastai_path('data'))
 
@@ -69,19 +71,21 @@ def kept_in(
 # %% ../../nbs/draw/datasets.ipynb #04-data-046
 def pictures(n_portraits, n_strangers, n_scenes, n_test):
     "`(group, file, name)` of every picture; `name` is None for scenes, and no two files share a name"
-    for group,names,n in (('portraits',breeds,n_portraits), ('strangers',strangers,n_strangers)):
+    named = ('portraits',breeds,n_portraits),('strangers',strangers,n_strangers)
+    for group,names,n in named:
         for name in names:
             for i in range(n): yield group,f'images/{name}_{i+1}.jpg',name
     for i in range(n_scenes): yield 'scenes',f'train/{i+1:06}.jpg',None
     for i in range(n_test): yield 'scenes',f'test/{i+500_001:06}.jpg',None
 
 columns = ['fname', 'label', 'species', 'x1', 'y1', 'x2', 'y2',
-    'ear1_x1', 'ear1_y1', 'ear1_x2', 'ear1_y2', 'ear2_x1', 'ear2_y1', 'ear2_x2', 'ear2_y2', 'hidden']
+    'ear1_x1', 'ear1_y1', 'ear1_x2', 'ear1_y2',
+    'ear2_x1', 'ear2_y1', 'ear2_x2', 'ear2_y2', 'hidden']
 
 def object_row(fname, o):
     "One object as a row of `objects.csv`"
     row = [fname, o['label'], o['species'] or '']
-    for box in (o['box'], *o['ears']): row += [float(v) for v in box]
+    for box in (o['box'], *o['ears']): row += map(float, box)
     empty = ['']*(len(columns)-1-len(row))
     return [*row, *empty, float(o['hidden'])]
 
@@ -106,7 +110,8 @@ def write_pictures(root, pictures, size, seed):
         img.save(root/group/fname, quality=90)
         objects[group] += [object_row(short, o) for o in found]
         if group=='scenes': tables[folder].append(scene_row(short, found))
-    for group,rows in objects.items(): write_csv(root/group/'objects.csv', columns, rows)
+    for group,rows in objects.items():
+        write_csv(root/group/'objects.csv', columns, rows)
     write_csv(root/'scenes'/'train.csv', ['fname','labels','is_valid'], tables['train'])
     test_rows = [row[:2] for row in tables['test']]
     write_csv(root/'scenes'/'test.csv', ['fname','labels'], test_rows)
@@ -128,6 +133,9 @@ def drawn_pets(
     "The drawn pets on disk: written once, whole or not at all, then reused"
     counts = n_portraits,n_strangers,n_scenes,n_test
     if size<8 or min(counts)<0:
-        raise ValueError(f'need size of 8 or more, no count negative, got size {size}, counts {counts}')
-    name = 'drawn_pets-{}px-{}p-{}s-{}-{}-seed{}-{}'.format(size, *counts, seed, drawing_version())
-    return kept_in(path, name, lambda tmp: write_pictures(tmp, pictures(*counts), size, seed))
+        raise ValueError('need size of 8 or more, no count negative, '
+            f'got size {size}, counts {counts}')
+    facts = size,*counts,seed,drawing_version()
+    name = 'drawn_pets-{}px-{}p-{}s-{}-{}-seed{}-{}'.format(*facts)
+    def write(tmp): write_pictures(tmp, pictures(*counts), size, seed)
+    return kept_in(path, name, write)

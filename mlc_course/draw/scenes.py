@@ -10,9 +10,9 @@ __all__ = ['show_grid', 'class_title', 'draw_scene', 'draw_portrait', 'show_boxe
 # %% ../../nbs/draw/scenes.ipynb #scenes-004
 import math,random
 
-from PIL import Image,ImagePath,ImageDraw
+from PIL import Image,ImageDraw,ImagePath
 
-from mlc_course.draw.animals import animal,breeds,colors,draw_animal,place,species
+from mlc_course.draw.animals import animal,breeds,colors,draw_animal,kind_of,place,species
 from mlc_course.draw.backdrops import backdrops
 from mlc_course.draw.paper import Paper,full,mix,moved
 from mlc_course.draw.props import any_paint,prop_shapes,put_prop
@@ -88,13 +88,11 @@ def hidden_shares(masks):
     return shares
 
 # %% ../../nbs/draw/scenes.ipynb #scenes-088
-ear_tops = dict(donkey=2.05, rabbit=2., Siamese=1.6, Bengal=1.65)
-def above(a): return ear_tops.get(a['name'], 1.4)
-
 def in_frame(a):
     "Whether its whole head is in the frame"
     (x,y),r = a['face'],a['r']
-    return r<x<1-r and above(a)*r<y<1-r
+    ears = kind_of(a['name']).ear*r
+    return r<x<1-r and ears<y<1-r
 
 def distance(a, b):
     "Room between two animals in head radii; negative: one of them is in the other's way"
@@ -207,7 +205,7 @@ def draw_scene(
         rng = random.Random(f'names {seed}')
         n = rng.choices(range(5), (15,30,25,18,12))[0]
         names = rng.choices(breeds, k=n)
-    for name in names: species(name) # or an error
+    for name in names: kind_of(name) # or an error
     animals = layout(random.Random(f'layout {seed}'), names)
     return compose(random.Random(f'backdrop {seed}'), animals, size)
 
@@ -218,7 +216,7 @@ def draw_portrait(
     size=96, # Pixels a side
 )->tuple: # PIL image (RGB) and a list with one dict, as from `draw_scene`
     "One large animal on a backdrop"
-    species(name) # or an error
+    ear = kind_of(name).ear # or an error
     rng = random.Random(f'portrait {name} {seed}')
     kind = animal(rng, name)
     r,mid,y = rng.uniform(.19, .25),rng.uniform(.4, .6),rng.uniform(.9, 1.06)
@@ -226,7 +224,7 @@ def draw_portrait(
         feet = min(y, 1+.4*r) if kind['head_at'] else .95
         a = place(kind, mid, feet, r)
         a = place(kind, mid-.5*(a['face'][0]-mid), feet, r)
-        if 1.1*r<a['face'][0]<1-1.1*r and above(kind)*r<a['face'][1]: break
+        if 1.1*r<a['face'][0]<1-1.1*r and ear*r<a['face'][1]: break
         r *= .95
     return compose(rng, [a], size)
 

@@ -233,13 +233,13 @@ def keep_curve(
     stored,
 )->pd.DataFrame: # A row a keep rate and network: `network, keep`, and each of `groups`
     "Shares of right answers at all keep rates from 0.5 to 1, of the page's network and of its twin"
-    rows = []
+    ours,twins = [],[]
     for keep in np.arange(50, 101)/100:
         given = clf.decision.at(keep).given(stored.logits, stored.score)
-        rows.append(dict(network='sigmoids', keep=keep, **share_right(stored, given)))
+        ours.append(dict(network='sigmoids', keep=keep, **share_right(stored, given)))
         given = twin_given(stored, keep)
-        rows.append(dict(network='softmax twin', keep=keep, **share_right(stored, given)))
-    return pd.DataFrame(rows)
+        twins.append(dict(network='softmax twin', keep=keep, **share_right(stored, given)))
+    return pd.DataFrame(ours+twins)
 
 # %% ../../nbs/ui/playground.ipynb #web-033
 def folded(
