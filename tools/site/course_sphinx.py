@@ -52,7 +52,9 @@ def visit_math_block(self, node):
 def as_rst(text, folder=''):
     "Docstring of a notebook in `folder`; only code in backticks and links to notebooks mean something"
     def part(o):
-        if o[:1]=='`' and len(o)>1: return rf'\ {o}\ '
+        if o[:1]=='`' and len(o)>1:
+            code = o.replace('\\', r'\\')
+            return rf'\ {code}\ '
         if link := re.fullmatch(r'\[(.+)\]\(([\w./]+)\.ipynb\)', o):
             page = posixpath.normpath(f'../{folder}/{link[2]}.html')
             return rf'\ `{link[1]} <{page}>`__\ '
