@@ -9,7 +9,7 @@ import psutil, pytest
 from jupyter_server.services.kernels.connection.base import deserialize_msg_from_ws_v1, serialize_msg_to_ws_v1
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClosedError, websocket_connect
-from mlc_course.ui.app import _unless_closed, free_port, mlc_app
+from mlc_course.ui.app import _unless_closed,free_port,mlc_app
 from mlc_course.classifier import Classifier
 from mlc_course.engine.photos import InputError
 from mlc_course.draw.scenes import draw_portrait

@@ -9,10 +9,13 @@ ort = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed: t
 from PIL import Image
 from conftest import ROOT
 from mlc_course import classifier
-from mlc_course.classifier import Classifier, model_format, onnx_opset, own_nets
+from mlc_course.classifier import Classifier,own_nets
+from mlc_course.engine.model_file import model_format
+from mlc_course.engine.onnx_file import onnx_opset
 from mlc_course.engine.photos import InputError
 from mlc_course.draw.scenes import draw_portrait
-from mlc_course.engine.training import build_model, imagenet_mean, imagenet_std, picture_tensor
+from mlc_course.engine.networks import build_model
+from mlc_course.engine.pictures import imagenet_mean,imagenet_std,picture_tensor
 
 SIZE = 64
 

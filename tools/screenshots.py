@@ -13,7 +13,7 @@ sys.path[:0] = [str(ROOT/'tests'), str(ROOT/'tools'/'site')]
 from browser.lab import open_chapter, run_all, serve_lab
 from mlc_course.ui.course import copy_notebooks
 from mlc_course.draw.scenes import draw_portrait
-from mlc_course.ui.explorers import demo
+from mlc_course.ui.explorers_answers import demo
 from serve import serve_site
 
 MAX_BYTES = 300_000

@@ -14,8 +14,8 @@ TOKENS = ['null', 'true', 'false', '0', '1', '-1', '7', '0.5', '-0.0', '1e30', '
 
 
 def base_config(arch, size=64):
-    from mlc_course.classifier import model_format
-    from mlc_course.engine.training import imagenet_mean, imagenet_std
+    from mlc_course.engine.model_file import model_format
+    from mlc_course.engine.pictures import imagenet_mean,imagenet_std
     score = dict(name='joint_energy+knn', mean=dict(joint_energy=0., knn=0.5), std=dict(joint_energy=1., knn=0.1), k=5, thresh=-30.)
     figures = dict(n_known=20, exact_match=.8, macro_f1=.8, map=.9, answered=.9, answered_right=.8, n_unknown=5, silent=.7, auroc=.8, fpr95=.3, aurc=.1)
     return dict(format=model_format, arch=arch, vocab=['cat','dog'], size=size, rare=['fox'], keep=.95, resize='squeeze', mean=list(imagenet_mean),
@@ -27,7 +27,7 @@ def base_config(arch, size=64):
 def save_base(folder, arch):
     import torch
     from mlc_course.classifier import Classifier
-    from mlc_course.engine.training import build_model
+    from mlc_course.engine.networks import build_model
     torch.manual_seed(0)
     model = build_model(arch, 2).eval()
     with torch.no_grad(): n_feat = model[0](torch.zeros(1, 3, 64, 64)).shape[1]
@@ -342,7 +342,7 @@ def test_odd_labels_are_shown(tmp_path):
     from mlc_course.ui.app import promise
     from mlc_course.classifier import Classifier
     from mlc_course.draw.scenes import draw_portrait
-    from mlc_course.ui.explorers import explore_model
+    from mlc_course.ui.asker import explore_model
     clf = Classifier.load(save_base(tmp_path/'m', 'small_cnn'))
     odd = [r'$\frac$','<script>alert(1)</script>']
     cfg = dict(clf.config, vocab=odd, thresholds=dict.fromkeys(odd, 0), further=dict.fromkeys(odd, 1))
