@@ -1,5 +1,6 @@
-"""Properties of every exported function of five modules, on drawn inputs: against an independent reference, or an invariant that a
-reader relies on. NaN is refused or comes out as NaN, never as a number or a label. The draws are the same in every run"""
+"""Properties of every exported function of seven modules, on drawn inputs: against an independent reference,
+or an invariant that a reader relies on. NaN is refused or comes out as NaN, never as a number or a label.
+The draws are the same in every run"""
 import importlib, inspect, math
 from fractions import Fraction
 import numpy as np, pytest, torch
@@ -10,17 +11,19 @@ from sklearn.neighbors import NearestNeighbors
 from torch import nn, tensor
 from torchmetrics.functional.classification import binary_calibration_error
 from torchvision.ops import sigmoid_focal_loss
-hypothesis = pytest.importorskip('hypothesis', reason='hypothesis is not installed: property tests need the extra `dev`')
+hypothesis = pytest.importorskip('hypothesis', reason='not installed: it comes with the extra `dev`')
 from hypothesis import assume, given, settings, strategies as st
 from mlc_course.convolution import *
+from mlc_course.engine.fields import *
 from mlc_course.loss import *
 from mlc_course.metrics import *
+from mlc_course.rare import *
 from mlc_course.trust import *
 from mlc_course.unknown import *
 
 settings.register_profile('course', derandomize=True, deadline=None, max_examples=40, database=None)
 settings.load_profile('course')
-MODULES = 'convolution', 'loss', 'metrics', 'unknown', 'trust'
+MODULES = 'convolution', 'loss', 'metrics', 'unknown', 'trust', 'rare', 'engine.fields'
 COVERED = {}
 nan, inf = math.nan, math.inf
 seeds = st.integers(0, 10**6)
@@ -28,7 +31,7 @@ shares = st.sampled_from([.01,.05,.1,.25,.5,.75,.9,.95,.99])
 
 
 def covers(*fns):
-    "Notes that the test under it is one of these functions' own; `test_every_export_is_covered` reads the notes"
+    "Notes that the test under it is one of these functions' own, for `test_every_export_is_covered`"
     def note(test):
         for f in fns: COVERED.setdefault((f.__module__, f.__name__), []).append(test)
         return test
@@ -38,7 +41,8 @@ def covers(*fns):
 def refuses(f, *args, match=None, **kw):
     "A `ValueError` of one line"
     with pytest.raises(ValueError, match=match) as e: f(*args, **kw)
-    assert '\n' not in str(e.value) and len(str(e.value))<200
+    assert '\n' not in str(e.value)
+    assert len(str(e.value))<240
 
 
 def same(a, b, eps=1e-6):
@@ -51,9 +55,16 @@ def rand(seed, *shape, dtype=torch.double):
     return torch.randn(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.double).to(dtype)
 
 
+def with_(x, value, at=0):
+    "A copy of `x` with one number replaced"
+    x = x.clone()
+    x.view(-1)[at] = value
+    return x
+
+
 @st.composite
 def tables(draw, logits=False, dtypes=(torch.float,torch.double), n_min=1, scale=3.):
-    "Scores and 0/1 targets, from one item and one label on; ties, extremes, labels that are never or always there"
+    "Scores and 0/1 targets, from one item and one label on; ties, extremes, labels never or always there"
     n,c,seed = draw(st.integers(n_min, 30)),draw(st.integers(1, 5)),draw(seeds)
     z = rand(seed, n, c)*scale
     decimals = draw(st.sampled_from([None,1,0]))
@@ -77,16 +88,16 @@ def two_scores(draw):
     return a,b
 
 
-# --- loss
+# --- loss, and the losses of rare
 
 @covers(bce_naive)
 @given(tables(logits=True, scale=2.))
 def test_bce_naive(zt):
     z,t = zt[0].double().clamp(-15, 15),zt[1]
     same(bce_naive(z, t), F.binary_cross_entropy_with_logits(z, t))
-    z[0,0] = nan
-    assert bce_naive(z, t).isnan() and bce_naive(z[:0], t[:0]).isnan()
-    refuses(bce_naive, z, t[:,:0], match='shape')
+    assert bce_naive(with_(z, nan), t).isnan()
+    assert bce_naive(z[:0], t[:0]).isnan()
+    refuses(bce_naive, z, t[:,:0], match='do not fit')
 
 
 @covers(bce_with_logits)
@@ -100,15 +111,17 @@ def test_bce_with_logits(zt, weight, soft):
     same(ours.detach(), theirs.detach())
     same(torch.autograd.grad(ours, a)[0], torch.autograd.grad(theirs, b)[0])
     half = bce_with_logits(zt[0].half(), t.half(), weight)
-    assert half.dtype==torch.half and abs(half.double()-bce_with_logits(zt[0].double(), t, weight)) <= 2e-2*(1+half.double())
+    assert half.dtype==torch.half
+    assert abs(half.double()-bce_with_logits(zt[0].double(), t, weight)) <= 2e-2*(1+half.double())
     for bad in (inf,-inf):                                  # the limit, or NaN; never another number
         z[0,0] = bad
-        wrong,res = (t[0,0]<1 if bad>0 else t[0,0]>0),bce_with_logits(z, t, w)
-        assert res.isnan() or res==(inf if wrong else bce_with_logits(z.clamp(-1e9, 1e9), t, w))
-    z[0,0] = nan
-    assert bce_with_logits(z, t, w).isnan()
+        wrong = t[0,0]<1 if bad>0 else t[0,0]>0
+        res = bce_with_logits(z, t, w)
+        limit = inf if wrong else bce_with_logits(z.clamp(-1e9, 1e9), t, w)
+        assert res.isnan() or res==limit
+    assert bce_with_logits(with_(z, nan), t, w).isnan()
     assert bce_with_logits(z[:0], t[:0]).isnan()
-    refuses(bce_with_logits, z, t[:-1], match='shape')
+    refuses(bce_with_logits, z, t[:-1], match='do not fit')
 
 
 @covers(pos_weights)
@@ -121,9 +134,13 @@ def test_pos_weights(pt, power):
         w,n = pos_weights(t),t.sum(0)
         mixed = (n>0)&(n<len(t))
         same((w*n)[mixed], (len(t)-n)[mixed], 1e-5)         # both sides weigh the same
-    t[0,0] = nan
-    refuses(pos_weights, t, match='0 or 1'); refuses(pos_weights, t[0], match='n_items')
-    assert pos_weights(tensor([[1.]]*5001+[[0.]]*2), 1).item()==pos_weights(tensor([[1.]]*5001+[[0.]]*2).half(), 1).item()
+    refuses(pos_weights, with_(t, nan), match='0 or 1')
+    refuses(pos_weights, t[0], match='n_items')
+    many = tensor([[1.]]*5001+[[0.]]*2)                     # too many for 16 bits to count
+    assert pos_weights(many, 1).item()==pos_weights(many.half(), 1).item()
+
+
+NAN_IN = [(tensor([[nan]]),tensor([[1.]])), (tensor([[1.]]),tensor([[nan]]))]
 
 
 @covers(focal_loss)
@@ -132,32 +149,38 @@ def test_focal_loss(zt, alpha, gamma):
     z,t = zt[0].double(),zt[1]
     want = sigmoid_focal_loss(z, t, alpha=-1 if alpha is None else alpha, gamma=gamma, reduction='mean')
     same(focal_loss(z, t, alpha, gamma), want)
-    if alpha is None and gamma==0: same(focal_loss(z, t, alpha, gamma), F.binary_cross_entropy_with_logits(z, t))
+    same(focal_loss(z, t, None, 0.), F.binary_cross_entropy_with_logits(z, t))
     assert focal_loss(z, t, alpha, gamma+1) <= focal_loss(z, t, alpha, gamma) + 1e-12       # easy terms fade
     assert abs(focal_loss(z.half(), t.half(), alpha, gamma).double()-want) <= 2e-2*(1+want)
-    for a,b in ((tensor([[nan]]), tensor([[1.]])), (tensor([[1.]]), tensor([[nan]]))): assert focal_loss(a, b, alpha, gamma).isnan()
+    for a,b in NAN_IN: assert focal_loss(a, b, alpha, gamma).isnan()
     for sign in (1,-1):
-        right,wrong = (focal_loss(tensor([[sign*inf]]), tensor([[float(yes)]]), alpha, gamma) for yes in (sign>0, sign<0))
-        assert (right==0 or right.isnan()) and (wrong==inf or wrong.isnan())
-    refuses(focal_loss, z, t[:-1], match='shape')
+        far = tensor([[sign*inf]])
+        right,wrong = (focal_loss(far, tensor([[float(yes)]]), alpha, gamma) for yes in (sign>0, sign<0))
+        assert right==0 or right.isnan()
+        assert wrong==inf or wrong.isnan()
+    refuses(focal_loss, z, t[:-1], match='do not fit')
 
+
+gammas, clips = st.sampled_from([0.,1.,4.]), st.sampled_from([0.,.05,.2])
 
 @covers(asymmetric_loss)
-@given(tables(logits=True), st.sampled_from([0.,1.,4.]), st.sampled_from([0.,1.]), st.sampled_from([0.,.05,.2]))
+@given(tables(logits=True), gammas, st.sampled_from([0.,1.]), clips)
 def test_asymmetric_loss(zt, gamma_neg, gamma_pos, clip):
     "Equations 4 to 7 of the paper, number by number"
     z,t = zt[0].double().clamp(-30, 30),zt[1]
+    how = gamma_neg, gamma_pos, clip
     def one(x, yes):
         p = 1/(1+math.exp(-x))
+        if yes: return -math.log(p)*(1-p)**gamma_pos
         q = max(p-clip, 0)
-        return -math.log(p)*(1-p)**gamma_pos if yes else (-math.log1p(-q) if clip else math.log1p(math.exp(x)))*q**gamma_neg
+        cost = -math.log1p(-q) if clip else math.log1p(math.exp(x))
+        return cost*q**gamma_neg
     want = np.mean([one(x, yes) for x,yes in zip(z.flatten().tolist(), t.flatten().tolist())])
-    same(asymmetric_loss(z, t, gamma_neg, gamma_pos, clip), want, 1e-5)
-    if not (gamma_neg or gamma_pos or clip): same(asymmetric_loss(z, t, 0, 0, 0), F.binary_cross_entropy_with_logits(z, t), 1e-5)
-    assert abs(asymmetric_loss(z.half(), t.half(), gamma_neg, gamma_pos, clip).double()-want) <= 3e-2*(1+want)
-    for a,b in ((tensor([[nan]]), tensor([[1.]])), (tensor([[1.]]), tensor([[nan]]))):
-        assert asymmetric_loss(a, b, gamma_neg, gamma_pos, clip).isnan()
-    refuses(asymmetric_loss, z, t[:-1], match='shape')
+    same(asymmetric_loss(z, t, *how), want, 1e-5)
+    same(asymmetric_loss(z, t, 0, 0, 0), F.binary_cross_entropy_with_logits(z, t), 1e-5)
+    assert abs(asymmetric_loss(z.half(), t.half(), *how).double()-want) <= 3e-2*(1+want)
+    for a,b in NAN_IN: assert asymmetric_loss(a, b, *how).isnan()
+    refuses(asymmetric_loss, z, t[:-1], match='do not fit')
 
 
 # --- metrics
@@ -165,8 +188,14 @@ def test_asymmetric_loss(zt, gamma_neg, gamma_pos, clip):
 def counts(p, t, threshs):
     "True positives, predicted, true: label by label in plain Python"
     rows = list(zip(p.tolist(), t.tolist()))
-    return [(sum(a[j]>th and b[j]==1 for a,b in rows), sum(a[j]>th for a,_ in rows), sum(b[j]==1 for _,b in rows))
-            for j,th in enumerate(threshs)]
+    def of(j, th):
+        said = [a[j]>th for a,_ in rows]
+        true = [b[j]==1 for _,b in rows]
+        return sum(x and y for x,y in zip(said, true)), sum(said), sum(true)
+    return [of(j, th) for j,th in enumerate(threshs)]
+
+
+def share(a, b): return a/b if b else nan
 
 
 def some_threshs(p, kind):
@@ -176,6 +205,22 @@ def some_threshs(p, kind):
     return t,t.tolist()
 
 kinds = st.sampled_from(['one','each','at scores'])
+
+
+@covers(as_table, above)
+@given(tables(dtypes=(torch.float,torch.double,torch.half,torch.bfloat16)), kinds)
+def test_tables_and_answers(pt, kind):
+    "Plain floats of at least 32 bits that hold the same numbers; and exactly what lies above a threshold"
+    p,t = pt
+    probs,targets = as_table(p.tolist() if kind=='one' else p, t)
+    assert probs.dtype in (torch.float,torch.double)
+    assert targets.dtype==torch.bool
+    same(probs, p.double())
+    same(targets, t)
+    thresh,plain = some_threshs(probs, kind)
+    want = [[a>th for a,th in zip(row, plain)] for row in probs.tolist()]
+    if kind=='one': want = (probs>.5).tolist()
+    assert above(probs, thresh).tolist()==want
 
 
 @covers(accuracy_multi, exact_match)
@@ -189,7 +234,8 @@ def test_shares_of_right_answers(pt, kind):
     assert exact_match(p, t, thresh) <= accuracy_multi(p, t, thresh) + 1e-6
     same(accuracy_multi(p, 1-t, thresh), 1-np.mean(right))
     said = p>.5
-    for o in (said, said.int(), said.half()): assert accuracy_multi(o, t)==accuracy_multi(said.float(), t)   # answers, not scores
+    for o in (said, said.int(), said.half()):               # answers, not scores
+        assert accuracy_multi(o, t)==accuracy_multi(said.float(), t)
 
 
 @covers(precision_recall_f1, macro_f1)
@@ -197,12 +243,14 @@ def test_shares_of_right_answers(pt, kind):
 def test_precision_recall_f1(pt, kind):
     p,t = pt
     thresh,plain = some_threshs(p, kind)
-    def share(a, b): return a/b if b else nan
-    want = np.array([(share(tp, said), share(tp, true), share(2*tp, said+true)) for tp,said,true in counts(p, t, plain)])
-    same(precision_recall_f1(p, t, thresh), want)
-    same(macro_f1(p, t, thresh), want[:,2][~np.isnan(want[:,2])].mean() if not np.isnan(want[:,2]).all() else nan)
+    def shares_of(tp, said, true): return share(tp, said), share(tp, true), share(2*tp, said+true)
+    want = [shares_of(*o) for o in counts(p, t, plain)]
+    same(precision_recall_f1(p, t, thresh), np.array(want))
+    f1s = [o[2] for o in want if not math.isnan(o[2])]
+    same(macro_f1(p, t, thresh), np.mean(f1s) if f1s else nan)
     said = (p > torch.as_tensor(thresh, dtype=p.dtype)).numpy()
-    theirs = skm.precision_recall_fscore_support(y_true=t.numpy()[:,0], y_pred=said[:,0], labels=[1], zero_division=np.nan)
+    theirs = skm.precision_recall_fscore_support(
+        y_true=t.numpy()[:,0], y_pred=said[:,0], labels=[1], zero_division=np.nan)
     same(precision_recall_f1(p, t, thresh)[0], np.stack(theirs[:3])[:,0])
 
 
@@ -211,18 +259,22 @@ def test_precision_recall_f1(pt, kind):
 def test_average_precision(pt, seed):
     p,t = pt
     wide = p.double()
-    want = [skm.average_precision_score(y_true=b, y_score=a) if b.sum() else nan for a,b in zip(wide.T.numpy(), t.T.numpy())]
+    def theirs(scores, hits):
+        return skm.average_precision_score(y_true=hits, y_score=scores) if hits.sum() else nan
+    want = [theirs(a, b) for a,b in zip(wide.T.numpy(), t.T.numpy())]
     res = average_precision(p, t)
     same(res, want)
     same(mean_ap(p, t), np.nanmean(want) if not np.isnan(want).all() else nan)
     order = torch.randperm(len(p), generator=torch.Generator().manual_seed(seed))
-    same(average_precision(p[order], t[order]), res)                            # the order of the items says nothing
-    same(average_precision(wide*8-5, t), res)                                   # nor the scale of the scores
-    whole = (wide*100).long() + 2**24                                           # too large for float32
+    same(average_precision(p[order], t[order]), res)                 # the order of the items says nothing
+    same(average_precision(wide*8-5, t), res)                        # nor the scale of the scores
+    whole = (wide*100).long() + 2**24                                # too large for float32
     same(average_precision(whole, t), average_precision(whole-2**24, t))
     chance = t.mean(0)
     same(average_precision(torch.zeros_like(p), t), torch.where(chance>0, chance, nan))
-    low = wide.clone(); low[wide==wide.amin(0)] = -inf; low[wide==wide.amax(0)] = inf
+    low = wide.clone()
+    low[wide==wide.amin(0)] = -inf
+    low[wide==wide.amax(0)] = inf
     if (wide.amin(0)<wide.amax(0)).all(): same(average_precision(low, t), res)  # infinite scores rank
 
 
@@ -230,26 +282,30 @@ def test_average_precision(pt, seed):
 @given(tables())
 def test_f1_by_thresh(pt):
     p,t = pt
-    threshs = torch.cat([p[:,0], tensor([-1.,.5,2.], dtype=p.dtype), tensor([-inf,inf], dtype=p.dtype)])
+    threshs = torch.cat([p[:,0], tensor([-1.,.5,2.,-inf,inf], dtype=p.dtype)])
     res = f1_by_thresh(p, t, threshs)
     assert res.shape==(len(threshs), p.shape[1])
     for th,row in zip(threshs.tolist(), res):
         same(row, [2*tp/(said+true) if said+true else 0 for tp,said,true in counts(p, t, [th]*p.shape[1])])
     assert f1_by_thresh(p, t, threshs[:0]).shape==(0, p.shape[1])
     refuses(f1_by_thresh, p, t, tensor([.5,nan]), match='nan')
-    refuses(f1_by_thresh, p, t, .5, match='list')
+    refuses(f1_by_thresh, p, t, .5, match='n_threshs')
 
 
 @covers(best_threshs)
 @given(tables(dtypes=(torch.float,torch.double,torch.half)), st.sampled_from([None,40,4e9]), st.booleans())
 def test_best_threshs(pt, spread, infinite):
-    "No threshold at all does better, by trying one below, between and above all scores; of equals it is the highest"
+    "No threshold does better, by trying below, between and above all scores; of equals it is the highest"
     p,t = pt
     if spread: p = (p.half() if spread<99 else p.float())*spread - spread/2
-    if infinite: p[-1] = inf; p[0] = -inf
+    if infinite:
+        p[-1] = inf
+        p[0] = -inf
     with np.errstate(invalid='ignore'): best = best_threshs(p, t, default=.25)
     wide = p.float() if p.dtype==torch.half else p
-    assert best.shape==(p.shape[1],) and best.dtype==wide.dtype and not best.isnan().any()
+    assert best.shape==(p.shape[1],)
+    assert best.dtype==wide.dtype
+    assert not best.isnan().any()
     for s,y,th in zip(wide.T, t.T, best):
         if not y.any():
             assert th==.25
@@ -261,9 +317,11 @@ def test_best_threshs(pt, spread, infinite):
             return Fraction(2*int((said & y.bool()).sum()), int(said.sum()+y.sum()))
         tried = {cut: f1(cut) for cut in every.tolist()}
         assert f1(th.double())==max(tried.values())
-        higher = [v for cut,v in tried.items() if (s.double()>cut).sum() < (s.double()>th.double()).sum()]
+        n_given = (s.double()>th.double()).sum()
+        higher = [v for cut,v in tried.items() if (s.double()>cut).sum() < n_given]
         assert all(v < f1(th.double()) for v in higher) or not any(tried.values())
-    same(best_threshs(tensor([[.9],[.8],[.7],[.4]]), tensor([[1],[0],[0],[1]])), [.85])     # one of one, or two of four: 2/3
+    four = tensor([[.9],[.8],[.7],[.4]]),tensor([[1],[0],[0],[1]])
+    same(best_threshs(*four), [.85])                         # one of one, or two of four: 2/3 either way
 
 
 @covers(label_table)
@@ -277,29 +335,32 @@ def test_label_table(pt, kind):
     for j,(tp,said,true) in enumerate(counts(p, t, plain)):
         row = table.iloc[j]
         assert row.n==true
-        same([row.chance, row.precision, row.recall], [true/len(p), tp/said if said else nan, tp/true if true else nan])
+        same([row.chance, row.precision, row.recall], [true/len(p), share(tp, said), share(tp, true)])
         same(row.ap, skm.average_precision_score(y_true=t[:,j], y_score=p[:,j]) if true else nan)
+    same(table.f1.mean(), macro_f1(p, t, thresh), 1e-5)      # its means are the metrics
+    same(table.ap.mean(), mean_ap(p, t), 1e-5)
     refuses(label_table, p, t, vocab+['more'], match='labels')
 
 
-metric_calls = dict(accuracy_multi=accuracy_multi, exact_match=exact_match, precision_recall_f1=precision_recall_f1, macro_f1=macro_f1,
-    average_precision=average_precision, mean_ap=mean_ap, best_threshs=best_threshs, ece=ece, reliability=reliability,
-    fit_temperature=fit_temperature, f1_by_thresh=lambda p,t: f1_by_thresh(p, t, [.5]), missed_rate=lambda p,t: missed_rate(p, t, .5),
-    crc_thresh=lambda p,t: crc_thresh(p, t, .9), label_table=lambda p,t: label_table(p, t, range(p.shape[-1])))
+METRICS = [accuracy_multi, exact_match, precision_recall_f1, macro_f1, average_precision, mean_ap,
+           best_threshs, f1_by_thresh, label_table, ece, reliability, fit_temperature, missed_rate,
+           crc_thresh, as_table]
+MORE_ARGS = {f1_by_thresh: [[.5]], missed_rate: [.5], crc_thresh: [.9]} # beside probabilities and targets
 
 
-@pytest.mark.parametrize('name', metric_calls)
+@pytest.mark.parametrize('f', METRICS)
 @given(tables(), seeds)
-def test_tables_that_say_nothing_are_refused(name, pt, seed):
+def test_tables_that_say_nothing_are_refused(f, pt, seed):
     "One clear line for NaN, no items, no labels, other shapes, and targets that are no 0 or 1"
-    (p,t),f = pt,metric_calls[name]
-    i,j = seed%p.shape[0],seed%p.shape[1]
-    bad = p.clone(); bad[i,j] = nan
-    refuses(f, bad, t, match='nan')
-    for o in (nan,.5,2.,-1.):
-        bad = t.clone(); bad[i,j] = o
-        refuses(f, p, bad, match='0 or 1')
-    for a,b in ((p[:0],t[:0]), (p[:,:0],t[:,:0]), (p,t[:-1]), (p,t[:,:-1]), (p[0],t[0]), (p,t.flatten())): refuses(f, a, b)
+    p,t = pt
+    at = seed%p.numel()
+    def call(p, t):
+        more = [range(p.shape[-1])] if f is label_table else MORE_ARGS.get(f, [])
+        return f(p, t, *more)
+    refuses(call, with_(p, nan, at), t, match='nan')
+    for o in (nan,.5,2.,-1.): refuses(call, p, with_(t, o, at), match='0 or 1')
+    for a,b in ((p[:0],t[:0]), (p[:,:0],t[:,:0])): refuses(call, a, b, match='Nothing to measure')
+    for a,b in ((p,t[:-1]), (p,t[:,:-1]), (p[0],t[0]), (p,t.flatten())): refuses(call, a, b, match='must be')
 
 
 @pytest.mark.parametrize('f', (accuracy_multi, exact_match, precision_recall_f1, macro_f1, missed_rate))
@@ -319,10 +380,13 @@ def test_is_silent(pt, kind):
     p,_ = pt
     thresh,plain = some_threshs(p, kind)
     res = is_silent(p, thresh)
-    assert res.tolist()==[all(not a>th for a,th in zip(row, plain)) for row in p.tolist()] and res.dtype==torch.bool
-    assert is_silent(torch.full_like(p, nan), thresh).all() and is_silent(p, nan).all()      # a NaN is no label
+    assert res.dtype==torch.bool
+    assert res.tolist()==[all(not a>th for a,th in zip(row, plain)) for row in p.tolist()]
+    assert is_silent(torch.full_like(p, nan), thresh).all()      # a NaN is no label
+    assert is_silent(p, nan).all()
     assert is_silent(p[:0], thresh).shape==(0,)
-    refuses(is_silent, p[0], match='n_items'); refuses(is_silent, p, torch.full((p.shape[1]+1,), .5), match='fit')
+    refuses(is_silent, p[0], match='n_items')
+    refuses(is_silent, p, torch.full((p.shape[1]+1,), .5), match='fit')
 
 
 @covers(silence_table)
@@ -330,12 +394,15 @@ def test_is_silent(pt, kind):
 def test_silence_table(pt, thresh):
     p,t = pt
     row, = silence_table(p, t, {'a': p, 'b': 0*p}, [thresh])
-    same(row['right'], np.mean([all((a>thresh)==bool(b) for a,b in zip(x, y)) for x,y in zip(p.tolist(), t.tolist())]))
+    right = [all((a>thresh)==bool(b) for a,b in zip(x, y)) for x,y in zip(p.tolist(), t.tolist())]
+    same(row['right'], np.mean(right))
     same(row['answered'], np.mean([max(x)>thresh for x in p.tolist()]))
     same([row['silent a'], row['silent b']], [1-row['answered'], 1])
-    bad = p.clone(); bad[0,0] = nan
-    refuses(silence_table, bad, t, {}, match='nan'); refuses(silence_table, p, t, {'a': bad}, match='a are nan')
-    refuses(silence_table, p, t, {'a': p[:0]}, match='none'); refuses(silence_table, p, t[:-1], {}, match='shape')
+    bad = with_(p, nan)
+    refuses(silence_table, bad, t, {}, match='nan')
+    refuses(silence_table, p, t, {'a': bad}, match='a are nan')
+    refuses(silence_table, p, t, {'a': p[:0]}, match='none')
+    refuses(silence_table, p, t[:-1], {}, match='do not fit')
 
 
 @covers(max_logit, max_prob, joint_energy, energy)
@@ -349,16 +416,19 @@ def test_scores_of_items(zt, seed):
     same(energy(z), [max(o)+math.log(sum(math.exp(x-max(o)) for x in o)) for o in rows])
     cols = torch.randperm(z.shape[1], generator=torch.Generator().manual_seed(seed))
     for f in (max_logit, max_prob, joint_energy, energy):
-        same(f(z[:,cols]), f(z))                                                # labels have no order
-        assert (f(z.clamp_max(20)+1) > f(z.clamp_max(20))).all()                # more evidence, more known
-        assert f(z[:0]).shape==(0,) and f(z.half()).isfinite().all()
-        bad = z.clone(); bad[0,0] = nan
-        assert f(bad)[0].isnan() and (f(bad)[1:]==f(z)[1:]).all()               # NaN stays NaN, and in its row
-        bad[0,0] = inf
-        assert f(bad)[0]==inf
-        bad[0] = -inf
-        assert f(bad)[0] in (-inf,0)
-        refuses(f, z[0], match='n_items'); refuses(f, z[:,:0], match='n_items')
+        same(f(z[:,cols]), f(z))                                     # labels have no order
+        assert (f(z.clamp_max(20)+1) > f(z.clamp_max(20))).all()     # more evidence, more known
+        assert f(z[:0]).shape==(0,)
+        assert f(z.half()).isfinite().all()
+        bad = f(with_(z, nan))                                       # NaN stays NaN, and in its row
+        assert bad[0].isnan()
+        assert (bad[1:]==f(z)[1:]).all()
+        assert f(with_(z, inf))[0]==inf
+        low = z.clone()
+        low[0] = -inf
+        assert f(low)[0] in (-inf,0)
+        refuses(f, z[0], match='n_items')
+        refuses(f, z[:,:0], match='n_items')
 
 
 @covers(auroc)
@@ -370,9 +440,10 @@ def test_auroc(ab):
     same(auroc(a, b), float(wins/(len(a)*len(b))))
     same(auroc(a, b)+auroc(b, a), 1)
     same(auroc(a.clamp(-9, 9).exp(), b.clamp(-9, 9).exp()), auroc(a, b))
-    if a.isfinite().all() and b.isfinite().all():
-        same(auroc(a.half(), b.half()), skm.roc_auc_score(y_true=[1]*len(a)+[0]*len(b), y_score=torch.cat([a,b]).half().numpy()))
-        same(auroc(a.float(), b.float()), stats.mannwhitneyu(a.float(), b.float()).statistic/(len(a)*len(b)))
+    assume(a.isfinite().all() and b.isfinite().all())
+    known = [1]*len(a)+[0]*len(b)
+    same(auroc(a.half(), b.half()), skm.roc_auc_score(y_true=known, y_score=torch.cat([a,b]).half().numpy()))
+    same(auroc(a.float(), b.float()), stats.mannwhitneyu(a.float(), b.float()).statistic/(len(a)*len(b)))
 
 
 @covers(fpr_at_tpr)
@@ -380,9 +451,11 @@ def test_auroc(ab):
 def test_fpr_at_tpr(ab, tpr):
     a,b = ab
     fpr = fpr_at_tpr(a, b, tpr)
-    cut = max(c for c in a.tolist() if Fraction(sum(x>=c for x in a.tolist()), len(a)) >= Fraction(str(tpr)))
+    def kept(cut): return Fraction(sum(x>=cut for x in a.tolist()), len(a))
+    cut = max(c for c in a.tolist() if kept(c) >= Fraction(str(tpr)))
     same(fpr, sum(y>=cut for y in b.tolist())/len(b))
-    assert fpr <= fpr_at_tpr(a, b, 1) and fpr_at_tpr(a, a, 1)==1
+    assert fpr <= fpr_at_tpr(a, b, 1)
+    assert fpr_at_tpr(a, a, 1)==1
     for o in (0,nan,1.01): refuses(fpr_at_tpr, a, b, o, match='tpr')
 
 
@@ -390,8 +463,10 @@ def test_fpr_at_tpr(ab, tpr):
 @given(two_scores())
 def test_aupr(ab):
     a,b = (o.clamp(-9, 9) for o in ab)
-    same(aupr(a, b), skm.average_precision_score(y_true=[1]*len(a)+[0]*len(b), y_score=torch.cat([a,b]).numpy()))
-    same(aupr(*ab), aupr(a, b))                                                 # infinite scores rank like very large ones
+    both,known = torch.cat([a,b]).numpy(),np.array([1]*len(a)+[0]*len(b))
+    same(aupr(a, b), skm.average_precision_score(y_true=known, y_score=both))
+    same(aupr(-b, -a), skm.average_precision_score(y_true=1-known, y_score=-both))   # the other way round
+    same(aupr(*ab), aupr(a, b))                                   # infinite scores rank like large ones
     same(aupr(a+100, b), 1)
 
 
@@ -401,40 +476,63 @@ def test_rankings_of_nothing_are_refused(f):
     for a,b in (([nan,1.],[1.]), ([1.],[nan])): refuses(f, a, b, match='NaN')
 
 
-@covers(knn_score)
-@given(st.integers(0, 12), st.integers(1, 12), st.integers(1, 6), st.integers(1, 15), st.integers(1, 15), seeds)
+few = st.integers(1, 15)
+
+
+@covers(knn_score, nearest, directions)
+@given(st.integers(0, 12), st.integers(1, 12), st.integers(1, 6), few, few, seeds)
 def test_knn_score(n, n_refs, n_feat, k, chunk, seed):
     feats,refs = rand(seed, n, n_feat),rand(seed+1, n_refs, n_feat)
     res = knn_score(feats, refs, k, chunk)
     assert res.shape==(n,)
+    same(nearest(feats, directions(refs), k), res)                   # the kernel, in one piece
     if n:
-        near = NearestNeighbors(n_neighbors=min(k, n_refs), metric='cosine', algorithm='brute').fit(refs.numpy())
-        same(res, 1-near.kneighbors(feats.numpy())[0].mean(1))
-    for scaled in (feats*1e-3, feats*1e3): same(knn_score(scaled, refs, k, 1), res)            # contrast says nothing
-    half = knn_score(feats.clamp(-3, 3).half()*2e4, refs.clamp(-3, 3).half()*2e4, k)           # whose length may exceed 65504
-    assert (half-knn_score(feats.clamp(-3, 3), refs.clamp(-3, 3), k)).abs().max()<1e-2 if n else len(half)==0
+        near = NearestNeighbors(n_neighbors=min(k, n_refs), metric='cosine', algorithm='brute')
+        same(res, 1-near.fit(refs.numpy()).kneighbors(feats.numpy())[0].mean(1))
+    for scaled in (feats*1e-3, feats*1e3): same(knn_score(scaled, refs, k, 1), res)   # contrast says nothing
+    near_0,refs_0 = feats.clamp(-3, 3),refs.clamp(-3, 3)             # in 16 bits, too long for a length
+    half = knn_score(near_0.half()*2e4, refs_0.half()*2e4, k)
+    same(half, knn_score(near_0, refs_0, k), 1e-2)
     for bad in (nan,inf,-inf):
         if n:
-            odd = feats.clone(); odd[0,0] = bad
-            assert knn_score(odd, refs, k, chunk)[0].isnan() and (knn_score(odd, refs, k, chunk)[1:]-res[1:]).abs().sum()<1e-6
-        odd = refs.clone(); odd[-1,-1] = bad
-        refuses(knn_score, feats, odd, k, match='not finite')
-    refuses(knn_score, feats, refs, 0, match='k=0'); refuses(knn_score, feats, refs, k, 0, match='chunk=0')
-    refuses(knn_score, feats, refs[:0], match='at least one'); refuses(knn_score, feats, rand(0, 3, n_feat+1), match='rows of one length')
+            odd = knn_score(with_(feats, bad), refs, k, chunk)
+            assert odd[0].isnan()
+            same(odd[1:], res[1:])
+        refuses(knn_score, feats, with_(refs, bad, -1), k, match='not finite')
+    refuses(knn_score, feats, refs, 0, match='k=0')
+    refuses(knn_score, feats, refs, k, 0, match='chunk=0')
+    refuses(knn_score, feats, refs[:0], match='at least one')
+    refuses(knn_score, feats, rand(0, 3, n_feat+1), match='do not fit')
 
 
-@covers(score_parts)
+@covers(directions)
+@given(st.integers(1, 9), st.integers(1, 6), seeds)
+def test_directions(n, n_feat, seed):
+    x = rand(seed, n, n_feat)
+    unit = directions(x)
+    same(unit.norm(dim=1), np.ones(n))
+    same(unit*x.norm(dim=1, keepdim=True), x)
+    assert directions(x.half()).dtype==torch.float
+    same(directions(x*0), x*0)                                       # no direction
+    assert directions(with_(x, inf))[0].isnan().all()
+
+
+@covers(score_parts, log_energy)
 @given(tables(logits=True), st.integers(1, 6), seeds)
 def test_score_parts(zt, k, seed):
     z = zt[0].double()
     feats,refs = rand(seed, len(z), 4),rand(seed+1, 5, 4)
     parts = score_parts(z, feats, refs, k)
-    same(parts['max_logit'], z.numpy().max(1)); same(parts['knn'], knn_score(feats, refs, k))
-    same(parts['joint_energy'].exp(), np.logaddexp(0, z.numpy()).sum(1))
+    assert list(parts)==list(SCORES)
+    same(parts['max_logit'], z.numpy().max(1))
+    same(parts['knn'], knn_score(feats, refs, k))
+    same(parts['joint_energy'], log_energy(z))
+    same(log_energy(z).exp(), np.logaddexp(0, z.numpy()).sum(1))
     assert all(o.isfinite().all() for o in score_parts(z*0-1e4, feats, refs, k).values())
-    z[0,0] = nan
-    assert score_parts(z, feats, refs, k)['joint_energy'][0].isnan() and score_parts(z, feats, refs, k)['max_logit'][0].isnan()
-    refuses(score_parts, z, feats[:-1], refs, match='rows')
+    bad = score_parts(with_(z, nan), feats, refs, k)
+    assert bad['joint_energy'][0].isnan()
+    assert bad['max_logit'][0].isnan()
+    refuses(score_parts, z, feats[:-1], refs, match='do not fit')
 
 
 @st.composite
@@ -443,8 +541,10 @@ def parts_of(draw):
     known = rand(seed, n)>0
     known[0] = True
     if draw(st.booleans()): known[-1] = False
-    return {k: rand(seed+i, n)*draw(st.sampled_from([.01,1.,50.])) + draw(st.sampled_from([0,2]))*known
-            for i,k in enumerate(('max_logit','joint_energy','knn'), 1)},known
+    def part(i):
+        unit,gap = draw(st.sampled_from([.01,1.,50.])),draw(st.sampled_from([0,2]))
+        return rand(seed+i, n)*unit + gap*known
+    return {k: part(i) for i,k in enumerate(('max_logit','joint_energy','knn'), 1)},known
 
 
 @covers(fit_score, apply_score)
@@ -452,22 +552,25 @@ def parts_of(draw):
 def test_fit_score(pk):
     parts,known = pk
     rule = fit_score(parts, known)
-    assert rule['name'] in ('joint_energy+knn','knn','joint_energy','max_logit')
+    assert rule['name'] in ('joint_energy+knn', *SCORES)
     names,res = rule['name'].split('+'),apply_score(parts, rule)
-    for o in names: same([rule['mean'][o], rule['std'][o]], [np.mean(parts[o][known].numpy()), max(np.std(parts[o][known].numpy()), 1e-6)])
+    for o in names:
+        x = parts[o][known].numpy()
+        same([rule['mean'][o], rule['std'][o]], [np.mean(x), max(np.std(x), 1e-6)])
     same(res, sum((parts[o]-rule['mean'][o])/rule['std'][o] for o in names))
     assert abs(res[known].mean())<1e-6
-    if not known.all():                       # no single score is better by more than a standard error
+    if known.all(): assert rule['name']=='knn'               # nothing to compare with
+    else:                                                    # none is better by more than a standard error
         q = auroc(res[known], res[~known])
         for o in parts.values():
             best = auroc(o[known], o[~known])
             assert q >= best - math.sqrt(best*(1-best)/min(known.sum(), (~known).sum())) - 1e-9
     moved = {k: v*3-7 for k,v in parts.items()}
-    if min(rule['std'].values())>1e-5: same(apply_score(moved, fit_score(moved, known)), res, 1e-4)      # units do not matter
-    parts['knn'][-1] = nan
-    refuses(fit_score, parts, known, match='not finite')
-    if 'knn' in names: assert apply_score(parts, rule)[-1].isnan()
-    refuses(fit_score, moved, known & False, match='no unit'); refuses(fit_score, moved, torch.ones(len(known)+1)>0, match='shape')
+    if min(rule['std'].values())>1e-5:                       # units do not matter
+        same(apply_score(moved, fit_score(moved, known)), res, 1e-4)
+    refuses(fit_score, {**parts, 'knn': with_(parts['knn'], nan, -1)}, known, match='not finite')
+    refuses(fit_score, moved, known & False, match='no unit')
+    refuses(fit_score, moved, torch.ones(len(known)+1)>0, match='do not fit')
 
 
 @covers(keep_thresh, conformal_thresh)
@@ -475,15 +578,18 @@ def test_fit_score(pk):
 def test_kept_known_items(ab, percent):
     "Every one of the items as the new one: no more than the promised share falls below, in whole numbers"
     s = ab[0].tolist()
+    lose = (100-percent)/100
     n_cut = (100-percent)*(len(s)+1)//100
     want = sorted(s)[min(n_cut, len(s))-1] if n_cut else -inf
-    assert keep_thresh(s, percent/100)==conformal_thresh(s, (100-percent)/100)==want
+    assert keep_thresh(s, percent/100)==conformal_thresh(s, lose)==want
     if len(s)>1:
-        silent = sum(o < conformal_thresh(s[:i]+s[i+1:], (100-percent)/100) for i,o in enumerate(s))
+        silent = sum(o < conformal_thresh(s[:i]+s[i+1:], lose) for i,o in enumerate(s))
         assert 100*silent <= (100-percent)*len(s)
-    for f,bad in ((keep_thresh,0), (conformal_thresh,0), (keep_thresh,nan), (conformal_thresh,nan), (conformal_thresh,1)):
-        refuses(f, s, bad, match='not')
-    for f in (keep_thresh, conformal_thresh): refuses(f, [], .5, match='empty'); refuses(f, s+[nan], .5, match='NaN')
+    for f in (keep_thresh, conformal_thresh):
+        for bad in (0,-1,1.01,nan): refuses(f, s, bad, match='not')
+        refuses(f, [], .5, match='empty')
+        refuses(f, s+[nan], .5, match='NaN')
+    refuses(conformal_thresh, s, 1, match='not')
 
 
 @covers(decide)
@@ -499,17 +605,20 @@ def test_decide(zt, seed, thresh):
         can = [j for j in range(len(p)) if p[j]>low[j]] if s>=thresh else []
         first = max(can, key=lambda j: zs[j]) if can else None
         assert [j for j,o in enumerate(row) if o]==[j for j in can if j==first or p[j]>high[j]]
-    for bad in (z.clone(), score.clone()):
-        bad.view(-1)[0] = nan
-        res = decide(bad, score, thresh, low, high) if bad.ndim==2 else decide(z, bad, thresh, low, high)
-        assert not res[0].any() and (res[1:]==given_[1:]).all()
-    assert not decide(z, score, nan, low, high).any() and not decide(z-inf, score, -inf, low, high).any()
+    for a,b in ((with_(z, nan),score), (z,with_(score, nan))):
+        res = decide(a, b, thresh, low, high)
+        assert not res[0].any()
+        assert (res[1:]==given_[1:]).all()
+    assert not decide(z, score, nan, low, high).any()
+    assert not decide(z-inf, score, -inf, low, high).any()
     assert decide(z[:0], score[:0], thresh, low, high).shape==(0, z.shape[1])
-    sure = z.clone(); sure[:,0] = inf
+    sure = z.clone()
+    sure[:,0] = inf
     assert decide(sure, score, -inf, low, high)[:,0].all()
     assert decide(z.half(), score, -inf, low.half(), high.half()).dtype==torch.bool
-    for s,a,b in ((score[1:],low,high), (score[:,None],low,high), (score,low[1:],high), (score,low,torch.cat([high,high]))):
-        refuses(decide, z, s, thresh, a, b, match='must be')
+    for s in (score[1:], score[:,None]): refuses(decide, z, s, thresh, low, high, match='must be')
+    refuses(decide, z, score, thresh, low[1:], high, match='must be')
+    refuses(decide, z, score, thresh, low, torch.cat([high,high]), match='must be')
 
 
 @covers(fit_decision)
@@ -520,17 +629,28 @@ def test_fit_decision(zt, seed, keep):
     z = z.double().clamp(-60, 60)
     known = t.any(1)
     if not known.any(): return refuses(fit_decision, z, score, t, match='nothing to keep')
-    thresh,threshs,further = fit_decision(z, score, t, keep=keep)
-    assert (further==.5).all() and (threshs<=further).all() and threshs.shape==(z.shape[1],)
-    answered = decide(z, score, thresh, threshs, further)[known].any(1)
-    n_lost = math.floor((1-keep)*(known.sum().item()+1)+1e-9) + math.floor((1-keep)/5*(known.sum().item()+1)+1e-9)
-    assert answered.any() and (~answered).sum() <= max(n_lost, known.sum()-1 if not n_lost else n_lost)
+    thresh,threshs,second = fit_decision(z, score, t, keep=keep)
+    assert (second==.5).all()
+    assert (threshs<=second).all()
+    assert threshs.shape==(z.shape[1],)
+    own = torch.full((z.shape[1],), .7).double()
+    assert (fit_decision(z, score, t, own)[2]==own).all()
+    assert fit_decision(z, score, t, keep=1)[0]==-inf                # all of them: no cut at all
+    answered = decide(z, score, thresh, threshs, second)[known].any(1)
+    n = known.sum().item()
+    def n_below(share): return math.floor(share*(n+1) + 1e-9)
+    n_lost = n_below(1-keep) + n_below((1-keep)/5)
+    assert answered.any()
+    assert (~answered).sum() <= max(n_lost, n-1 if not n_lost else n_lost)
     for bad in (nan,inf):
-        odd = z.clone(); odd[known.nonzero()[0,0],0] = bad
+        odd = z.clone()
+        odd[known.nonzero()[0,0],0] = bad
         refuses(fit_decision, odd, score, t, match='finite')
-    odd = score.clone(); odd[known] = nan
+    odd = score.clone()
+    odd[known] = nan
     refuses(fit_decision, z, odd, t, match='NaN')
-    refuses(fit_decision, z, score[1:], t, match='fit together'); refuses(fit_decision, z, score, t[1:], match='fit together')
+    refuses(fit_decision, z, score[1:], t, match='do not fit')
+    refuses(fit_decision, z, score, t[1:], match='do not fit')
 
 
 def plain_risks(score, correct):
@@ -538,7 +658,8 @@ def plain_risks(score, correct):
     s,wrong = score.tolist(),[1-float(o) for o in correct]
     def at(n):
         cut = sorted(s, reverse=True)[n-1]
-        over,level = [w for x,w in zip(s, wrong) if x>cut],[w for x,w in zip(s, wrong) if x==cut]
+        over = [w for x,w in zip(s, wrong) if x>cut]
+        level = [w for x,w in zip(s, wrong) if x==cut]
         return (sum(over) + (n-len(over))*sum(level)/len(level))/n
     return [at(n) for n in range(1, len(s)+1)]
 
@@ -549,13 +670,17 @@ def test_risk_and_coverage(ab, seed):
     score,correct = ab[0],rand(seed, len(ab[0]))>0
     risks = plain_risks(score, correct)
     coverage,risk = risk_coverage(score, correct)
-    same(coverage, np.arange(1, len(score)+1)/len(score)); same(risk, risks)
+    same(coverage, np.arange(1, len(score)+1)/len(score))
+    same(risk, risks)
     same(aurc(score, correct), np.mean(risks))
-    assert aurc(score, correct*0+1)==0 and aurc(score, correct*0)==1
-    assert aurc(correct.float(), correct) <= aurc(score, correct) + 1e-9        # who knows which are right ranks best
+    assert aurc(score, correct*0+1)==0
+    assert aurc(score, correct*0)==1
+    assert aurc(correct.float(), correct) <= aurc(score, correct) + 1e-9   # who knows the truth ranks best
     for f in (aurc, risk_coverage):
-        refuses(f, score, correct[1:], match='answers'); refuses(f, score[:0], correct[:0], match='empty')
-        refuses(f, score*nan, correct, match='NaN'); refuses(f, score, correct*2., match='0 or 1') if correct.any() else None
+        refuses(f, score, correct[1:], match='answers')
+        refuses(f, score[:0], correct[:0], match='empty')
+        refuses(f, score*nan, correct, match='NaN')
+        refuses(f, score, with_(correct.double(), 2.), match='0 or 1')
         refuses(f, score, correct*nan, match='0 or 1')
 
 
@@ -570,14 +695,17 @@ def test_calibration(pt, n_bins):
     edges = torch.linspace(0, 1, n_bins+1, dtype=wide.dtype)
     says,true,n = reliability(p, t, n_bins)
     for j in range(p.shape[1]):
-        same(ece(p, t, n_bins)[j], binary_calibration_error(wide[:,j].contiguous(), t[:,j].int(), n_bins=n_bins, norm='l1'), 1e-5)
-        i = np.minimum(np.searchsorted(edges.numpy(), wide[:,j].numpy(), side='right')-1, n_bins-1)
+        col,y = wide[:,j].contiguous(),t[:,j]
+        same(ece(p, t, n_bins)[j], binary_calibration_error(col, y.int(), n_bins=n_bins, norm='l1'), 1e-5)
+        i = np.minimum(np.searchsorted(edges.numpy(), col.numpy(), side='right')-1, n_bins-1)
         for b in range(n_bins):
             at = i==b
             assert n[j,b]==at.sum()
-            same([says[j,b], true[j,b]], [wide[at,j].mean(), t[at,j].mean()] if at.any() else [nan,nan])
+            same([says[j,b], true[j,b]], [col[at].mean(), y[at].mean()] if at.any() else [nan,nan])
     for f in (reliability, ece):
-        refuses(f, p, t, 0, match='one bin'); refuses(f, p+2, t, match='sigmoid'); refuses(f, p-inf, t, match='sigmoid')
+        refuses(f, p, t, 0, match='one bin')
+        refuses(f, p+2, t, match='sigmoid')
+        refuses(f, p-inf, t, match='sigmoid')
 
 
 @covers(fit_temperature)
@@ -587,18 +715,23 @@ def test_fit_temperature(zt):
     z,t = zt[0].double().clone(),zt[1]
     best = fit_temperature(z, t)
     def loss(temp): return F.binary_cross_entropy_with_logits(z/temp, t, reduction='none').mean(0)
-    assert best.shape==(z.shape[1],) and (best>=.05-1e-6).all() and (best<=20+1e-4).all()
+    assert best.shape==(z.shape[1],)
+    assert (best>=.05-1e-6).all()
+    assert (best<=20+1e-4).all()
     can = t.any(0) & ~t.bool().all(0)
     assert (best[~can]==1).all()
     for other in torch.logspace(math.log10(.05), math.log10(20), 30).tolist():
         assert (loss(best.double())[can] <= loss(other)[can] + 1e-6).all()
     near = fit_temperature(z.float(), t)
     assert (loss(near.double()) <= loss(best.double())+1e-5).all()
-    z[0,0] = inf
-    refuses(fit_temperature, z, t, match='infinite'); refuses(fit_temperature, zt[0], t, bounds=(2,1), match='bounds')
+    refuses(fit_temperature, with_(z, inf), t, match='infinite')
+    refuses(fit_temperature, zt[0], t, bounds=(2,1), match='bounds')
 
 
-def missed(row, true, thresh): return Fraction(sum(not p>thresh for p,y in zip(row, true) if y), int(sum(true)) or 1)
+def missed(row, true, thresh):
+    "Share of one item's labels that are not given"
+    n_lost = sum(not p>thresh for p,y in zip(row, true) if y)
+    return Fraction(n_lost, int(sum(true)) or 1)
 
 
 @covers(missed_rate)
@@ -606,21 +739,25 @@ def missed(row, true, thresh): return Fraction(sum(not p>thresh for p,y in zip(r
 def test_missed_rate(pt, kind):
     p,t = pt
     thresh,plain = some_threshs(p, kind)
-    want = [sum(not a>th for a,b,th in zip(x, y, plain) if b)/max(sum(y), 1) for x,y in zip(p.tolist(), t.tolist())]
-    same(missed_rate(p, t, thresh), want)
-    assert (missed_rate(p, t, inf)==t.any(1)).all() and not missed_rate(p, t, -1).any()
+    def lost(x, y): return sum(not a>th for a,b,th in zip(x, y, plain) if b)/max(sum(y), 1)
+    same(missed_rate(p, t, thresh), [lost(x, y) for x,y in zip(p.tolist(), t.tolist())])
+    assert (missed_rate(p, t, inf)==t.any(1)).all()
+    assert not missed_rate(p, t, -1).any()
 
 
 @covers(crc_thresh)
 @given(tables(dtypes=(torch.float,torch.double,torch.half)), st.integers(1, 99))
 def test_crc_thresh(pt, percent):
-    "The promise in fractions: kept at the threshold, broken at the next score; and on a grid, the largest that keeps it"
+    "The promise in fractions: kept at the threshold, broken at the next score; on a grid, the largest kept"
     p,t = pt
     rows,n = list(zip(p.tolist(), t.tolist())),len(p)
-    def kept(thresh): return (sum(missed(x, y, thresh) for x,y in rows)+1)/Fraction(n+1) <= Fraction(percent, 100)
+    def kept(thresh):
+        n_missed = sum(missed(x, y, thresh) for x,y in rows)
+        return (n_missed+1)/Fraction(n+1) <= Fraction(percent, 100)
     if percent*(n+1)<100: return refuses(crc_thresh, p, t, percent/100, match='too few')
     thresh = crc_thresh(p, t, percent/100)
-    assert kept(thresh) and thresh==np.float32(thresh)
+    assert kept(thresh)
+    assert thresh==np.float32(thresh)
     higher = [s for s in p.flatten().tolist() if s>thresh]
     if thresh<1: assert not kept(min(higher))
     else: assert kept(1.)
@@ -628,7 +765,8 @@ def test_crc_thresh(pt, percent):
     assert crc_thresh(p, t, percent/100, grid=grid)==max(g for g in grid.tolist() if kept(g))
     if not kept(.999): refuses(crc_thresh, p, t, percent/100, grid=[.999], match='add lower')
     for a in (0,1,nan): refuses(crc_thresh, p, t, a, match='alpha')
-    refuses(crc_thresh, p+2, t, .5, match='sigmoid'); refuses(crc_thresh, p-inf, t, .5, match='sigmoid')
+    refuses(crc_thresh, p+2, t, .5, match='sigmoid')
+    refuses(crc_thresh, p-inf, t, .5, match='sigmoid')
 
 
 @covers(resplit)
@@ -637,20 +775,60 @@ def test_resplit(n, n_cal, n_times, seed):
     if n_cal>=n: return refuses(resplit, lambda *_: 0, n, n_cal, match='both sides')
     deals = []
     def risk(cal, test):
-        assert len(cal)==n_cal and sorted(cal.tolist()+test.tolist())==list(range(n))
+        assert len(cal)==n_cal
+        assert sorted(cal.tolist()+test.tolist())==list(range(n))
         deals.append(tuple(cal.tolist()))
         return cal.double().mean()
     res = resplit(risk, n, n_cal, n_times, seed)
-    assert res.shape==(n_times,) and len(deals)==n_times
+    assert res.shape==(n_times,)
+    assert len(deals)==n_times
     same(res, [np.mean(o) for o in deals])
-    assert (resplit(risk, n, n_cal, n_times, seed)==res).all() and deals[:n_times]==deals[n_times:]
+    assert (resplit(risk, n, n_cal, n_times, seed)==res).all()
+    assert deals[:n_times]==deals[n_times:]
     refuses(resplit, risk, n, n_cal, 0, match='deal')
     assert resplit(lambda *_: nan, n, n_cal, 1).isnan().all()
 
 
-# --- convolution
+# --- rare
 
-sizes, filters, strides, paddings = st.integers(1, 12), st.integers(1, 4), st.integers(1, 3), st.integers(0, 2)
+@covers(stratified_split)
+@given(tables(), st.sampled_from([(.5,.5), (.7,.2,.1), (.9,.1), (1.,)]), seeds)
+def test_stratified_split(pt, part_shares, seed):
+    "Each item in one part, the parts as large as asked, the first label that is dealt out as even as can be"
+    t = pt[1]
+    part = stratified_split(t, part_shares, seed)
+    assert part.shape==(len(t),)
+    assert (stratified_split(t, part_shares, seed)==part).all()
+    n_parts = torch.bincount(part, minlength=len(part_shares))
+    assert len(n_parts)==len(part_shares)
+    n = t.sum(0)
+    if n.any():
+        rarest = torch.where(n>0, n, inf).argmin()
+        for j,o in enumerate(part_shares): assert abs(t[part==j,rarest].sum()-o*n[rarest])<=1
+    else:
+        for j,o in enumerate(part_shares): assert abs(n_parts[j]-o*len(t))<=1
+    refuses(stratified_split, t, (.5,.6), match='sum to 1')
+    refuses(stratified_split, t[:0], part_shares, match='no items')
+    refuses(stratified_split, t[0], part_shares, match='n_items')
+
+
+@covers(widen_conv)
+@given(st.integers(1, 4), st.integers(1, 6), st.booleans(), seeds)
+def test_widen_conv(n, n_in, bias, seed):
+    "On a picture of equal channels it answers as before; the channels there were are scaled alike"
+    conv = nn.Conv2d(n, 3, 3, stride=2, padding=1, bias=bias).double()
+    grey = rand(seed, 2, 1, 7, 7)
+    wide = widen_conv(conv, n_in).double()
+    same(wide(grey.expand(-1, n_in, -1, -1)).detach(), conv(grey.expand(-1, n, -1, -1)).detach(), 1e-5)
+    if n_in>=n: same(wide.weight[:,:n].detach()*n_in/n, conv.weight.detach(), 1e-5)
+    refuses(widen_conv, conv, 0, match='at least one channel')
+    refuses(widen_conv, nn.Conv2d(4, 4, 3, groups=2), n_in, match='groups')
+
+
+# --- convolution and fields
+
+sizes, filters = st.integers(1, 12), st.integers(1, 4)
+strides, paddings = st.integers(1, 3), st.integers(0, 2)
 
 
 @covers(conv2d_by_hand, conv_out_size)
@@ -658,56 +836,67 @@ sizes, filters, strides, paddings = st.integers(1, 12), st.integers(1, 4), st.in
 def test_convolution(h, w, ks, stride, padding, channels, seed):
     x,f = rand(seed, channels, h, w),rand(seed+1, channels, ks, ks)
     args = ks, stride, padding
+    how = dict(stride=stride, padding=padding)
     if ks>min(h, w)+2*padding:
         refuses(conv_out_size, min(h, w), *args, match='fit')
-        return refuses(conv2d_by_hand, x, f, stride, padding, match='fit')
-    res = conv2d_by_hand(x, f, stride, padding)
-    same(res, F.conv2d(x[None], f[None], stride=stride, padding=padding)[0,0])
+        return refuses(conv2d_by_hand, x, f, **how, match='fit')
+    res = conv2d_by_hand(x, f, **how)
+    same(res, F.conv2d(x[None], f[None], **how)[0,0])
     assert tuple(res.shape)==(conv_out_size(h, *args), conv_out_size(w, *args))
-    same(conv2d_by_hand(2*x, f, stride, padding), 2*res)
-    x[0,0,0] = nan
-    seen = F.conv2d(x.isnan().double()[None], torch.ones_like(f)[None], stride=stride, padding=padding)[0,0]>0
-    assert (conv2d_by_hand(x, f, stride, padding).isnan()==seen).all()           # a broken pixel spoils where it is seen, no more
-    assert conv2d_by_hand(x.half(), f.half(), stride, padding).dtype==torch.half
-    refuses(conv2d_by_hand, x[0], f, match='channels'); refuses(conv2d_by_hand, x, f[:,:,:-1], match='channels')
-    refuses(conv2d_by_hand, x, torch.cat([f,f]), match='channels'); refuses(conv2d_by_hand, x, f, 0, padding, match='stride')
+    same(conv2d_by_hand(2*x, f, **how), 2*res)
+    x = with_(x, nan)                                      # a broken pixel spoils where it is seen, no more
+    seen = F.conv2d(x.isnan().double()[None], torch.ones_like(f)[None], **how)[0,0]>0
+    assert (conv2d_by_hand(x, f, **how).isnan()==seen).all()
+    assert conv2d_by_hand(x.half(), f.half(), **how).dtype==torch.half
+    for a,b in ((x[0],f), (x,f[:,:,:-1]), (x,torch.cat([f,f]))):
+        refuses(conv2d_by_hand, a, b, match='channels')
+    refuses(conv2d_by_hand, x, f, 0, padding, match='stride')
     for bad in ((0,1,0), (1,0,0), (1,1,-1)): refuses(conv_out_size, h, *bad, match='at least')
 
 
 layer_lists = st.lists(st.tuples(st.sampled_from([1,2,3,5]), st.integers(1, 2)), max_size=4)
 
 
+def layer(k, s, pool):
+    "A pooling, or a convolution with what comes after it"
+    if pool: return nn.AvgPool2d(k, s)
+    return nn.Sequential(nn.Conv2d(1, 1, k, s), nn.BatchNorm2d(1), nn.ReLU())
+
+
 @covers(receptive_field, longest_path, gradient_field, route_counter, field_width)
 @given(layer_lists, st.lists(st.booleans(), min_size=4, max_size=4), seeds)
 def test_receptive_fields(layers, pools, seed):
-    "Arithmetic, the traced network, the gradient and the routes, counted with polynomials, agree on which pixels count"
-    body = nn.Sequential(*[nn.AvgPool2d(k, s) if pool else nn.Sequential(nn.Conv2d(1, 1, k, s), nn.BatchNorm2d(1), nn.ReLU())
-                           for (k,s),pool in zip(layers, pools)])
+    "Arithmetic, the traced network, the gradient and the routes, counted by polynomials, agree on pixels"
+    body = nn.Sequential(*[layer(k, s, pool) for (k,s),pool in zip(layers, pools)])
     assert longest_path(body)==layers
     routes,jump = np.ones(1),1
-    for k,s in layers:                                        # each layer: a box of k ones, `jump` pixels apart
-        box = np.zeros((k-1)*jump+1); box[::jump] = 1
+    for k,s in layers:                                     # each layer: a box of k ones, `jump` pixels apart
+        box = np.zeros((k-1)*jump+1)
+        box[::jump] = 1
         routes,jump = np.convolve(routes, box),jump*s
     field = len(routes)
     assert receptive_field(layers)==(field, jump)
     size = field + jump
     res = gradient_field(route_counter(body), torch.zeros(1, 1, size, size).double(), 1, 0)
-    want = np.zeros((size,size)); want[jump:jump+field,:field] = np.outer(routes, routes)
+    want = np.zeros((size,size))
+    want[jump:jump+field,:field] = np.outer(routes, routes)
     weights = math.prod(float(k)**-2 for (k,_),pool in zip(layers, pools) if pool)
     counted = res/weights if not torch.allclose(res.max(), tensor(want.max())) else res
     same(counted, want)
     inside = field_width(tensor(np.outer(routes, routes)), field//2, field//2, 1.)
-    assert inside in (field, field+1)                         # an even field has no middle pixel
-    refuses(receptive_field, [(0,1)], match='ks=0'); refuses(receptive_field, [(1,0)], match='stride=0')
+    assert inside in (field, field+1)                          # an even field has no middle pixel
+    refuses(receptive_field, [(0,1)], match='ks=0')
+    refuses(receptive_field, [(1,0)], match='stride=0')
 
 
 @covers(longest_path, receptive_field)
 @given(layer_lists, layer_lists)
 def test_longest_of_two_paths(a, b):
+    def path(layers): return nn.Sequential(*[nn.Conv2d(1, 1, k, s, dilation=2) for k,s in layers])
     class Two(nn.Module):
         def __init__(self):
             super().__init__()
-            self.a,self.b = (nn.Sequential(*[nn.Conv2d(1, 1, k, s, dilation=2) for k,s in o]) for o in (a, b))
+            self.a,self.b = path(a),path(b)
         def forward(self, x): return self.a(x)[...,:1,:1] + self.b(x)[...,:1,:1]
     spread = [[((k-1)*2+1, s) for k,s in o] for o in (a, b)]
     assert receptive_field(longest_path(Two()))==max(map(receptive_field, spread))
@@ -718,11 +907,12 @@ def test_longest_of_two_paths(a, b):
 def test_gradient_field(bs, channels, seed):
     "A linear layer's gradient is its weights, whatever the picture; the picture keeps no gradient"
     conv,x = nn.Conv2d(channels, 2, 3, padding=1).double(),rand(seed, bs, channels, 7, 7)
-    field = gradient_field(conv, x, 3, 4)
-    want = torch.zeros(7, 7).double(); want[2:5,3:6] = conv.weight.sum(0).abs().sum(0).detach()
-    same(field, want)
-    assert x.grad is None and not x.requires_grad
-    assert gradient_field(nn.Sequential(conv, nn.Tanh()), x*nan, 3, 4).isnan().any()          # NaN in, NaN out
+    want = torch.zeros(7, 7).double()
+    want[2:5,3:6] = conv.weight.sum(0).abs().sum(0).detach()
+    same(gradient_field(conv, x, 3, 4), want)
+    assert x.grad is None
+    assert not x.requires_grad
+    assert gradient_field(nn.Sequential(conv, nn.Tanh()), x*nan, 3, 4).isnan().any()       # NaN in, NaN out
 
 
 @covers(field_width)
@@ -731,28 +921,34 @@ def test_field_width(h, w, seed, share):
     field,row,col = rand(seed, h, w).abs(),seed%h,seed%w
     side = field_width(field, row, col, share)
     def held(side):
-        r = side//2
-        return sum(field[y,x].item() for y in range(h) for x in range(w) if max(abs(y-row), abs(x-col))<=r)
-    assert side%2==1 and held(side) >= share*held(99)*(1-1e-5)
+        def inside(y, x): return max(abs(y-row), abs(x-col))<=side//2
+        return sum(field[y,x].item() for y in range(h) for x in range(w) if inside(y, x))
+    assert side%2==1
+    assert held(side) >= share*held(99)*(1-1e-5)
     assert side==1 or held(side-2) < share*held(99)
-    assert field_width(field*1e-3, row, col, share)==side and field_width(field*0, row, col, share)==1
-    for bad in (nan,inf,-1.):
-        odd = field.clone(); odd[0,0] = bad
-        refuses(field_width, odd, row, col, share, match='finite')
-    refuses(field_width, field, h, col, share, match='outside'); refuses(field_width, field, row, -1, share, match='outside')
+    assert field_width(field*1e-3, row, col, share)==side
+    assert field_width(field*0, row, col, share)==1
+    for bad in (nan,inf,-1.): refuses(field_width, with_(field, bad), row, col, share, match='finite')
+    refuses(field_width, field, h, col, share, match='outside')
+    refuses(field_width, field, row, -1, share, match='outside')
     for s in (0,nan,1.1): refuses(field_width, field, row, col, s, match='share')
 
 
 # --- all of them
 
-def test_every_export_is_covered():
-    "Each name in `__all__` has a property test that calls it by name; a new export fails here until it has one"
-    for module in MODULES:
-        full = f'mlc_course.{module}'
-        for name in importlib.import_module(full).__all__:
-            tests = COVERED.get((full, name), [])
-            assert tests, f'{full}.{name} has no property test'
-            for test in tests:
-                inner = getattr(getattr(test, 'hypothesis', None), 'inner_test', test)
-                assert f'{name}(' in inspect.getsource(inner) or f'{name},' in inspect.getsource(inner).split('def ', 1)[1]
-                assert hasattr(test, 'hypothesis'), f'{test.__name__} draws nothing'
+def exports(module):
+    m = importlib.import_module(module)
+    return [(module,name) for name in m.__all__ if callable(getattr(m, name))]
+
+EXPORTS = [o for m in MODULES for o in exports(f'mlc_course.{m}')]
+
+
+@pytest.mark.parametrize('module,name', EXPORTS)
+def test_every_export_is_covered(module, name):
+    "Each function in `__all__` has a property test that calls it by name; a new one fails until it has"
+    tests = COVERED.get((module, name), [])
+    assert tests, f'{module}.{name} has no property test'
+    for test in tests:
+        assert hasattr(test, 'hypothesis'), f'{test.__name__} draws nothing'
+        source = inspect.getsource(test.hypothesis.inner_test)
+        assert f'{name}(' in source or f'{name},' in source.split('def ', 1)[1]

@@ -5,9 +5,7 @@ import torch
 from PIL import Image
 from torchvision.ops import sigmoid_focal_loss
 from mlc_course.draw.cells import atlas_targets, draw_cell, drawn_atlas, load_item, read_atlas
-from mlc_course.loss import asymmetric_loss, bce_with_logits, focal_loss, pos_weights
-from mlc_course.metrics import label_table
-from mlc_course.rare import stratified_split, widen_conv
+from mlc_course.rare import asymmetric_loss, focal_loss, stratified_split, widen_conv
 
 
 @pytest.fixture(params=range(4))
@@ -30,7 +28,8 @@ def test_asymmetric_as_timm(batch, gamma_neg, gamma_pos, clip):
     if z.abs().max()<15: # beyond, float32 has no 1-p left for timm's logarithm
         assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
         assert torch.allclose(grads(ours, z), grads(theirs, z), rtol=1e-3, atol=1e-6)
-    assert ours.isfinite() and grads(asymmetric_loss(z, t, gamma_neg, gamma_pos, clip), z).isfinite().all()
+    assert ours.isfinite()
+    assert grads(asymmetric_loss(z, t, gamma_neg, gamma_pos, clip), z).isfinite().all()
 
 
 def test_asymmetric_defaults_are_timms():
@@ -38,32 +37,26 @@ def test_asymmetric_defaults_are_timms():
     from timm.loss import AsymmetricLossMultiLabel
     want = {k: v.default for k,v in inspect.signature(AsymmetricLossMultiLabel.__init__).parameters.items()}
     have = {k: v.default for k,v in inspect.signature(asymmetric_loss).parameters.items()}
-    assert all(have[k]==want[k] for k in ('gamma_neg','gamma_pos','clip'))
+    for k in ('gamma_neg','gamma_pos','clip'): assert have[k]==want[k]
 
 
 @pytest.mark.parametrize('alpha,gamma', [(.25,2.), (.5,1.), (.9,5.), (None,2.), (.25,0.)])
 def test_focal_as_torchvision(batch, alpha, gamma):
     z,t = batch
-    ours,theirs = focal_loss(z, t, alpha, gamma),sigmoid_focal_loss(z, t, alpha=-1 if alpha is None else alpha, gamma=gamma, reduction='mean')
+    ours = focal_loss(z, t, alpha, gamma)
+    theirs = sigmoid_focal_loss(z, t, alpha=-1 if alpha is None else alpha, gamma=gamma, reduction='mean')
     assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
     assert torch.allclose(grads(ours, z), grads(theirs, z), rtol=1e-3, atol=1e-6)
 
 
 @pytest.mark.parametrize('loss', [focal_loss, asymmetric_loss])
-def test_losses_at_the_ends(loss):
-    for yes in (0.,1.):
-        z = torch.tensor([[-100.,-20.,0.,20.,100.]], requires_grad=True)
-        res = loss(z, torch.full((1,5), yes))
-        assert res.isfinite() and grads(res, z).isfinite().all()
+@pytest.mark.parametrize('yes', (0.,1.))
+def test_losses_at_the_ends(loss, yes):
+    z = torch.tensor([[-100.,-20.,0.,20.,100.]], requires_grad=True)
+    res = loss(z, torch.full((1,5), yes))
+    assert res.isfinite()
+    assert grads(res, z).isfinite().all()
     with pytest.raises(ValueError, match=r'\(2, 3\).*\(3, 2\)'): loss(torch.zeros(2,3), torch.zeros(3,2))
-
-
-def test_pos_weights_balance():
-    t = (torch.rand(500, 6, generator=torch.Generator().manual_seed(0)) < torch.tensor([.5,.1,.02,.3,0.,1.])).float()
-    w = pos_weights(t)
-    assert torch.allclose((w*t).sum(0)[:4], (1-t).sum(0)[:4]) and w[4]==w[5]==1
-    assert torch.allclose(pos_weights(t, 0.), torch.ones(6))
-    assert torch.isclose(bce_with_logits(torch.zeros_like(t), t, w)[...], bce_with_logits(torch.zeros_like(t), t, pos_weights(t)))
 
 
 @pytest.mark.parametrize('seed', range(5))
@@ -78,7 +71,7 @@ def test_split_is_even(seed):
     rarest = t.sum(0).argmin()
     assert (n-want).abs()[:,rarest].max()<=1
     assert ((n-want).abs()/want.clamp_min(5)).max()<.35
-    assert all(abs((part==j).sum().item()-1000*s)<=12 for j,s in enumerate(shares))
+    for j,s in enumerate(shares): assert abs((part==j).sum().item()-1000*s)<=12
 
 
 def test_split_keeps_what_random_loses():
@@ -86,8 +79,9 @@ def test_split_keeps_what_random_loses():
     t[torch.arange(80), torch.arange(80)%20] = 1 # four items a label
     part = stratified_split(t, (.75,.25), 0)
     assert (t[part==1].sum(0)==1).all()
-    lost = [(t[torch.randperm(400, generator=torch.Generator().manual_seed(s))[:100]].sum(0)==0).sum().item() for s in range(20)]
-    assert min(lost)>0
+    for seed in range(20):
+        drawn = torch.randperm(400, generator=torch.Generator().manual_seed(seed))[:100]
+        assert (t[drawn].sum(0)==0).any()
 
 
 @pytest.mark.parametrize('shares', [(.5,.6), (1.,0.), (-.5,1.5)])
@@ -131,11 +125,3 @@ def test_broken_folders_are_named(tmp_path):
     (root/'train.csv').write_text('Name,Target\na,1\n')
     with pytest.raises(ValueError, match='lacks Id'): read_atlas(root)
     with pytest.raises(ValueError, match='class 28'): draw_cell([28], 0)
-
-
-def test_label_table_means_are_the_metrics():
-    from mlc_course.metrics import macro_f1, mean_ap
-    gen = torch.Generator().manual_seed(0)
-    p,t = torch.rand(200, 5, generator=gen),(torch.rand(200, 5, generator=gen)<.2).float()
-    table = label_table(p, t, list('abcde'), .6)
-    assert abs(table.f1.mean()-macro_f1(p, t, .6))<1e-6 and abs(table.ap.mean()-mean_ap(p, t))<1e-6
