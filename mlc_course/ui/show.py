@@ -23,7 +23,7 @@ from PIL import Image
 from .. import cam
 from ..convolution import receptive_field
 from ..draw import scenes
-from ..draw.scenes import colors
+from ..draw.animals import colors
 
 # %% ../../nbs/ui/show.ipynb #show-006
 font_size = 9 # Of every text, points
