@@ -13,7 +13,6 @@ from collections import Counter
 
 from torch import Tensor
 
-from ..data import decode_labels
 from ..metrics import macro_f1,mean_ap
 from ..unknown import aurc
 from ..unknown import auroc,fpr_at_tpr
@@ -94,6 +93,7 @@ _of_unknown = 'silent','auroc','fpr95'
 
 def _blind_guesses(targets, vocab):
     "How often a model that never looks would have the whole label set right"
+    from mlc_course.data import decode_labels # not above: brings pandas
     sets = Counter(map(tuple, decode_labels(targets.bool(), vocab)))
     total = sum(sets.values())
     common,n = sets.most_common(1)[0]

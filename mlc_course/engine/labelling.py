@@ -14,7 +14,6 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..data import encode_labels
 from .core import BadPictures,InputError,tell_bad
 from .networks import ARCHS,UnitPool,unit_halves
 from .photos import pick_rows,read_photos,unknown_files
@@ -62,7 +61,7 @@ def raw_outputs(
             if redo.any(): z[redo],s[redo] = look(body, xb[redo])
         logits[ix],score[ix] = z,s
 
-    errors = for_batches(answer, files, clf.config['size'], what)
+    errors = for_batches(answer, files, clf.config['size'], what, device=clf.device)
     without = ~logits.isfinite().all(1) | ~score.isfinite()
     for i in without.nonzero()[:,0].tolist(): # also by weights that no training makes
         no_number = InputError(f'{files[i]} gets an answer that is no number: train the model again')
@@ -86,6 +85,7 @@ def answer_labelled(
     skip_bad:bool=False, # Leave out what cannot be read, and say so on stderr; else a `BadPictures` lists it
 )->Answers:
     "The answers to labelled pictures beside the truth"
+    from mlc_course.data import encode_labels # not above: brings pandas, which no answer needs
     vocab = clf.decision.vocab
     labelled,labels = pick_rows(read_photos(known, skip_bad), vocab, clf.config['rare'])
     strangers = [] if unknown is None else unknown_files(unknown, labelled)

@@ -21,7 +21,7 @@ from .files import read_limited,whole_file,writable
 from .model_file import as_config
 from .networks import UnitPool,unit_halves
 from .pictures import normalise
-from ..unknown import apply_score,directions,joint_energy,max_logit,nearest
+from ..unknown import apply_score,directions,log_energy,max_logit,nearest
 
 # %% ../../nbs/engine/onnx_file.ipynb #onnx_file-011
 class _Whole(nn.Module):
@@ -36,10 +36,9 @@ class _Whole(nn.Module):
         body,head = self.model
         maps = body(normalise(xb))
         logits = head(maps)                                  # (bs, n_classes)
-        log_energy = joint_energy(logits).clamp_min(torch.finfo(logits.dtype).tiny).log()
         refs = directions(unit_halves(self.refs.float()))    # (n_refs, 2*n_feat)
         knn = nearest(UnitPool()(maps), refs, self.decision.k)
-        parts = dict(max_logit=max_logit(logits), joint_energy=log_energy, knn=knn)
+        parts = dict(max_logit=max_logit(logits), joint_energy=log_energy(logits), knn=knn)
         return logits,apply_score(parts, self.decision.rule)
 
 # %% ../../nbs/engine/onnx_file.ipynb #onnx_file-013
@@ -99,7 +98,6 @@ def write_onnx(
         raise InputError(f'{dest}: writing ONNX needs {" and ".join(lacking)}: pip install onnx onnxscript')
     try:
         real = _check_dest(dest)
-        real.parent.mkdir(parents=True, exist_ok=True)
         whole_file(real, onnx_bytes(clf))
     except OSError as e:
         why = e.strerror or reason(e)

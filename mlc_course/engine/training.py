@@ -90,10 +90,10 @@ def big_tensor(
     return torch.from_numpy(store).view(dtype).view(shape)
 
 # %% ../../nbs/engine/training.ipynb #transfer-036
-def _for_mine(fn, files, size, what):
+def _for_mine(fn, files, size, what, device='cpu'):
     "`for_batches` over this process's share; `BadPictures` in all processes for what any could not read"
     mine = [files[i] for i in my_items(len(files))]
-    errors = all_errors(for_batches(fn, mine, size, what, strict=True), len(files))
+    errors = all_errors(for_batches(fn, mine, size, what, True, device), len(files))
     if errors: raise BadPictures({files[i]: e for i,e in errors.items()}, len(files))
 
 def body_pass(
@@ -123,7 +123,7 @@ def body_pass(
                 if store and maps is None: maps = big_tensor((n_mine, n_views, *h.shape[1:]), torch.float16)
             feats[ix,view] = f.float().cpu()
             if store: maps[ix,view] = h.clamp(-6e4, 6e4).half().cpu() # float16 ends at 65504
-    _for_mine(look, files, size, what)
+    _for_mine(look, files, size, what, device)
     return maps,rows_of_all(feats, len(files))
 
 # %% ../../nbs/engine/training.ipynb #training-parts
