@@ -79,7 +79,7 @@ tables: .venv/installed ## Measure on photos anew: nbs/results/*.csv (TABLES="07
 	$(BIN)/python tools/run_course.py --workers $(WORKERS) $(TABLES); failed=$$?; rm -rf build/photos; exit $$failed
 
 playground: .venv/installed ## Train the playground's networks anew, with three seeds: nbs/playground/, nbs/results/web_seeds.csv (10 minutes)
-	$(BIN)/python -c "from mlc_course.ui.playground import make_playground; make_playground('nbs/playground')"
+	$(BIN)/python tools/train_playground.py
 
 # Each side gets all cores and the threads that it takes by itself
 bench: .venv/installed ## Time the package beside what people would use otherwise: benchmarks/README.md (PARTS="labelling growth" for some of it)

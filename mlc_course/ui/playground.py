@@ -6,11 +6,15 @@ Docs: https://mlc-course.github.io/mlc_course/ui/playground.html.md"""
 
 # %% auto #0
 __all__ = ['page_vocab', 'groups', 'page_kinds', 'page_pictures', 'round_filters', 'filter_steps', 'look', 'top_share',
-           'page_tests', 'train_page_model', 'load_page', 'twin_given', 'share_right', 'keep_curve', 'make_playground',
-           'folded', 'b64', 'draw_kind', 'page_data']
+           'page_tests', 'train_page_model', 'load_page', 'twin_given', 'share_right', 'keep_curve', 'folded', 'b64',
+           'draw_kind', 'page_data']
 
 # %% ../../nbs/ui/playground.ipynb #web-003
-import base64,io,json,math,random,tempfile
+import base64
+import json
+import random
+import tempfile
+from io import BytesIO
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,49 +22,65 @@ import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
+from safetensors.torch import load_file,save
 from torch import nn,tensor,Tensor
 from torch.nn import functional as F
 
-from ..draw.scenes import colors,draw_portrait,draw_scene
-from ..data import pets,scene_table
+from ..classifier import Classifier,fitted_classifier
+from ..data import encode_labels,pets,scene_table
+from ..draw.animals import colors
+from ..draw.scenes import draw_portrait,draw_scene
+from ..engine.files import whole_file
+from ..engine.labelling import raw_outputs
+from ..engine.networks import UnitPool,build_model
+from ..engine.pictures import for_batches,imagenet_mean,imagenet_std,normalise
+from ..engine.training import Fitted,Parts,set_seed,train_scratch
 from ..unknown import keep_thresh
-from ..engine.training import UnitPool,build_model,for_batches,imagenet_mean,imagenet_std,normalise,picture_tensor,train_scratch,_fastai
-from ..classifier import Classifier,one_hot
 
 # %% ../../nbs/ui/playground.ipynb #web-006
 page_vocab = 'Bengal','Bombay','Siamese','beagle','pug','rottweiler'
 _teach = 'bird','Persian','samoyed' # no label, to learn silence from
+_strangers = dict(donkey='near', rabbit='near', car='far', ball='far')
 
 def page_pictures(
     seed:int=0, # Of the split
-)->pd.DataFrame: # `file`, `labels` (a list), `part`: train and valid; test (portraits), scenes, near and far are to test
+)->pd.DataFrame: # `file`, `labels` (a list), `part`: train, valid; test (portraits), scenes, near, far
     "Drawn pictures that train and test the page's model"
-    rnd,p,s = random.Random(seed),pets('drawn'),scene_table('drawn')
-    def kind(f): return f.stem.rsplit('_', 1)[0]
-    def row(f, part): return f,[o for o in page_vocab if o==kind(f)],part
-    everything = [*p.files, *sorted(p.unknown)]
-    files = rnd.sample(everything, len(everything))
-    rows = []
-    for names,n_test in ((page_vocab,5), (_teach,0)):
-        fs = [f for f in files if kind(f) in names]
-        n = len(fs)//5
-        rows += [row(f, 'test' if n_test and i<n else 'valid' if i<n*(1+bool(n_test)) else 'train') for i,f in enumerate(fs)]
-    rows += [row(f, 'near' if kind(f) in ('donkey','rabbit') else 'far') for f in files if kind(f) in ('donkey','rabbit','car','ball')]
-    for df,folder,part in ((s.df, s.pictures, None), (s.test, s.path/'test', 'scenes')):
-        rows += [(folder/o.fname, [v for v in page_vocab if v in o.labels.split()], part or ('valid' if o.is_valid else 'train'))
-                 for o in df.itertuples()]
-    return pd.DataFrame(rows, columns=['file','labels','part'])
+    rows = [*_portraits(seed), *_scenes()]
+    table = pd.DataFrame(rows, columns=['file','labels','part'])
+    def named(names): return [o for o in page_vocab if o in names]
+    return table.assign(labels=table.labels.map(named))
+
+def _portraits(seed):
+    "File, names and part of each portrait; a fifth of each group for each part but the training"
+    drawn = pets('drawn')
+    files = [*drawn.files, *sorted(drawn.unknown)]
+    by_kind = [(file, file.stem.rsplit('_', 1)[0]) for file in random.Random(seed).sample(files, len(files))]
+    for kinds,parts in (page_vocab,('test','valid')),(_teach,('valid',)):
+        group = [o for o in by_kind if o[1] in kinds]
+        for i,(file,kind) in enumerate(group):
+            fifth = i//(len(group)//5)
+            yield file,[kind],parts[fifth] if fifth<len(parts) else 'train'
+    for file,kind in by_kind:
+        if kind in _strangers: yield file,[],_strangers[kind]
+
+def _scenes():
+    "File, names and part of each scene"
+    s = scene_table('drawn')
+    for row in s.df.itertuples():
+        yield s.pictures/row.fname,row.labels.split(),'valid' if row.is_valid else 'train'
+    for row in s.test.itertuples(): yield s.path/'test'/row.fname,row.labels.split(),'scenes'
 
 # %% ../../nbs/ui/playground.ipynb #web-009
 def round_filters(
     model:nn.Module, # Changed in place
 )->nn.Module: # `model`
     "Each filter of a convolution becomes whole numbers, -127 to 127, times a step of its own"
-    with torch.no_grad():
-        for m in model.modules():
-            if not isinstance(m, nn.Conv2d): continue
-            step = filter_steps(m.weight)
-            m.weight.copy_((m.weight/step).round()*step)
+    for m in model.modules():
+        if not isinstance(m, nn.Conv2d): continue
+        weight = m.weight.detach() # shares its memory
+        step = filter_steps(weight)
+        weight.copy_((weight/step).round()*step)
     return model
 
 def filter_steps(
@@ -73,39 +93,28 @@ def filter_steps(
 def look(
     model:nn.Sequential, # `(body, head)`
     files,               # Pictures
-    size:int=96,         # Side of the square, pixels
 )->tuple: # Logits `(n_items, n_classes)`, features `(n_items, 2*n_feat)`
     "What `model` makes of `files`"
-    lin,res = model[1][-1],None
-    z,f = torch.zeros(len(files), lin.out_features),torch.zeros(len(files), 2*lin.in_features)
-    def fn(ix, xb):
-        maps = model[0](normalise(xb))
-        z[ix],f[ix] = model[1](maps),UnitPool()(maps)
-    if errors := for_batches(fn, files, size, 'looking'): raise next(iter(errors.values()))
-    return z,f
+    body,head = model
+    logits = torch.zeros(len(files), len(page_vocab))
+    feats = torch.zeros(len(files), 2*head[-1].in_features)
+    def see(ix, xb):
+        maps = body(normalise(xb))
+        logits[ix] = head(maps)
+        feats[ix] = UnitPool()(maps)
+    errors = for_batches(see, files, 96, 'looking')
+    for error in errors.values(): raise error
+    return logits,feats
 
 # %% ../../nbs/ui/playground.ipynb #web-012
-def _set_seed(seed):
-    _fastai() # its import draws random numbers
-    for o in (random.seed, np.random.seed, torch.manual_seed): o(seed)
-
-def _train_twin(table, epochs, seed, say):
-    "The softmax network, and how large its largest probability is (as a logit) on validation pictures with one label"
-    _set_seed(seed)
-    twin = build_model('page_cnn', len(page_vocab))
-    one = table[table.labels.map(len)==1]
-    parts = [one[one.part==o] for o in ('train','valid')]
-    train_scratch(twin, tuple(o.file.tolist() for o in parts), tuple(one_hot(o.labels, page_vocab) for o in parts), 96, epochs, say,
-        loss_func=F.cross_entropy)
-    round_filters(twin)
-    return twin,top_share(look(twin, parts[1].file.tolist())[0])
-
 def top_share(
     logits:Tensor, # Of a softmax network, `(n_items, n_classes)`
 )->Tensor: # `(n_items,)`
     "Its largest probability, as a logit: `log(p/(1-p))`, so that 0.9999 and 0.99999 differ"
-    top,i = logits.double().max(1)
-    return (top - logits.double().scatter(1, i[:,None], -math.inf).logsumexp(1)).float()
+    logits = logits.double()
+    top,i = logits.max(1)
+    rest = logits.scatter(1, i[:,None], -torch.inf)
+    return (top-rest.logsumexp(1)).float()
 
 # %% ../../nbs/ui/playground.ipynb #web-014
 groups = 'known','scenes','near','far','noise' # of test pictures
@@ -116,18 +125,24 @@ def page_tests(
 )->pd.DataFrame: # The same columns; `part` is one of `groups`
     "Test pictures: portraits, scenes (the first 240), near and far strangers, and noise"
     noise = [Path(folder)/f'noise_{i}.png' for i in range(100)]
-    for i,f in enumerate(noise): Image.fromarray(np.random.default_rng(i).integers(0, 256, (96,96,3), dtype=np.uint8)).save(f)
+    for i,file in enumerate(noise):
+        dots = np.random.default_rng(i).integers(0, 256, (96,96,3), dtype=np.uint8)
+        Image.fromarray(dots).save(file)
     table = table.replace({'part': {'test': 'known'}})
-    rest = pd.DataFrame(dict(file=noise, labels=[[]]*len(noise), part='noise'))
-    return pd.concat([table[table.part==o].head(240) for o in groups[:4]] + [rest], ignore_index=True)
+    parts = [table[table.part==o].head(240) for o in groups[:4]]
+    of_noise = pd.DataFrame(dict(file=noise, labels=[[]]*100, part='noise'))
+    return pd.concat([*parts, of_noise], ignore_index=True)
 
 def _test_figures(clf, twin, table):
     "What both networks say of test pictures, as tensors to store"
     with tempfile.TemporaryDirectory() as tmp:
-        d = page_tests(table, tmp)
-        z,score,_ = clf.outputs(files := d.file.tolist())
-        return dict(logits=z, score=score, twin=look(twin, files)[0], targets=one_hot(d.labels, page_vocab),
-            group=tensor([groups.index(o) for o in d.part]))
+        tests = page_tests(table, tmp)
+        files = tests.file.tolist()
+        logits,score,_ = raw_outputs(clf, files)
+        of_twin,_ = look(twin, files)
+    targets = encode_labels(tests.labels, page_vocab)
+    group = tensor(list(map(groups.index, tests.part)))
+    return dict(logits=logits, score=score, twin=of_twin, targets=targets, group=group)
 
 # %% ../../nbs/ui/playground.ipynb #web-015
 def train_page_model(
@@ -136,45 +151,63 @@ def train_page_model(
     seed:int=0,      # Of split and training
     say=print,       # Told what happens
 ):
-    "Train both networks, round them, choose thresholds, look at the test pictures once, save; two to three minutes"
-    from safetensors.torch import save
-    table = page_pictures(seed)
-    parts = [table[table.part==o] for o in ('train','valid')]
-    files,targets = [o.file.tolist() for o in parts],[one_hot(o.labels, page_vocab) for o in parts]
-    _set_seed(seed)
-    model = build_model('page_cnn', len(page_vocab))
-    train_scratch(model, files, targets, 96, epochs, say)
-    exact = look(model, files[1])[0].sigmoid()
-    clf = _judged(round_filters(model), files, targets, dict(epochs=epochs, seed=seed, pretrained=False, by_turns=False,
-        n_train=len(files[0]), n_valid=len(files[1]), n_unlabelled=int(sum((~o.bool().any(1)).sum() for o in targets)), n_left_out=0), say)
-    moved = (clf.outputs(files[1])[0].sigmoid()-exact).abs().amax(1)
-    twin,known = _train_twin(table, epochs, seed, say)
-    kept = tensor(np.minimum.accumulate([keep_thresh(known, i/100) for i in range(1, 101)])).float()
-    clf.save(Path(dest)/'model')
-    part = Path(dest)/'page.safetensors.part'
-    part.write_bytes(save({**{f'twin.{k}': v.contiguous() for k,v in twin.state_dict().items()}, 'kept': kept, 'moved': moved,
-        **{f'test.{k}': v.contiguous() for k,v in _test_figures(clf, twin, table).items()}}))
-    part.replace(Path(dest)/'page.safetensors')
+    "Train both networks, round them, choose thresholds, look at the test pictures once, save"
+    dest,table = Path(dest),page_pictures(seed)
+    files,targets = _parts_of(table)
+    model = _trained(files, targets, epochs, seed, say)
+    before,_ = look(model, files.valid)
+    clf = _judged(round_filters(model), files, targets, epochs, seed, say)
+    after,_ = look(clf.model, files.valid)
+    moved = (after.sigmoid()-before.sigmoid()).abs().amax(1)
+    with_one = table[table.labels.map(len)==1] # others have no target for a softmax
+    files,targets = _parts_of(with_one)
+    twin = round_filters(_trained(files, targets, epochs, seed, say, F.cross_entropy))
+    known = top_share(look(twin, files.valid)[0])
+    kept = [keep_thresh(known, i/100) for i in range(1, 101)]
+    tensors = dict(kept=tensor(np.minimum.accumulate(kept)).float(), moved=moved)
+    parts = dict(twin=twin.state_dict(), test=_test_figures(clf, twin, table))
+    for part,of_part in parts.items():
+        for name,value in of_part.items(): tensors[f'{part}.{name}'] = value.contiguous()
+    clf.save(dest/'model')
+    whole_file(dest/'page.safetensors', save(tensors))
 
-def _judged(model, files, targets, facts, say, n_refs=500):
-    "A `Classifier` with `n_refs` references and thresholds chosen on validation pictures"
-    refs = random.Random(facts['seed']).sample(targets[0].bool().any(1).nonzero()[:,0].tolist(), n_refs)
-    logits,valid_feats = look(model, files[1])
-    clf = Classifier(model, dict(arch='page_cnn', vocab=list(page_vocab), size=96, rare=[], keep=.95))
-    clf.judge(look(model, [files[0][i] for i in refs])[1][:,None], valid_feats, logits, (targets[0][refs], targets[1]), None, facts, say)
-    return clf
+def _parts_of(table):
+    "Files and targets to train and to validate"
+    train,valid = table[table.part=='train'],table[table.part=='valid']
+    files = Parts(train.file.tolist(), valid.file.tolist())
+    return files,Parts(encode_labels(train.labels, page_vocab), encode_labels(valid.labels, page_vocab))
+
+def _trained(files, targets, epochs, seed, say, loss_func=None):
+    set_seed(seed)
+    model = build_model('page_cnn', len(page_vocab))
+    train_scratch(model, files, targets, 96, epochs, say, loss_func)
+    return model
+
+def _judged(model, files, targets, epochs, seed, say):
+    "A `Classifier` with 500 references and thresholds chosen on validation pictures"
+    known = targets.train.bool().any(1).nonzero()[:,0].tolist()
+    refs = random.Random(seed).sample(known, 500)
+    _,feats = look(model, [files.train[i] for i in refs])
+    logits,valid_feats = look(model, files.valid)
+    n_unlabelled = (~torch.cat(targets).bool().any(1)).sum().item()
+    training = dict(epochs=epochs, seed=seed, pretrained=False, by_turns=False,
+        n_train=len(files.train), n_valid=len(files.valid), n_unlabelled=n_unlabelled, n_left_out=0)
+    config = dict(arch='page_cnn', size=96, rare=[], training=training)
+    fitted = Fitted(feats[:,None], valid_feats, logits)
+    judged = Parts(targets.train[refs], targets.valid)
+    return fitted_classifier(model, fitted, judged, page_vocab, .95, config, say=say)
 
 # %% ../../nbs/ui/playground.ipynb #web-017
 def load_page(
     folder, # With `model/` and `page.safetensors`, as from `train_page_model`
-)->tuple: # `Classifier`, twin, and a dict of the other tensors: `kept`, `moved`, `logits`, `score`, `twin`, `targets`, `group`
+)->tuple: # `Classifier`, twin; and tensors `kept`, `moved`, `logits`, `score`, `twin`, `targets`, `group`
     "What the page is made from"
-    from safetensors.torch import load_file
-    all_ = load_file(Path(folder)/'page.safetensors')
+    folder = Path(folder)
+    tensors = load_file(folder/'page.safetensors')
     twin = build_model('page_cnn', len(page_vocab))
-    twin.load_state_dict({k[5:]: v for k,v in all_.items() if k[:5]=='twin.'})
-    rest = {k.removeprefix('test.'): v for k,v in all_.items() if k[:5]!='twin.'}
-    return Classifier.load(Path(folder)/'model'),twin.eval(),SimpleNamespace(**rest)
+    twin.load_state_dict({k: tensors.pop(f'twin.{k}') for k in twin.state_dict()})
+    stored = {k.removeprefix('test.'): v for k,v in tensors.items()}
+    return Classifier.load(folder/'model'),twin.eval(),SimpleNamespace(**stored)
 
 # %% ../../nbs/ui/playground.ipynb #web-022
 def twin_given(
@@ -182,16 +215,18 @@ def twin_given(
     keep:float=.95,# Share of validation pictures with one label that pass
 )->Tensor: # Bool, `(n_items, n_classes)`
     "The twin's answers on test pictures: its likeliest class, or nothing"
-    likeliest = F.one_hot(stored.twin.argmax(1), stored.twin.shape[1]).bool()
-    return likeliest & (top_share(stored.twin) >= stored.kept[round(keep*100)-1])[:,None]
+    logits = stored.twin
+    likeliest = F.one_hot(logits.argmax(1), logits.shape[1]).bool()
+    passes = top_share(logits) >= stored.kept[round(keep*100)-1]
+    return likeliest & passes[:,None]
 
 def share_right(
     stored, # As from `load_page`
     given:Tensor, # Labels given to its test pictures, bool
 )->dict: # From the group of test pictures to the share with exactly their labels
     "How often an answer is right; of strangers, how often it is none"
-    ok = (given==stored.targets.bool()).all(1)
-    return {name: ok[stored.group==i].float().mean().item() for i,name in enumerate(groups)}
+    right = (given==stored.targets.bool()).all(1).float()
+    return {name: right[stored.group==i].mean().item() for i,name in enumerate(groups)}
 
 # %% ../../nbs/ui/playground.ipynb #web-027
 def keep_curve(
@@ -199,34 +234,25 @@ def keep_curve(
     stored,
 )->pd.DataFrame: # A row a keep rate and network: `network, keep`, and each of `groups`
     "Shares of right answers at all keep rates from 0.5 to 1, of the page's network and of its twin"
-    rates = [i/100 for i in range(50, 101)]
-    def rows(name, given): return [dict(network=name, keep=o, **share_right(stored, given(o))) for o in rates]
-    return pd.DataFrame(rows('sigmoids', lambda o: clf.with_keep(o).given(stored.logits, stored.score)) +
-        rows('softmax twin', lambda o: twin_given(stored, o)))
-
-# %% ../../nbs/ui/playground.ipynb #web-028
-def make_playground(
-    folder, # Of the page's sources; `results/` is beside it
-    seeds=(0,1,2), # The first becomes the page's
-):
-    "Train the page's networks with several seeds; write the models of the first and the figures of all"
-    curves = []
-    with tempfile.TemporaryDirectory() as tmp:
-        for seed in seeds:
-            dest = Path(folder) if seed==seeds[0] else Path(tmp)
-            train_page_model(dest, seed=seed)
-            clf,_,stored = load_page(dest)
-            curves.append(keep_curve(clf, stored).assign(seed=seed))
-    pd.concat(curves).round(4).to_csv(Path(folder).parent/'results'/'web_seeds.csv', index=False)
+    ours,twins = [],[]
+    for keep in np.arange(50, 101)/100:
+        given = clf.decision.at(keep).given(stored.logits, stored.score)
+        ours.append(dict(network='sigmoids', keep=keep, **share_right(stored, given)))
+        given = twin_given(stored, keep)
+        twins.append(dict(network='softmax twin', keep=keep, **share_right(stored, given)))
+    return pd.DataFrame(ours+twins)
 
 # %% ../../nbs/ui/playground.ipynb #web-033
 def folded(
     block:nn.Sequential, # Convolution without bias, batch norm, ReLU
-)->tuple: # int8 filters `(nf, ni, 3, 3)`, scale `(nf,)`, shift `(nf,)`: the layer is `relu(conv(x, filters)*scale + shift)`
-    "A rounded convolution and the batch norm behind it"
+)->tuple: # int8 filters `(nf, ni, 3, 3)`, scale `(nf,)`, shift `(nf,)`
+    "A rounded convolution and the batch norm behind it: `relu(conv(x, filters)*scale + shift)`"
     conv,norm,_ = block
-    step,gain = filter_steps(conv.weight.detach()),norm.weight.detach()/(norm.running_var+norm.eps).sqrt()
-    return (conv.weight.detach()/step).round().to(torch.int8),step.flatten()*gain,norm.bias.detach()-norm.running_mean*gain
+    weight = conv.weight.detach()
+    step = filter_steps(weight)
+    gain = norm.weight.detach()/(norm.running_var+norm.eps).sqrt()
+    shift = norm.bias.detach()-norm.running_mean*gain
+    return (weight/step).round().to(torch.int8),step.flatten()*gain,shift
 
 # %% ../../nbs/ui/playground.ipynb #web-036
 def b64(
@@ -234,19 +260,29 @@ def b64(
     dtype, # As numpy's
 )->str: # Little-endian bytes, base64
     "Numbers as text"
-    return base64.b64encode(np.ascontiguousarray(np.asarray(x), dtype=np.dtype(dtype).newbyteorder('<')).tobytes()).decode()
+    little = np.asarray(x).astype(np.dtype(dtype).newbyteorder('<'))
+    return base64.b64encode(little.tobytes()).decode()
+
+def _layer(block):
+    conv = block[0]
+    w,scale,shift = folded(block)
+    return dict(ni=conv.in_channels, nf=conv.out_channels, stride=conv.stride[0],
+        w=b64(w, 'i1'), scale=b64(scale, 'f4'), shift=b64(shift, 'f4'))
 
 def _net(model):
     "Layers and head"
-    layers = [dict(ni=b[0].in_channels, nf=b[0].out_channels, stride=b[0].stride[0], **{k: b64(v, t)
-        for (k,t),v in zip((('w','i1'),('scale','f4'),('shift','f4')), folded(b))}) for b in model[0]]
-    return dict(layers=layers, weight=b64(model[1][-1].weight.detach(), 'f4'), bias=b64(model[1][-1].bias.detach(), 'f4'))
+    body,head = model
+    weight,bias = head[-1].parameters()
+    layers = list(map(_layer, body))
+    return dict(layers=layers, weight=b64(weight.detach(), 'f4'), bias=b64(bias.detach(), 'f4'))
 
 def _milli(x): return b64((x*1000).round().clamp(-32767, 32767), 'i2')
 
 # %% ../../nbs/ui/playground.ipynb #web-038
-_breeds_shown = dict(cat=['Siamese','Bengal','Bombay','Siamese'], dog=['beagle','pug','rottweiler','beagle'])
-page_kinds = {'cat': 4, 'dog': 4, 'cat and dog': 4, 'five Rottweilers': 2, 'donkey': 6, 'car': 2}
+_cats,_dogs = ['Siamese','Bengal','Bombay','Siamese'],['beagle','pug','rottweiler','beagle']
+_shown = {'cat': _cats, 'dog': _dogs, 'cat and dog': list(zip(_cats, _dogs)),
+    'five Rottweilers': [['rottweiler']*5]*2, 'donkey': ['donkey']*6, 'car': ['car']*2}
+page_kinds = {kind: len(o) for kind,o in _shown.items()} # and how many pictures of each
 
 def draw_kind(
     kind:str, # One of `page_kinds`
@@ -254,30 +290,30 @@ def draw_kind(
     size:int=224, # Side, pixels
 ): # PIL image
     "The page's `i`-th picture of `kind`"
-    seed = f'playground {i}'
-    if kind in _breeds_shown: return draw_portrait(_breeds_shown[kind][i-1], seed, size)[0]
-    if kind=='cat and dog': return draw_scene(seed, size, names=[_breeds_shown['cat'][i-1],_breeds_shown['dog'][i-1]])[0]
-    if kind=='five Rottweilers': return draw_scene(seed, size, names=['rottweiler']*5)[0]
-    return draw_portrait(kind, seed, size)[0]
+    names,seed = _shown[kind][i-1],f'playground {i}'
+    if isinstance(names, str): return draw_portrait(names, seed, size)[0]
+    return draw_scene(seed, size, names=list(names))[0]
 
 def _as_address(img):
-    file = io.BytesIO()
+    file = BytesIO()
     img.save(file, 'WEBP', quality=85, method=6)
-    return f'data:image/webp;base64,{base64.b64encode(file.getvalue()).decode()}'
+    return 'data:image/webp;base64,'+base64.b64encode(file.getvalue()).decode()
 
 # %% ../../nbs/ui/playground.ipynb #web-040
 def page_data(
     folder, # As for `load_page`
 )->str: # JavaScript that sets `window.playgroundData`
-    "All that the page needs to know: both networks, references, thresholds, figures on test pictures, pictures to ask about"
-    clf,twin,more = load_page(folder)
-    c = clf.config
-    score = {k: (-1e9 if k=='thresh' and v is None else v) for k,v in c['score'].items()}
-    kept = {k: [-1e9 if o is None else round(o, 5) for o in v] for k,v in c['kept'].items()}
-    test = dict(logits=_milli(more.logits), score=_milli(more.score), top=_milli(top_share(more.twin)), choice=b64(more.twin.argmax(1), 'u1'),
-        targets=b64((more.targets.long() << torch.arange(len(clf.vocab))).sum(1), 'u1'), group=b64(more.group, 'u1'))
-    data = dict(size=c['size'], vocab=clf.vocab, colors={o: colors[o] for o in clf.vocab}, mean=imagenet_mean, std=imagenet_std, keep=c['keep'],
-        score=score, kept=kept, further=clf.further.tolist(), threshs=clf.threshs.tolist(), twinKept=[round(max(o, -40), 3) for o in more.kept.tolist()],
-        sigmoid=_net(clf.model), softmax=_net(twin), refs=b64(clf.refs, 'i1'), nRefs=len(clf.refs), test=test,
-        pictures={k: [_as_address(draw_kind(k, i+1)) for i in range(n)] for k,n in page_kinds.items()})
+    "All that the page needs to know: networks, references, decision, figures on test pictures, pictures"
+    clf,twin,stored = load_page(folder)
+    bits = 2**torch.arange(len(page_vocab))
+    test = dict(logits=_milli(stored.logits), score=_milli(stored.score), top=_milli(top_share(stored.twin)),
+        choice=b64(stored.twin.argmax(1), 'u1'), targets=b64(stored.targets.long() @ bits, 'u1'),
+        group=b64(stored.group, 'u1'))
+    pictures = {}
+    for kind,n in page_kinds.items():
+        pictures[kind] = [_as_address(draw_kind(kind, i+1)) for i in range(n)]
+    kept = stored.kept.double().clamp_min(-40).round(decimals=3).tolist()
+    data = dict(decision=clf.decision.to_dict(), size=clf.config['size'], mean=imagenet_mean,
+        std=imagenet_std, colors=colors, twinKept=kept, sigmoid=_net(clf.model), softmax=_net(twin),
+        refs=b64(clf.refs, 'i1'), nRefs=len(clf.refs), test=test, pictures=pictures)
     return f'window.playgroundData = {json.dumps(data)}\n'
