@@ -97,20 +97,23 @@ def show_images(
     n_cols = max(1, min(n_cols, len(images)))
     n_rows = -(-len(images)//n_cols)
     if axs is None: axs = canvas(n_cols, n_rows, (size,size+.3*bool(titles)))
+    if right is None: right = [None]*len(images)
     for ax in axs: ax.axis('off')
     for i,(ax,img) in enumerate(zip(axs, images)):
         ax.imshow(pixels(img))
-        if titles: _caption(ax, plain(titles[i]), right and right[i])
+        if titles: _caption(ax, plain(titles[i]), right[i])
     return _headline(axs, title)
 
 def _caption(ax, text, right):
     "A title, on the frame of its class or with a tick or a cross"
-    marks = {None: '', True: '✓ ', False: '✗ '}
-    dressed(ax, marks[right]+text)
-    if right is False: ax.title.set_color('#AA3333')
-    first = text.replace(',', ' ').split(' ')[0]
-    if right is not None or first not in colors: return
-    ax.title.set_bbox(dict(fc='white', ec=colors[first], lw=2, boxstyle='round,pad=.2'))
+    if right is None:
+        dressed(ax, text)
+        first = text.replace(',', ' ').split(' ')[0]
+        look = dict(fc='white', lw=2, boxstyle='round,pad=.2')
+        if first in colors: ax.title.set_bbox(dict(ec=colors[first], **look))
+        return
+    dressed(ax, ('✓ ' if right else '✗ ')+text)
+    ax.title.set_color(ink if right else '#AA3333')
 
 # %% ../../nbs/ui/show.ipynb #show-011
 def show_boxes(
@@ -218,7 +221,9 @@ def show_bars(
     if n_bars>1: ax.legend(bars, df.columns, fontsize=font_size, loc='center left', bbox_to_anchor=(1,.5))
     else:
         for bar,name in zip(bars[0], df.index): bar.set_color(color_of(name))
-    if lines is not None: ax.vlines(lines, np.arange(n)-.5, np.arange(n)+.5, color=ink, ls=':')
+    if lines is not None:
+        at = np.arange(n)
+        ax.vlines(np.broadcast_to(lines, n), at-.5, at+.5, color=ink, ls=':')
     ax.set_yticks(range(n), map(plain, df.index))
     ax.margins(x=.15)
     ax.spines[['top','right']].set_visible(False)
