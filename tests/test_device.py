@@ -1,7 +1,8 @@
 """Every pass moves what it feeds: trained, asked and explained on a GPU, a model says what it says on the CPU.
 
-Where there is no GPU, one is posed: tensors that have been moved there stay in the CPU's memory and are computed by it,
-but they name a GPU as their device, and an operation that mixes them with others fails as it does on a GPU."""
+Where there is no GPU, one is posed: tensors that have been moved there stay in the CPU's memory and are
+computed by it, but they name a GPU as their device, and an operation that mixes them with others fails as it
+does on a GPU."""
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from unittest.mock import patch
@@ -60,14 +61,16 @@ def wrap(o): return Posed(o) if isinstance(o, Tensor) and not isinstance(o, Pose
 
 
 MOVES = aten._to_copy, aten.copy_
-INDEXING = aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_ # whose indices may be elsewhere
+# whose indices may be elsewhere
+INDEXING = aten.index, aten.index_put, aten.index_put_, aten._index_put_impl_
 
 
 def check_devices(func, args, kwargs):
     "As on a GPU: all tensors are there, or none but those that hold one number"
     if func.overloadpacket in MOVES: return
     by_index = func.overloadpacket in INDEXING and isinstance(args[0], Posed)
-    tensors = [o for o in tree_leaves([args[0], args[2:]] if by_index else [args, kwargs]) if isinstance(o, Tensor)]
+    involved = [args[0], args[2:]] if by_index else [args, kwargs]
+    tensors = [o for o in tree_leaves(involved) if isinstance(o, Tensor)]
     n_posed = sum(isinstance(o, Posed) for o in tensors)
     elsewhere = [o for o in tensors if not isinstance(o, Posed) and o.dim()]
     if n_posed and elsewhere: raise RuntimeError(f'Expected all tensors to be on the same device: {func}')
@@ -103,7 +106,7 @@ class Calls(TorchFunctionMode):
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         if func is Tensor.cpu: return moved(args[0], torch.device('cpu'))
-        if func is Tensor.numpy and isinstance(args[0], Posed): raise TypeError('a GPU has no memory for numpy')
+        if func is Tensor.numpy and isinstance(args[0], Posed): raise TypeError('numpy cannot read a GPU')
         if func is torch._C._nn._parse_to: return func(*args, **kwargs)
         if func is Tensor.to: return self.to(*args, **kwargs)
         if not is_gpu(kwargs.get('device')): return func(*args, **kwargs)
@@ -183,11 +186,15 @@ def test_the_posed_gpu_is_strict():
         assert net.weight.grad.device==GPU
         with pytest.raises(RuntimeError, match='same device'): net(x)
         with pytest.raises(RuntimeError, match='same device'): torch.cat([x, x.to(GPU)])
-        with pytest.raises(RuntimeError, match='same device'): x[torch.zeros(4, dtype=torch.long, device=GPU)]
+        there = torch.zeros(4, dtype=torch.long, device=GPU)
+        with pytest.raises(RuntimeError, match='same device'): x[there]
         with pytest.raises(TypeError, match='numpy'): net(x.to(GPU)).detach().numpy()
 
 
-WAYS = {'from scratch': dict(arch='small_cnn', epochs=2), 'head only': dict(epochs=0), 'fine-tuned': dict(epochs=1)}
+WAYS = {
+    'from scratch': dict(arch='small_cnn', epochs=2),
+    'head only': dict(epochs=0),
+    'fine-tuned': dict(epochs=1)}
 
 
 def numbers(model): return [unwrap(o) for o in model.state_dict().values()]
@@ -279,11 +286,12 @@ def test_missing_device(photos, monkeypatch, device):
     for ask in find_device, lambda o: Options(device=o), lambda o: Classifier.load('nowhere', o):
         with pytest.raises(InputError, match=f'device {device} is not available') as e: ask(device)
         assert '\n' not in str(e.value)
-    with pytest.raises(InputError, match=f'device {device} is not available'): Classifier.train('nowhere', device=device)
+    with pytest.raises(InputError, match=f'device {device} is not available'):
+        Classifier.train('nowhere', device=device)
 
 
 def test_number_of_the_gpu(monkeypatch):
-    "`cuda` is the one that this process has taken, by its number, which its threads would not know; too high a one is refused"
+    "`cuda` is the one that this process has taken, by its number, which its threads would not know"
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: True)
     monkeypatch.setattr(torch.cuda, 'device_count', lambda: 2)
     monkeypatch.setattr(torch.cuda, 'current_device', lambda: 1)
@@ -294,7 +302,8 @@ def test_number_of_the_gpu(monkeypatch):
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason='there is no GPU here, only the posed one')
 def test_on_a_real_gpu(photos, strangers, tmp_path):
-    cpu, gpu = (Classifier.train(photos, 'small_cnn', strangers, epochs=2, size=64, device=o, say=noop) for o in ('cpu', 'cuda'))
+    options = dict(arch='small_cnn', unknown=strangers, epochs=2, size=64, say=noop)
+    cpu, gpu = (Classifier.train(photos, device=o, **options) for o in ('cpu', 'cuda'))
     assert gpu.device.type=='cuda'
     assert abs(gpu.evaluate(photos, strangers)['map']-cpu.evaluate(photos, strangers)['map'])<.3
     there = Classifier.load(cpu.save(tmp_path/'m'), 'cuda')

@@ -1,18 +1,25 @@
-"The ONNX file of a classifier gives PyTorch's answers, whatever its score rule, and appears whole or not at all"
+"The ONNX file of a classifier gives PyTorch's answers, whatever its score rule; whole or not at all"
 import json, os, sys
 from copy import deepcopy
 import numpy as np
 import pytest, torch
-onnx = pytest.importorskip('onnx', reason='onnx is not installed: these tests need the extra `dev`')
-pytest.importorskip('onnxscript', reason='onnxscript is not installed: these tests need the extra `dev`')
-ort = pytest.importorskip('onnxruntime', reason='onnxruntime is not installed: these tests need the extra `dev`')
+WHY = 'onnx, onnxscript or onnxruntime is not installed: these tests need the extra `dev`'
+onnx = pytest.importorskip('onnx', reason=WHY)
+pytest.importorskip('onnxscript', reason=WHY)
+ort = pytest.importorskip('onnxruntime', reason=WHY)
 from PIL import Image
 from conftest import ROOT
 from mlc_course import classifier
-from mlc_course.classifier import Classifier, model_format, onnx_opset, own_nets
-from mlc_course.engine.photos import InputError
+from mlc_course.classifier import Classifier
 from mlc_course.draw.scenes import draw_portrait
-from mlc_course.engine.training import build_model, imagenet_mean, imagenet_std, picture_tensor
+from mlc_course.engine import onnx_file
+from mlc_course.engine.core import InputError
+from mlc_course.engine.decision import Decision
+from mlc_course.engine.labelling import raw_outputs
+from mlc_course.engine.model_file import as_config
+from mlc_course.engine.networks import build_model, pooled_width
+from mlc_course.engine.onnx_file import onnx_opset
+from mlc_course.engine.pictures import picture_tensor
 
 SIZE = 64
 
@@ -20,38 +27,38 @@ SIZE = 64
 def untrained(arch='page_cnn', rule='joint_energy+knn', n_refs=20, k=5, thresh=-3.):
     "A classifier with random weights, and labels that need more than ASCII"
     torch.manual_seed(0)
-    model,vocab = build_model(arch, 3),['cat','dog','größer_猫']
-    parts = rule.split('+')
-    score = dict(name=rule, mean={o: .1+i for i,o in enumerate(parts)}, std={o: .5 for o in parts}, k=k, thresh=thresh)
-    config = dict(format=model_format, arch=arch, vocab=vocab, size=SIZE, resize='squeeze', score=score,
-        mean=list(imagenet_mean), std=list(imagenet_std), thresholds=dict.fromkeys(vocab, .4),
-        further=dict.fromkeys(vocab, .5), keep=.95, kept=None, rare=[], training={}, metrics={}, versions={})
-    n_feat = model[1][-1].in_features*(1+(arch in own_nets))
-    return Classifier(model, config, torch.randint(-127, 128, (n_refs,n_feat), dtype=torch.int8))
+    model, parts = build_model(arch, 3), rule.split('+')
+    rule = dict(name=rule, mean={o: .1+i for i,o in enumerate(parts)}, std={o: .5 for o in parts})
+    decision = Decision(('cat','dog','größer_猫'), .95, rule, k, thresh, threshs=(.4,.4,.4))
+    refs = torch.randint(-127, 128, (n_refs,pooled_width(model)), dtype=torch.int8)
+    config = dict(arch=arch, size=SIZE, rare=[], versions={}, training={}, metrics={})
+    return Classifier(model, decision, refs, config)
 
 
 @pytest.fixture(scope='module')
 def pictures(tmp_path_factory):
     "Seven pictures of the model's size, so that nothing is squeezed: noise, black, white"
-    path,draw = tmp_path_factory.mktemp('pictures'),np.random.default_rng(0)
+    path, draw = tmp_path_factory.mktemp('pictures'), np.random.default_rng(0)
     xs = draw.integers(0, 256, (7,SIZE,SIZE,3), dtype=np.uint8)
-    xs[0],xs[1] = 0,255
+    xs[0], xs[1] = 0, 255
     files = [path/f'{i}.png' for i in range(len(xs))]
     for o,f in zip(xs, files): Image.fromarray(o).save(f)
-    return files,xs.transpose(0,3,1,2)
+    return files, xs.transpose(0,3,1,2)
 
 
 def run(file, xs): return ort.InferenceSession(file).run(['logits','score'], {'pictures': xs})
 
 
 def check(clf, file, pictures):
-    "Answers equal to `outputs`, for batches of 1 and 5"
-    files,xs = pictures
-    want = clf.outputs(files)[:2]
-    for bs in 1,5:
+    "Answers equal to `raw_outputs`, for batches of 1 and 5"
+    files, xs = pictures
+    want = raw_outputs(clf, files)[:2]
+    for bs in 1, 5:
         outs = [run(file, xs[i:i+bs]) for i in range(0, len(xs), bs)]
         for got,o in zip((np.concatenate(o) for o in zip(*outs)), want):
-            assert got.shape==o.shape and np.isfinite(got).all() and abs(got-o.numpy()).max()<1e-4
+            assert got.shape==o.shape
+            assert np.isfinite(got).all()
+            assert abs(got-o.numpy()).max()<1e-4
 
 
 @pytest.fixture(scope='module')
@@ -65,13 +72,16 @@ def file(clf, tmp_path_factory): return clf.to_onnx(tmp_path_factory.mktemp('onn
 def test_default(clf, file, pictures): check(clf, file, pictures)
 
 
-@pytest.mark.parametrize('rule,n_refs,k,thresh', [('knn',3,20,-3.), ('joint_energy',20,5,-3.), ('max_logit',1,1,None)])
+@pytest.mark.parametrize('rule,n_refs,k,thresh', [
+    ('knn', 3, 20, -3.),
+    ('joint_energy', 20, 5, -3.),
+    ('max_logit', 1, 1, -np.inf)])
 def test_rules(tmp_path, pictures, rule, n_refs, k, thresh):
     "The other rules; fewer references than neighbours; no threshold of the score"
     clf = untrained(rule=rule, n_refs=n_refs, k=k, thresh=thresh)
     file = clf.to_onnx(tmp_path/'a.onnx')
     check(clf, file, pictures)
-    assert json.loads(onnx.load(file).metadata_props[0].value)['score']==clf.config['score']
+    assert json.loads(onnx.load(file).metadata_props[0].value)['score']==clf.decision.to_dict()['score']
 
 
 def test_torchvision(tmp_path, pictures):
@@ -93,48 +103,57 @@ def test_extreme_answers(tmp_path, pictures):
 
 def test_file(clf, file):
     "Valid, of the stated version, and all in one: what decides is in it, nothing of this machine is"
-    model,data = onnx.load(file),file.read_bytes()
+    model, data = onnx.load(file), file.read_bytes()
     onnx.checker.check_model(model, full_check=True)
     assert [(o.domain, o.version) for o in model.opset_import]==[('', onnx_opset)]
     text = {o.key: o.value for o in model.metadata_props}
     assert list(text)==['mlc_course']
-    meta = json.loads(text['mlc_course'])
-    assert meta=={k: clf.config[k] for k in meta} and {'vocab','size','score','thresholds','further'}<=set(meta)
-    here = os.getcwd(),os.path.dirname(classifier.__file__),sys.prefix,'stack_trace'
+    meta, config = json.loads(text['mlc_course']), as_config(clf)
+    assert meta=={k: config[k] for k in meta}
+    assert {'vocab','size','score','thresholds','further'}<=set(meta)
+    here = os.getcwd(), os.path.dirname(classifier.__file__), sys.prefix, 'stack_trace'
     assert not [o for o in here if o.encode() in data]
     session = ort.InferenceSession(file)
-    assert [(o.name, o.type, o.shape) for o in session.get_inputs()]==[('pictures', 'tensor(uint8)', ['bs',3,SIZE,SIZE])]
+    pictures, = session.get_inputs()
+    assert (pictures.name, pictures.type, pictures.shape)==('pictures', 'tensor(uint8)', ['bs',3,SIZE,SIZE])
     assert [(o.name, o.shape) for o in session.get_outputs()]==[('logits', ['bs',3]), ('score', ['bs'])]
 
 
 def test_loaded(tmp_path, clf, file, capfd, recwarn, caplog):
-    "A saved and loaded classifier writes the same file in the place of one of ours; it stays as it is, and nothing is said"
-    again,dest = Classifier.load(clf.save(tmp_path/'model')),tmp_path/'deep/er/a.onnx'
+    "A saved and loaded classifier writes the same file over one of ours, stays as it is, and is silent"
+    again, dest = Classifier.load(clf.save(tmp_path/'model')), tmp_path/'deep/er/a.onnx'
     dest.parent.mkdir(parents=True)
     dest.write_bytes(file.read_bytes()[:-1]+b' ')
-    before,params = deepcopy(again.model.state_dict()),list(again.model.parameters())
+    before, params = deepcopy(again.model.state_dict()), list(again.model.parameters())
     again.model.train()
-    assert again.to_onnx(str(dest))==dest and dest.read_bytes()==file.read_bytes()
-    assert again.model.training and all(a is b for a,b in zip(again.model.parameters(), params))
+    assert again.to_onnx(str(dest))==dest
+    assert dest.read_bytes()==file.read_bytes()
+    assert again.model.training
+    assert all(a is b for a,b in zip(again.model.parameters(), params))
     assert all(torch.equal(o, before[k]) for k,o in again.model.state_dict().items())
-    assert not ''.join(capfd.readouterr()) and not recwarn.list
+    assert not ''.join(capfd.readouterr())
+    assert not recwarn.list
     assert not [o for o in caplog.records if o.levelno>=30] # a warning
     umask = os.umask(0)
     os.umask(umask)
-    assert dest.stat().st_mode & 0o777==0o666 & ~umask and [o.name for o in dest.parent.iterdir()]==['a.onnx']
+    assert dest.stat().st_mode & 0o777==0o666 & ~umask
+    assert [o.name for o in dest.parent.iterdir()]==['a.onnx']
 
 
 def refused(clf, dest, *words):
     "One line that holds `words`"
     with pytest.raises(InputError) as e: clf.to_onnx(dest)
-    assert '\n' not in str(e.value) and len(str(e.value))<400 and all(o in str(e.value) for o in words)
+    said = str(e.value)
+    assert '\n' not in said
+    assert len(said)<400
+    assert all(o in said for o in words), said
 
 
 def tree(path): return {o.relative_to(path): o.is_file() and o.read_bytes() for o in path.rglob('*')}
 
 
 def test_bad_places(tmp_path, clf, file, monkeypatch):
-    monkeypatch.setattr(classifier, '_onnx_bytes', lambda clf: b'new')
+    monkeypatch.setattr(onnx_file, 'onnx_bytes', lambda clf: b'new')
     (tmp_path/'folder').mkdir()
     (tmp_path/'notes.onnx').write_text('mine')
     (tmp_path/'empty.onnx').touch()
@@ -144,7 +163,7 @@ def test_bad_places(tmp_path, clf, file, monkeypatch):
     os.mkfifo(tmp_path/'pipe.onnx')
     before = tree(tmp_path)
     refused(clf, tmp_path/'folder', 'folder is a folder', 'model.onnx')
-    for o in 'notes','empty','other','pipe': refused(clf, tmp_path/f'{o}.onnx', 'left alone')
+    for o in 'notes', 'empty', 'other', 'pipe': refused(clf, tmp_path/f'{o}.onnx', 'left alone')
     refused(clf, tmp_path/'notes.onnx/a.onnx', 'is a file')
     refused(clf, tmp_path/f'{"x"*260}.onnx', 'cannot be written')
     refused(clf, '/proc/a.onnx', '/proc/a.onnx')
@@ -162,10 +181,10 @@ def test_nothing_left_behind(tmp_path, clf, file, monkeypatch):
     "The disk is full, or the exporter gives up: the old file stays, and nothing beside it"
     dest = tmp_path/'a.onnx'
     dest.write_bytes(file.read_bytes())
-    def full(file, data): raise OSError(28, 'No space left on device')
+    def full(fd): raise OSError(28, 'No space left on device')
     with monkeypatch.context() as m:
-        m.setattr(classifier, '_onnx_bytes', lambda clf: b'new')
-        m.setattr(classifier, '_write', full)
+        m.setattr(onnx_file, 'onnx_bytes', lambda clf: b'new')
+        m.setattr(os, 'fsync', full)
         refused(clf, dest, 'No space left on device')
     with monkeypatch.context() as m:
         m.setattr(torch.onnx, 'export', lambda *args, **kwargs: 1/0)
@@ -180,4 +199,4 @@ def test_model_of_the_playground(tmp_path):
     for f in files: draw_portrait(f.stem, 'onnx', 96)[0].save(f)
     session = ort.InferenceSession(clf.to_onnx(tmp_path/'page.onnx'))
     got = session.run(None, dict(pictures=np.stack([picture_tensor(f, 96) for f in files])))
-    for a,b in zip(got, clf.outputs(files)): np.testing.assert_allclose(a, b.numpy(), atol=1e-4)
+    for a,b in zip(got, raw_outputs(clf, files)): np.testing.assert_allclose(a, b.numpy(), atol=1e-4)

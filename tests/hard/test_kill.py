@@ -4,15 +4,14 @@ import pytest
 
 N = 30 # kills of each kind
 context = multiprocessing.get_context('forkserver') # processes that start with everything imported
-context.set_forkserver_preload(['mlc_course.classifier','mlc_course.draw.cells','torchvision.models','fastai.callback.schedule','fastai.data.load','fastai.losses'])
-
-
-def quiet(*args): pass
+context.set_forkserver_preload(['mlc_course.classifier', 'mlc_course.draw.cells', 'mlc_course.engine.training',
+    'torchvision.models'])
 
 
 def train(photos, out):
+    from fastcore.basics import noop
     from mlc_course.classifier import Classifier
-    Classifier.train(photos, 'small_cnn', epochs=1, size=32, say=quiet).save(out)
+    Classifier.train(photos, 'small_cnn', epochs=1, size=32, say=noop).save(out)
 
 
 def save(olds, out, ready):
@@ -50,7 +49,9 @@ def kill(process, secs, ready=None):
 def tree(folder):
     "Checksum of all names and bytes below a folder"
     h = hashlib.sha256()
-    for o in sorted(folder.rglob('*')): h.update(f'{o.relative_to(folder)}:'.encode()+(o.read_bytes() if o.is_file() else b''))
+    for o in sorted(folder.rglob('*')):
+        h.update(f'{o.relative_to(folder)}:'.encode())
+        if o.is_file(): h.update(o.read_bytes())
     return h.hexdigest()
 
 
@@ -80,15 +81,13 @@ def models(tmp_path_factory, photos):
         p.join()
         secs = time.time()-t0
     assert p.exitcode==0
-    old = Classifier.load(path/'new')
-    old.config['keep'] = .5
-    old.save(path/'old')
-    return path/'old',path/'new',secs
+    Classifier.load(path/'new').with_keep(.5).save(path/'old')
+    return path/'old', path/'new', secs
 
 
 def test_kill_train(photos, models, tmp_path, says):
     old,new,secs = models
-    rnd,found,known = random.Random(0),[],{tree(old):'old', tree(new):'new'}
+    rnd, found, known = random.Random(0), [], {tree(old): 'old', tree(new): 'new'}
     for i in range(N):
         if i%2 and not (tmp_path/'m').exists(): shutil.copytree(old, tmp_path/'m')
         before = 'old' if (tmp_path/'m').exists() else None
@@ -97,14 +96,16 @@ def test_kill_train(photos, models, tmp_path, says):
         assert now=='new' or alive and now==before
         found.append(now)
         shutil.rmtree(tmp_path/'m', ignore_errors=True)
-    assert kill(start(train, photos, tmp_path/'m'), 300) is False and tree(tmp_path/'m')==tree(new) # the next run
-    says(f'{N} kills during training: {found.count(None)} left no model, {found.count("old")} the old one, {found.count("new")} came too late')
+    assert kill(start(train, photos, tmp_path/'m'), 300) is False # the next run
+    assert tree(tmp_path/'m')==tree(new)
+    says(f'{N} kills during training: {found.count(None)} left no model, {found.count("old")} the old one, '
+        f'{found.count("new")} came too late')
 
 
 def test_kill_save(models, tmp_path, says):
     from mlc_course.classifier import Classifier
     *olds,_ = models
-    rnd,found,known = random.Random(1),[],{tree(o):o.name for o in olds}
+    rnd, found, known = random.Random(1), [], {tree(o): o.name for o in olds}
     p = start(save, olds, tmp_path/'m', tmp_path/'ready')
     while not (tmp_path/'ready').exists(): time.sleep(.001)
     t0 = time.time()
@@ -122,15 +123,18 @@ def test_kill_save(models, tmp_path, says):
         if found[-1]: Classifier.load(tmp_path/'m')
         ready.unlink()
     left = rest(tmp_path)
-    assert len(left)<=N+1 and {o.name for o in tmp_path.iterdir()}-{o.name for o in left}<={'m'}
+    assert len(left)<=N+1
+    assert {o.name for o in tmp_path.iterdir()}-{o.name for o in left}<={'m'}
     for o in left[1:]: age(o)
     (tmp_path/'.m.12345678.part').mkdir()
     (tmp_path/'.m.12345678.part/mine.txt').write_text('mine')
     age(tmp_path/'.m.12345678.part')
     Classifier.load(olds[0]).save(tmp_path/'m') # the next run works, and removes what is old and ours
-    assert tree(tmp_path/'m')==tree(olds[0]) and {o.name for o in rest(tmp_path)}=={o.name for o in left[:1]}|{'.m.12345678.part'}
-    says(f'{N} kills during saving: the model was always whole ({found.count("old")} times the one, {found.count("new")} the other, '
-        f'{found.count(None)} none yet); {len(left)} left a temporary folder')
+    assert tree(tmp_path/'m')==tree(olds[0])
+    assert {o.name for o in rest(tmp_path)}=={o.name for o in left[:1]}|{'.m.12345678.part'}
+    says(f'{N} kills during saving: the model was always whole ({found.count("old")} times the one, '
+        f'{found.count("new")} the other, {found.count(None)} none yet); '
+        f'{len(left)} left a temporary folder')
 
 
 def test_kill_data(tmp_path, says):
@@ -138,7 +142,9 @@ def test_kill_data(tmp_path, says):
     t0,p = time.time(),start(draw, tmp_path/'again')
     p.join()
     secs,want = time.time()-t0,{o.name:tree(o) for o in (tmp_path/'whole').iterdir()}
-    assert p.exitcode==0 and len(want)==2 and want=={o.name:tree(o) for o in (tmp_path/'again').iterdir()}
+    assert p.exitcode==0
+    assert len(want)==2
+    assert want=={o.name: tree(o) for o in (tmp_path/'again').iterdir()}
     rnd,n_sets,n_rest = random.Random(2),[],0
     for i in range(N):
         path,ready = tmp_path/f'{i}',tmp_path/f'ready{i}'
@@ -153,8 +159,9 @@ def test_kill_data(tmp_path, says):
             draw(path)
             assert {o.name:tree(o) for o in path.iterdir()}==want
         shutil.rmtree(path)
-    says(f'{N} kills during the first writing of two data sets: {n_rest} left a temporary folder; none, one or both sets were there, whole: '
-        + ', '.join(f'{n_sets.count(k)}' for k in range(3)))
+    counts = ', '.join(f'{n_sets.count(k)}' for k in range(3))
+    says(f'{N} kills during the first writing of two data sets: {n_rest} left a temporary folder; '
+        f'none, one or both sets were there, whole: {counts}')
 
 
 def test_load_while_saving(models, tmp_path, says):
@@ -163,29 +170,33 @@ def test_load_while_saving(models, tmp_path, says):
     *olds,_ = models
     p = start(save, olds, tmp_path/'m', tmp_path/'ready')
     while not (tmp_path/'m').exists(): time.sleep(.002)
-    keeps = [Classifier.load(tmp_path/'m').config['keep'] for _ in range(100)]
+    keeps = [Classifier.load(tmp_path/'m').decision.keep for _ in range(100)]
     kill(p, 0)
-    assert set(keeps)=={Classifier.load(o).config['keep'] for o in olds}
+    assert set(keeps)=={Classifier.load(o).decision.keep for o in olds}
     says(f'{len(keeps)} loads beside a process that saves all the time: all whole')
 
 
 def test_exchange_in_two_steps(models, tmp_path, monkeypatch):
-    "Where two names cannot be exchanged, the old model steps aside first; what a kill left of that goes with the next save"
+    "Where two names cannot be exchanged, the old model steps aside; what a kill left of that goes later"
     import ctypes
     from mlc_course.classifier import Classifier
-    (old,new,_),clf = models,[Classifier.load(o) for o in models[:2]]
+    old, new, _ = models
+    clf = [Classifier.load(o) for o in (old, new)]
     monkeypatch.setattr(ctypes, 'CDLL', lambda *_: None)
     for o in clf: o.save(tmp_path/'m')
-    assert tree(tmp_path/'m')==tree(new) and len([*tmp_path.iterdir()])==1
+    assert tree(tmp_path/'m')==tree(new)
+    assert len([*tmp_path.iterdir()])==1
     rename = os.rename
     def fail(a, b):
         if str(a).endswith('.part'): raise OSError(5, 'no')
         rename(a, b)
     monkeypatch.setattr(os, 'rename', fail)
     with pytest.raises(OSError): clf[0].save(tmp_path/'m')
-    assert tree(tmp_path/'m')==tree(new) and len([*tmp_path.iterdir()])==1
+    assert tree(tmp_path/'m')==tree(new)
+    assert len([*tmp_path.iterdir()])==1
     monkeypatch.undo()
     shutil.copytree(old, tmp_path/'.m.12345678.old')
     age(tmp_path/'.m.12345678.old')
     clf[0].save(tmp_path/'m')
-    assert tree(tmp_path/'m')==tree(old) and len([*tmp_path.iterdir()])==1
+    assert tree(tmp_path/'m')==tree(old)
+    assert len([*tmp_path.iterdir()])==1
