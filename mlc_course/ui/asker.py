@@ -22,8 +22,7 @@ from torch import Tensor
 
 from ..engine.core import InputError
 from ..engine.pictures import endings,open_picture
-from .explorer import Explorer,chooser,color_of,dpi,float_slider
-from .explorer import png_of,shares,side_by_side
+from .explorer import *
 
 # %% ../../nbs/ui/asker.ipynb #widgets-054
 max_bytes = 10_000_000 # of an uploaded file
@@ -55,10 +54,10 @@ def look_at(
     "What `clf` sees in one picture, read as `predict` reads it; `InputError` names the file and the remedy"
     if isinstance(picture, (str,Path)): return _look(clf, picture)
     if callable(picture): picture = picture()
+    ending = Path(name).suffix.lower()
+    if ending not in endings: ending = ''
     with TemporaryDirectory() as tmp:
-        file = Path(tmp)/'picture'
-        ending = Path(name).suffix.lower()
-        if ending in endings: file = file.with_suffix(ending)
+        file = Path(tmp)/f'picture{ending}'
         _put(file, picture, name)
         try: return _look(clf, file)
         except InputError as e: raise InputError(str(e).replace(str(file), name)) from None
@@ -96,16 +95,16 @@ def answer_rows(
 _grid = ('display:grid;grid-template-columns:max-content minmax(6em,22em) 3em;'
     'gap:8px 10px;align-items:center;margin-top:12px')
 
-def _span(style, inside=''): return f'<span style="{style}">{inside}</span>'
+def _span(inside, style): return f'<span style="{style}">{inside}</span>'
 
 def _bar(name, prob, mark, is_given):
     "One row: label, bar with its mark, probability"
     weight = 700 if is_given else 400
-    bar = _span(f'position:absolute;height:14px;width:{prob:.1%};background:{color_of(name)}')
-    line = _span(f'position:absolute;left:{mark:.1%};top:-3px;height:20px;'
+    bar = _span('', f'position:absolute;height:14px;width:{prob:.1%};background:{color_of(name)}')
+    line = _span('', f'position:absolute;left:{mark:.1%};top:-3px;height:20px;'
         'border-left:2px solid currentColor')
-    return (_span(f'font-weight:{weight}', escape(name))
-        + _span('position:relative;height:14px;background:rgba(127,127,127,.2)', bar+line)
+    return (_span(escape(name), f'font-weight:{weight}')
+        + _span(bar+line, 'position:relative;height:14px;background:rgba(127,127,127,.2)')
         + f'<span>{prob:.2f}</span>')
 
 def _alert(e):
@@ -161,8 +160,8 @@ class Asker(Explorer):
         self.picture.layout = W.Layout(width='300px', max_width='100%', flex='0 1 auto',
             object_fit='contain', align_self='flex-start')
         self.text.layout = W.Layout(flex='1 1 280px', margin='0')
-        answer = W.Box([self.picture, self.text])
-        answer.layout = W.Layout(flex_flow='row wrap', grid_gap='12px 24px')
+        answer = side_by_side(self.picture, self.text)
+        answer.layout.grid_gap = '12px 24px'
         self.children = [side_by_side(self.photo, self.choice, slider), self.note, answer]
         self.photo.observe(self.upload, 'value')
 
@@ -249,7 +248,7 @@ def explore_model(
     pictures=None, # What to choose from: name to PIL image or path; None: drawn pets and strangers
     keep:float=None, # Share of known pictures that shall get an answer; None: as the model was trained
 )->Asker:
-    "Upload or choose a picture: labels with bars, or I don't know, with the score; the slider makes it bolder"
+    "Upload or choose a picture: labels with bars, or I don't know, with the score; a slider makes it bolder"
     if clf is None:
         from mlc_course.ui.explorers_answers import demo # not above: brings the whole course
         clf = demo().clf

@@ -24,8 +24,7 @@ from ..draw.scenes import draw_portrait,draw_scene
 from ..engine.fields import longest_path
 from ..loss import bce_naive,bce_with_logits
 from ..sigmoid import labels_above,sigmoid_by_hand,small_cnn,softmax_by_hand
-from .explorer import Explorer,chooser,color_of,float_slider,int_slider,named
-from .explorer import panels,side_by_side
+from .explorer import *
 
 # %% ../../nbs/ui/explorers.ipynb #widgets-020
 filters = {
@@ -172,7 +171,8 @@ def explore_sigmoid(
     n = len(vocab)
     if n!=len(logits): raise ValueError(f'{n} labels but {len(logits)} logits')
     sliders = {}
-    for i,z in enumerate(logits): sliders[f'z{i}'] = float_slider(f'logit of {vocab[i]}', z, -8, 8, .1, '.1f')
+    for i,z in enumerate(logits):
+        sliders[f'z{i}'] = float_slider(f'logit of {vocab[i]}', z, -8, 8, .1, '.1f')
     thresh = float_slider('threshold', .5, .05, .95, .05)
     noise = W.Button(description='noise', tooltip='Logits drawn at random')
     def draw(fig, thresh, **zs): return _draw_sigmoid(fig, vocab, tensor([*zs.values()]), thresh)
@@ -190,8 +190,7 @@ def explore_sigmoid(
 def _draw_sigmoid(fig, vocab, logits, thresh):
     "Both outputs as bars, and in words"
     soft,sig = softmax_by_hand(logits),sigmoid_by_hand(logits)
-    ax = fig.subplots()
-    fig.subplots_adjust(.09, .14, .98, .84)
+    ax = fig.add_axes((.09,.14,.89,.7))
     titles = f'softmax: sum {soft.sum():.2f}',f'sigmoid: sum {sig.sum():.2f}'
     panels(ax, vocab, (soft,sig), titles)
     ax.axvline(1.12+thresh, color='k', ls=':')
@@ -221,8 +220,7 @@ def _draw_bce(fig, z, y):
     naive = bce_naive(logit, target).item()
     reach = max(6, abs(z)*1.3)
     zs = torch.linspace(-reach, reach, 200)
-    ax = fig.subplots()
-    fig.subplots_adjust(.09, .19, .98, .89)
+    ax = fig.add_axes((.09,.19,.89,.7))
     ax.plot(zs, F.softplus(zs)-zs*y, color='k')
     ax.plot(z, loss, 'o', color=accent, ms=8)
     tip = z-reach/3*slope,loss-reach/3*slope**2

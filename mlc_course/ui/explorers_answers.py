@@ -28,12 +28,11 @@ from ..classifier import Classifier
 from ..data import breed_of,encode_labels,pets,scene_table
 from ..draw.datasets import drawing_version,kept_in
 from ..engine import decision,networks
-from ..engine.core import check_shapes
 from ..engine.labelling import raw_outputs
 from ..engine.pictures import normalise,picture_tensor
-from ..metrics import precision_recall_f1
+from ..metrics import as_table,precision_recall_f1
 from ..trust import crc_thresh,missed_rate,resplit
-from .explorer import Explorer,chooser,float_slider,panels
+from .explorer import *
 from ..unknown import auroc,keep_thresh
 
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-016
@@ -103,19 +102,15 @@ def explore_thresh(
     if probs is None:
         d = demo()
         probs,targets,vocab,picture = d.probs,d.targets,d.vocab,d.picture
-    _check(probs, targets)
-    vocab = list(vocab)
+    probs,targets = as_table(probs, targets)
     n = len(vocab)
     if probs.shape[1]!=n: raise ValueError(f'probs {tuple(probs.shape)} and {n} labels do not fit')
     start = torch.as_tensor(thresh).expand(n).clamp(.01, .99).tolist()
     sliders = {f't{i}': float_slider(vocab[i], round(t, 2), .01, .99) for i,t in enumerate(start)}
     def draw(fig, **ts):
-        return _draw_thresh(fig, probs, targets.bool(), vocab, picture, torch.tensor([*ts.values()]))
+        return _draw_thresh(fig, probs, targets, vocab, picture, torch.tensor([*ts.values()]))
     height = .19*n+2.7 if picture else .25*n+1
     return Explorer(draw, sliders, (10,height))
-
-def _check(probs, targets):
-    check_shapes(probs=(probs, 'n_items n_classes'), targets=(targets, 'n_items n_classes'))
 
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-043
 def _draw_thresh(fig, probs, targets, vocab, picture, threshs):
@@ -148,8 +143,7 @@ def _show_changes(fig, vocab, picture, flipped, preds, targets, n=6, px=96):
     "A strip of pictures with the labels that came or went"
     step = px+12
     strip = Image.new('RGB', (n*step-12,px), 'white')
-    ax = fig.subplots()
-    fig.subplots_adjust(.01, .02, .99, .76)
+    ax = fig.add_axes((.01,.02,.98,.74))
     for k,i in enumerate(_where(flipped.any(1))[:n]):
         img = picture(i)
         if not isinstance(img, Image.Image): img = Image.fromarray(np.asarray(img))
@@ -201,8 +195,7 @@ def explore_where(
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-050
 def _draw_where(fig, img, one, top, label, opacity, what):
     "Picture, map and scale"
-    ax = fig.subplots()
-    fig.subplots_adjust(.01, .02, .88, .91)
+    ax = fig.add_axes((.01,.02,.87,.89))
     ax.imshow(img)
     ax.axis('off')
     shown = ax.imshow(one.clamp_min(0), cmap='inferno', vmin=0, vmax=top, alpha=opacity)
@@ -210,7 +203,8 @@ def _draw_where(fig, img, one, top, label, opacity, what):
     h,w = one.shape
     y,x = divmod(int(one.argmax()), w)
     most = one.max()
-    for color,size,width in (('w',14,4), ('#0077BB',12,2)): ax.plot(x, y, '+', color=color, ms=size, mew=width)
+    ax.plot(x, y, '+', color='w', ms=14, mew=4)
+    ax.plot(x, y, '+', color='#0077BB', ms=12, mew=2)
     ax.set_title(f'{label}: at most {most:.3g} of {top:.3g}', fontsize=10)
     return (f'<b>{label}</b>: the brightest place, {most:.3g} {what}, '
         f'lies {x/w:.0%} from the left and {y/h:.0%} from the top (cross). '
@@ -224,7 +218,7 @@ def explore_trust(
 )->Explorer:
     "Promise `alpha`: the threshold, the coverage, and the measured share of missed labels over resplits"
     if probs is None: probs,targets = demo().probs,demo().targets
-    _check(probs, targets)
+    probs,targets = as_table(probs, targets)
     def draw(fig, alpha): return _draw_trust(fig, probs, targets, alpha, n_times)
     return Explorer(draw, dict(alpha=float_slider('alpha', .1, .01, .4)), (7,2.6))
 
@@ -239,10 +233,9 @@ def _draw_trust(fig, probs, targets, alpha, n_times):
     missed = resplit(risk, len(probs), len(probs)//2, n_times)
     thresh = float(np.mean(found))
     preds = probs>thresh
-    wrong = (preds & (targets==0)).sum(1).float().mean()
+    wrong = (preds & ~targets).sum(1).float().mean()
     answered = preds.any(1).float().mean()
-    ax = fig.subplots()
-    fig.subplots_adjust(.09, .2, .98, .87)
+    ax = fig.add_axes((.09,.2,.89,.67))
     ax.hist(missed, np.linspace(0, .5, 51), color='#777777')
     ax.axvline(alpha, color='k', ls=':', lw=2)
     ax.axvline(missed.mean(), color='#EE7733', lw=2.5)
@@ -265,9 +258,10 @@ def explore_silence(
         valid,known = score[::2],score[1::2]
         donkeys = list(filter(_is_donkey, pets('drawn').unknown))
         unknown = raw_outputs(asked.clf, donkeys).score
-    n = [len(known), len(unknown), len(valid)]
-    if 0 in n:
-        raise ValueError(f'{n[0]} known, {n[1]} unknown and {n[2]} validation scores: need one of each or more')
+    n = len(known),len(unknown),len(valid)
+    if not all(n):
+        raise ValueError('%d known, %d unknown and %d validation scores: '
+            'need one of each or more' % n)
     def draw(fig, keep): return _draw_silence(fig, known, unknown, keep_thresh(valid, keep), keep)
     return Explorer(draw, dict(keep=float_slider('keep', .95, .5, 1)), (7,2.6))
 
@@ -276,8 +270,7 @@ def _draw_silence(fig, known, unknown, thresh, keep):
     "Both histograms with the threshold, and who passes it"
     both = torch.cat([known, unknown])
     bins = np.linspace(both.min(), both.max(), 41)
-    ax = fig.subplots()
-    fig.subplots_adjust(.09, .2, .98, .87)
+    ax = fig.add_axes((.09,.2,.89,.67))
     ax.hist(known, bins, density=True, color='#0077BB', label='known (filled)')
     ax.hist(unknown, bins, density=True, color='#CC3311', label='strangers (outlined)',
         lw=2, histtype='step')
