@@ -10,8 +10,8 @@ __all__ = ['backdrops']
 # %% ../../nbs/draw/backdrops.ipynb #backdrops-005
 from PIL import Image
 
-from mlc_course.draw.paper import ellipse,full,jitter,mix,moved,paint,spline
-from mlc_course.draw.props import any_paint,put_prop,rect
+from .paper import ellipse,full,jitter,mix,moved,paint,spline
+from .props import any_paint,put_prop,rect
 
 # %% ../../nbs/draw/backdrops.ipynb #scenes-072
 def gradient(paper, *cols, bottom):

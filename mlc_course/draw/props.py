@@ -12,8 +12,8 @@ import math
 from functools import lru_cache
 from itertools import cycle
 
-from mlc_course.draw.paper import blob,compiled,ellipse,even,full,fur,ink,jitter
-from mlc_course.draw.paper import mix,moved,paint,points,shaded,tones,tube
+from .paper import blob,compiled,ellipse,even,full,fur,ink,jitter
+from .paper import mix,moved,paint,points,shaded,tones,tube
 
 # %% ../../nbs/draw/props.ipynb #props-006
 def rect(x1, y1, x2, y2): return [(x1,y1), (x2,y1), (x2,y2), (x1,y2)]

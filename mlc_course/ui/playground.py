@@ -28,7 +28,8 @@ from torch.nn import functional as F
 
 from ..classifier import Classifier,fitted_classifier
 from ..data import encode_labels,pets,scene_table
-from ..draw.scenes import colors,draw_portrait,draw_scene
+from ..draw.animals import colors
+from ..draw.scenes import draw_portrait,draw_scene
 from ..engine.files import whole_file
 from ..engine.labelling import raw_outputs
 from ..engine.networks import UnitPool,build_model
