@@ -50,28 +50,31 @@ def page(
 _style = '''<style>
 html, body {
   background: #fff !important; color: #222; color-scheme: light;
-  height: auto !important; overflow: auto !important}
-body, body .widget-html-content, body .widget-label, body .widget-readout,
-body select, body button {font: 16px/1.5 system-ui, sans-serif !important}
+  overflow: auto !important}
+body, body .widget-html-content, body .widget-label,
+body .widget-readout, body select, body button {
+  font: 16px/1.5 system-ui, sans-serif !important}
 body > header, #rendered_cells {
-  box-sizing: border-box; max-width: 900px; margin: 0 auto; padding: 0 20px}
+  box-sizing: border-box; max-width: 900px;
+  margin: 0 auto; padding: 0 20px}
 body > header h1 {font-size: 32px; line-height: 1.2; margin: 32px 0 4px}
 body > header p {margin: 0 0 16px}
 #size {color: #CC3311; font-weight: 700}
-#main, #rendered_cells, .jp-OutputArea {background: transparent !important}
-#main, #main > div, #rendered_cells, #rendered_cells * {
-  overflow: visible !important}
-#main, #main > div, #rendered_cells {
+html, body, #main, #main > div, #rendered_cells {
   position: static !important; contain: none !important;
   width: auto !important; height: auto !important}
-#main .jp-OutputArea-child, #main .jp-OutputArea-output, #main .widget-html {
-  height: auto; padding: 0; margin: 0}
+#main, #main > div, #rendered_cells, #rendered_cells * {
+  overflow: visible !important}
+#main, #rendered_cells, .jp-OutputArea {background: none !important}
+#main .jp-OutputArea-child, #main .jp-OutputArea-output,
+#main .widget-html {height: auto; padding: 0; margin: 0}
 #main .jp-OutputPrompt {display: none}
 #main .widget-upload {
   font-size: 0 !important; width: auto; height: 44px; padding: 0 18px;
   background: #0077BB; color: #fff; border-radius: 6px}
 #main .widget-upload::after {
-  content: 'Choose a photo'; font: 16px system-ui, sans-serif; margin-left: 8px}
+  content: 'Choose a photo'; margin-left: 8px;
+  font: 16px system-ui, sans-serif}
 #main .widget-upload i {font-size: 16px}
 #main .widget-dropdown, #main .widget-slider {
   height: 44px; align-items: center; max-width: 100%}
