@@ -1,4 +1,5 @@
-"""What all checks share: the numbers of an answer, the table that a function returned, and the hint.
+"""What all checks share: the numbers of an answer, the table that a function returned, and the
+hint.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/answers.html.md"""
 

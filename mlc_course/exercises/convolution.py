@@ -1,4 +1,5 @@
-"""A side that can't be halved evenly, how far a ResNet-18 sees, and why zeros are the wrong padding.
+"""A side that can't be halved evenly, how far a ResNet-18 sees, and why zeros are the wrong
+padding.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/convolution.html.md"""
 

@@ -1,4 +1,5 @@
-"""What a crowd of pets looks like as a row, how a table loses pictures, and labels that are numbers.
+"""What a crowd of pets looks like as a row, how a table loses pictures, and labels that are
+numbers.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/data.html.md"""
 

@@ -1,4 +1,5 @@
-"""The price of being sure and wrong, a weight for a rare label, and a loss for labels that may be wrong.
+"""The price of being sure and wrong, a weight for a rare label, and a loss for labels that may be
+wrong.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/bce.html.md"""
 

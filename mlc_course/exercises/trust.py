@@ -1,4 +1,5 @@
-"""The smallest calibration set, a promise diluted by empty pictures, and one promise for each label.
+"""The smallest calibration set, a promise diluted by empty pictures, and one promise for each
+label.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/trust.html.md"""
 
