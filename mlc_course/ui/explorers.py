@@ -69,9 +69,9 @@ def _draw_kernel(fig, x, row, col, w):
     top = max(maps.abs().max().item(), 1e-6)
     axs = fig.subplots(1, 3, width_ratios=[1,3,1])
     fig.subplots_adjust(.01, .02, .99, .88, wspace=.06)
-    axs[0].imshow(x, cmap='gray', vmin=0, vmax=1)
+    axs[0].imshow(x.numpy(), cmap='gray', vmin=0, vmax=1)
     _blocks(axs[1], x[row:row+3,col:col+3].numpy(), w.numpy())
-    axs[2].imshow(maps, cmap='PuOr', vmin=-top, vmax=top)
+    axs[2].imshow(maps.numpy(), cmap='PuOr', vmin=-top, vmax=top)
     for ax,side,title in ((axs[0],3,'picture'), (axs[2],1,'feature map')):
         _frame(ax, col-.5, row-.5, side, side)
         ax.set_title(title, fontsize=10)
@@ -122,9 +122,10 @@ def _draw_field(fig, part, xb, down, across):
     h,w = seen.shape
     left,right = fig.subplots(1, 2)
     fig.subplots_adjust(.01, .01, .99, .91, wspace=.04)
-    left.imshow(xb[0].permute(1,2,0))
+    left.imshow(xb[0].permute(1,2,0).numpy())
     left.set_title(f'may see {field}×{field} pixels (blue)', fontsize=10)
-    right.imshow((seen/seen.max().clamp_min(1e-12)).sqrt(), cmap='gray_r')
+    cloud = (seen/seen.max().clamp_min(1e-12)).sqrt()
+    right.imshow(cloud.numpy(), cmap='gray_r')
     right.set_title('what moves it (dark)', fontsize=10)
     for ax in (left,right):
         _frame(ax, x-field/2, y-field/2, field, field, '#0077BB')
@@ -221,7 +222,7 @@ def _draw_bce(fig, z, y):
     reach = max(6, abs(z)*1.3)
     zs = torch.linspace(-reach, reach, 200)
     ax = fig.add_axes((.09,.19,.89,.7))
-    ax.plot(zs, F.softplus(zs)-zs*y, color='k')
+    ax.plot(zs.numpy(), (F.softplus(zs)-zs*y).numpy(), color='k')
     ax.plot(z, loss, 'o', color=accent, ms=8)
     tip = z-reach/3*slope,loss-reach/3*slope**2
     arrow = dict(arrowstyle='-|>', color=accent, lw=2.5, shrinkA=0)

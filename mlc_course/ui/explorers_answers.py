@@ -186,7 +186,7 @@ def explore_where(
     img = np.asarray(img)
     big = F.interpolate(maps[None].float(), img.shape[:2], mode='bilinear')[0]
     of = dict(zip(vocab, big))
-    top = big.max().clamp_min(1e-6)
+    top = big.max().clamp_min(1e-6).item()
     def draw(fig, label, opacity): return _draw_where(fig, img, of[label], top, label, opacity, what)
     controls = dict(label=chooser('label', of, max(of, key=lambda o: of[o].max())),
         opacity=float_slider('opacity', .6, 0, 1, .05))
@@ -198,11 +198,11 @@ def _draw_where(fig, img, one, top, label, opacity, what):
     ax = fig.add_axes((.01,.02,.87,.89))
     ax.imshow(img)
     ax.axis('off')
-    shown = ax.imshow(one.clamp_min(0), cmap='inferno', vmin=0, vmax=top, alpha=opacity)
+    shown = ax.imshow(one.clamp_min(0).numpy(), cmap='inferno', vmin=0, vmax=top, alpha=opacity)
     fig.colorbar(shown, ax=ax, label=f'{what} (bright: many)', fraction=.05, pad=.02)
     h,w = one.shape
     y,x = divmod(int(one.argmax()), w)
-    most = one.max()
+    most = one.max().item()
     ax.plot(x, y, '+', color='w', ms=14, mew=4)
     ax.plot(x, y, '+', color='#0077BB', ms=12, mew=2)
     ax.set_title(f'{label}: at most {most:.3g} of {top:.3g}', fontsize=10)
@@ -236,7 +236,7 @@ def _draw_trust(fig, probs, targets, alpha, n_times):
     wrong = (preds & ~targets).sum(1).float().mean()
     answered = preds.any(1).float().mean()
     ax = fig.add_axes((.09,.2,.89,.67))
-    ax.hist(missed, np.linspace(0, .5, 51), color='#777777')
+    ax.hist(missed.numpy(), np.linspace(0, .5, 51), color='#777777')
     ax.axvline(alpha, color='k', ls=':', lw=2)
     ax.axvline(missed.mean(), color='#EE7733', lw=2.5)
     ax.set(xlabel='share of labels missed', ylabel='resplits', xlim=(0,.5))
@@ -268,11 +268,11 @@ def explore_silence(
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-081
 def _draw_silence(fig, known, unknown, thresh, keep):
     "Both histograms with the threshold, and who passes it"
-    both = torch.cat([known, unknown])
+    both = torch.cat([known, unknown]).numpy()
     bins = np.linspace(both.min(), both.max(), 41)
     ax = fig.add_axes((.09,.2,.89,.67))
-    ax.hist(known, bins, density=True, color='#0077BB', label='known (filled)')
-    ax.hist(unknown, bins, density=True, color='#CC3311', label='strangers (outlined)',
+    ax.hist(known.numpy(), bins, density=True, color='#0077BB', label='known (filled)')
+    ax.hist(unknown.numpy(), bins, density=True, color='#CC3311', label='strangers (outlined)',
         lw=2, histtype='step')
     ax.axvline(max(thresh, bins[0]), color='k', ls=':', lw=2)
     ax.set(xlabel='score', ylabel='density', yticks=[])
