@@ -11,8 +11,8 @@ PETS = 'Siamese', 'beagle', 'rottweiler'
 
 
 def six_megapixels(n=300):
-    """`n` JPEGs of 3000 x 2000 pixels, 2 MB each: drawn pets with the grain of a sensor, without which a JPEG
-    is small and quick to read"""
+    """`n` JPEGs of 3000 x 2000 pixels, 2 MB each: drawn pets with the grain of a sensor, without which a
+    JPEG is small and quick to read"""
     import numpy as np
     from PIL import Image
     from mlc_course.draw.scenes import draw_portrait

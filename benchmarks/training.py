@@ -30,7 +30,8 @@ def ours(table, seed):
 def theirs(table, want, epochs, seed):
     "Seconds until validation mAP first reaches `want`, else of the whole; the best mAP after any epoch"
     from fastai.vision.all import (AccumMetric, BCEWithLogitsLossFlat, Callback, ColReader, ColSplitter,
-        DataBlock, ImageBlock, MultiCategoryBlock, Resize, aug_transforms, pd, set_seed, squeezenet1_0, vision_learner)
+        DataBlock, ImageBlock, MultiCategoryBlock, Resize, aug_transforms, pd, set_seed, squeezenet1_0,
+        vision_learner)
     from mlc_course.metrics import mean_ap
     class Reached(Exception): pass
     class Watch(Callback):
