@@ -86,7 +86,8 @@ class _Line:
         self.n = n
         self.start = self.last = time.time()
         self.shown = False
-        self.stream = sys.stderr if show else None
+        stream = sys.stderr # None in a program without a console
+        self.stream = stream if show and stream and not stream.closed else None
         self.live = self.stream is not None and self.stream.isatty()
         self.every = 0.5 if self.live else every
 
