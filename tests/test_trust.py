@@ -1,5 +1,5 @@
-"""Thresholds and temperatures against MAPIE and a general optimiser, and the promises of chapter 08 over many
-deals. The rest is in test_properties.py"""
+"""Thresholds and temperatures against MAPIE and a general optimiser, and the promises of chapter 08 over
+many deals. The rest is in test_properties.py"""
 import math
 import numpy as np, pytest, torch
 from mlc_course.trust import conformal_thresh, crc_thresh, fit_temperature, missed_rate, resplit
