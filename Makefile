@@ -18,7 +18,7 @@ FASTAI_HOME ?= ../shared
 TORCH_HOME ?= ../shared/weights
 endif
 endif
-# Chapters run inside nbs/, so a relative folder of data or weights must be made absolute
+# Chapters run inside nbs/ or one of its folders, so a relative folder of data or weights must be made absolute
 ifdef FASTAI_HOME
 override export FASTAI_HOME := $(abspath $(FASTAI_HOME))
 endif
@@ -26,7 +26,7 @@ ifdef TORCH_HOME
 override export TORCH_HOME := $(abspath $(TORCH_HOME))
 endif
 
-.PHONY: run site lab test test-hard test-lab export screenshots clean tables bench playground
+.PHONY: run site lab test test-hard test-lab test-oldest export screenshots clean tables bench playground
 .DEFAULT_GOAL := run
 
 .venv/installed: settings.ini setup.py pyproject.toml
@@ -35,7 +35,13 @@ endif
 	$(BIN)/python -m pip install --progress-bar off -q -e '.[dev]'
 	@touch $@
 
-run: .venv/installed ## Execute the course and build its site, _site/ (CHAPTERS="07_unknown 11_ship" for some of it)
+.venv-oldest/installed: settings.ini setup.py pyproject.toml constraints-oldest.txt
+	@echo "Installing the oldest versions into .venv-oldest: 2 to 5 minutes and 6 GB the first time, nothing later"
+	$(PYTHON) -m venv .venv-oldest
+	.venv-oldest/bin/python -m pip install --progress-bar off -q -c constraints-oldest.txt -e '.[dev]'
+	@touch $@
+
+run: .venv/installed ## Execute the course and build its site, _site/ (CHAPTERS="07_unknown engine/core" for some of it)
 	$(BIN)/python tools/run_course.py --workers $(WORKERS) $(CHAPTERS)
 
 site: .venv/installed ## Build the site anew without executing anything
@@ -49,7 +55,7 @@ lab: .venv/installed ## Open the course in JupyterLab (which takes uploads above
 
 test: .venv/installed ## Export in sync, notebooks clean, every notebook's checks, then pytest
 	$(BIN)/python -m pytest -q tests/test_sync.py
-	$(BIN)/python tools/site/build_site.py & $(BIN)/python -c "from mlc_course import atlas,data; data.drawn_pets(); atlas.drawn_atlas()" && wait $$!
+	$(BIN)/python tools/site/build_site.py & $(BIN)/python -c "from mlc_course.draw import cells,datasets; datasets.drawn_pets(); cells.drawn_atlas()" && wait $$!
 	$(BIN)/nbdev-test --n-workers $(WORKERS) --timing
 	$(BIN)/python -m pytest -q tests/browser tests --ignore=tests/browser/test_lab.py --ignore=tests/hard --ignore=tests/test_sync.py -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
@@ -58,6 +64,10 @@ test-hard: .venv/installed ## The wheel in an empty environment, hostile files, 
 
 test-lab: .venv/installed ## Every notebook run in a real JupyterLab in Chromium, and its explorers moved: about 12 minutes
 	$(BIN)/python -m pytest -q tests/browser/test_lab.py -n $(WORKERS) --maxschedchunk 1
+
+test-oldest: .venv-oldest/installed ## pytest with the oldest versions of what the package requires, such as Colab's
+	.venv-oldest/bin/python -m pytest -q tests --ignore=tests/browser --ignore=tests/hard --ignore=tests/test_sync.py \
+		-n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
 export: .venv/installed ## After editing a notebook: write the package, clean the notebooks
 	$(BIN)/nbdev-export
@@ -69,11 +79,11 @@ tables: .venv/installed ## Measure on photos anew: nbs/results/*.csv (TABLES="07
 	$(BIN)/python tools/run_course.py --workers $(WORKERS) $(TABLES); failed=$$?; rm -rf build/photos; exit $$failed
 
 playground: .venv/installed ## Train the playground's networks anew, with three seeds: nbs/playground/, nbs/results/web_seeds.csv (10 minutes)
-	$(BIN)/python -c "from mlc_course.ui.playground import make_playground; make_playground('nbs/playground')"
+	$(BIN)/python tools/train_playground.py
 
 # Each side gets all cores and the threads that it takes by itself
 bench: .venv/installed ## Time the package beside what people would use otherwise: benchmarks/README.md (PARTS="labelling growth" for some of it)
 	env -u OMP_NUM_THREADS -u MKL_NUM_THREADS $(BIN)/python benchmarks/run.py $(PARTS)
 
 clean: ## Remove what the other commands made
-	rm -rf .venv _site build *.egg-info
+	rm -rf .venv .venv-oldest _site build *.egg-info

@@ -1,4 +1,3 @@
-"From what a convolution sees to a model that can say \"I don't know\": `from mlc_course import Classifier`"
 __version__ = "0.1.0"
 
 

@@ -1,76 +1,177 @@
-"What a reader relies on when moving a slider: an answer at once, nothing left open, the right words, and a still picture"
-import base64, io
-import numpy as np
-import pytest, torch
+"What a reader relies on when moving a slider: an answer at once, the right words, a still picture"
+import base64, io, subprocess, sys
+import ipywidgets, numpy as np, pytest, torch
+from IPython.core.formatters import DisplayFormatter
 from PIL import Image
-from mlc_course.ui import explorers as widgets
+from mlc_course.draw.scenes import draw_portrait
+from mlc_course.ui import explorers, explorers_answers
+from mlc_course.ui.asker import explore_model, uploaded
 
-NAMES = sorted(o for o in widgets.__all__ if o.startswith('explore_'))
+MAKERS = {name: getattr(module, name) for module in (explorers, explorers_answers)
+    for name in module.__all__ if name.startswith('explore_')} | dict(explore_model=explore_model)
+VIEW = 'application/vnd.jupyter.widget-view+json'
 
 
 @pytest.fixture(scope='module')
 def made():
     "Each explorer with its defaults"
-    return {o: getattr(widgets, o)() for o in NAMES}
+    return {name: make() for name,make in MAKERS.items()}
 
 
-def steps(control, n):
-    "`n` values of a control, none equal to the one before"
-    if hasattr(control, 'max'): return [type(control.value)(o) for o in np.resize(np.linspace(control.min, control.max, 7)[:-1], n)]
-    if hasattr(control, 'options'): return [o[1] if isinstance(o, tuple) else o for o in (list(control.options)*n)[:n]]
+def steps(control, n=6):
+    "`n` values of a control, none equal to the one before; none for what is no slider, chooser or number"
+    if hasattr(control, 'max'):
+        values = np.resize(np.linspace(control.min, control.max, 7)[:-1], n)
+        return list(map(type(control.value), values))
+    if hasattr(control, 'options'):
+        values = [o[1] if isinstance(o, tuple) else o for o in control.options]
+        return (values*n)[:n]
     if isinstance(control.value, float): return [float(i%7-3) for i in range(n)]
+    return []
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', MAKERS)
 def test_every_control_changes_what_is_shown(made, name):
-    o = made[name]
-    for key,control in o.controls.items():
-        if (values := steps(control, 6)) is None: continue
+    explorer = made[name]
+    for key,control in explorer.controls.items():
+        values = steps(control)
+        if not values: continue
         seen,start = set(),control.value
         for v in values:
             control.value = v
-            seen.add((o.text.value, bytes(o.picture.value)))
+            seen.add((explorer.text.value, bytes(explorer.picture.value)))
         control.value = start
         assert len(seen)>1, f'{key} changes nothing'
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', MAKERS)
 def test_still_picture(made, name):
-    "Beside the view that needs a kernel lies a picture that needs none"
-    data = made[name]._repr_mimebundle_()
-    assert 'application/vnd.jupyter.widget-view+json' in data
+    "Beside the view that needs a kernel lies a picture that needs none, whatever the version of ipywidgets"
+    data,_ = DisplayFormatter().format(made[name], include=[VIEW, 'image/png', 'text/plain'])
+    assert data[VIEW]['model_id']==made[name].model_id
     img = Image.open(io.BytesIO(base64.b64decode(data['image/png'])))
-    assert min(img.size)>100 and len(img.convert('RGB').getcolors(1<<24))>20
+    assert min(img.size)>100
+    assert len(img.convert('RGB').getcolors(1<<24))>20
+    assert data['text/plain']
 
 
-@pytest.mark.parametrize('name', NAMES)
+@pytest.mark.parametrize('name', MAKERS)
 def test_controls_have_names(made, name):
     "A screen reader, and a person, can tell the controls apart; the words are a live region"
     names = [o.description for o in made[name].controls.values()]
-    assert all(names) and len(set(names))==len(names)
+    assert all(names)
+    assert len(set(names))==len(names)
     assert 'role="status"' in made[name].text.value
 
 
 def test_set_draws_once(made):
-    o,n = made['explore_sigmoid'],[]
-    o.picture.observe(lambda _: n.append(1), 'value')
-    o.set(z0=1., z1=2., z2=3.)
-    assert len(n)==1
+    explorer,drawn = made['explore_sigmoid'],[]
+    explorer.picture.observe(drawn.append, 'value')
+    explorer.set(z0=1., z1=2., z2=3.)
+    assert len(drawn)==1
+
+
+def test_random_numbers_stay_the_readers():
+    torch.manual_seed(1)
+    wanted = torch.rand(3)
+    torch.manual_seed(1)
+    explorers.explore_field()
+    assert torch.equal(torch.rand(3), wanted)
 
 
 def test_own_data():
-    "Probabilities, pictures and maps of the reader's own"
-    probs,targets = torch.tensor([[.9,.2],[.4,.6],[.1,.1]]),torch.tensor([[1.,0],[1,1],[0,0]])
-    o = widgets.explore_thresh(probs, targets, ['a','b'])
-    o.set(t0=.3)
-    assert '<b>1</b> of 3 answers differ' in o.text.value and 'exactly right <b>100.0%</b>' in o.text.value
-    with pytest.raises(ValueError, match='do not fit'): widgets.explore_trust(probs, targets[:2])
+    "Probabilities of the reader's own"
+    probs = torch.tensor([[.9,.2],[.4,.6],[.1,.1]])
+    targets = torch.tensor([[1.,0],[1,1],[0,0]])
+    explorer = explorers_answers.explore_thresh(probs, targets, ['a','b'])
+    explorer.set(t0=.3)
+    assert '<b>1</b> of 3 answers differ' in explorer.text.value
+    assert 'exactly right <b>100.0%</b>' in explorer.text.value
+
+
+@pytest.mark.parametrize('make', [explorers_answers.explore_trust,
+    lambda probs, targets: explorers_answers.explore_thresh(probs, targets, ['a','b']),
+    lambda probs, targets: explorers_answers.explore_thresh(probs, probs>.5, ['a'])])
+def test_refuses_what_does_not_fit(make):
+    probs = torch.tensor([[.9,.2],[.4,.6],[.1,.1]])
+    with pytest.raises(ValueError, match='do not fit'): make(probs, torch.ones(2, 2))
 
 
 def test_trust_keeps_its_word():
     "Half of 20 equal items calibrate: nothing may be missed at 0.1, one item in two at 0.6"
     probs,targets = torch.tensor([[.2,.9]]).repeat(20,1),torch.ones(20,2)
-    o = widgets.explore_trust(probs, targets)
-    assert 'missed over 20 resplits: <b>0.000 ± 0.000</b>' in o.text.value and 'to 100%' in o.text.value
-    o.set(alpha=.4)
-    assert '<b>0.000' in o.text.value   # a score less, and half of all labels would be gone: more than 0.4
+    explorer = explorers_answers.explore_trust(probs, targets)
+    assert 'missed over 20 resplits: <b>0.000 ± 0.000</b>' in explorer.text.value
+    assert 'to 100%' in explorer.text.value
+    explorer.set(alpha=.4)
+    # a score less, and half of all labels would be gone: more than 0.4
+    assert '<b>0.000' in explorer.text.value
+
+
+# --- a picture of one's own, with ipywidgets 7 and 8
+
+def test_uploaded():
+    "Names and bytes, as each version hands them over"
+    seven = {'cat.jpg': dict(metadata=dict(name='cat.jpg', size=2), content=b'ab')}
+    eight = dict(name='cat.jpg', size=2, type='image/jpeg', content=memoryview(b'ab')),
+    for value in seven,eight: assert uploaded(dict(new=value))==[('cat.jpg',b'ab')]
+    for nothing in {},(): assert uploaded(dict(new=nothing))==[]
+    terabyte = dict(name='x', content=10**12), # which `bytes` would take for a length
+    with pytest.raises(TypeError): uploaded(dict(new=terabyte))
+
+
+def hand_in(photo, name, content):
+    "What the browser does"
+    if ipywidgets.__version__<'8':
+        photo.metadata,photo.data = [dict(name=name, size=len(content))],[content]
+        photo._counter += 1
+    else:
+        photo.value = dict(name=name, type='', size=len(content), content=content, last_modified=0),
+
+
+def jpeg(seed):
+    file = io.BytesIO()
+    draw_portrait('Siamese', seed, 100)[0].save(file, format='jpeg')
+    return file.getvalue()
+
+
+@pytest.fixture
+def asker(): return explore_model(pictures={'a cat': draw_portrait('Siamese', 1, 100)[0]})
+
+
+def test_upload(asker):
+    "A picture is chosen and stays to choose; what is none gets a line, and the last answer stays"
+    hand_in(asker.photo, 'mine.jpg', jpeg(2))
+    assert asker.choice.value=='mine.jpg'
+    assert 'mine.jpg' in asker.text.value
+    assert not asker.photo.value
+    hand_in(asker.photo, 'text.jpg', b'a letter')
+    assert 'text.jpg is no picture' in asker.note.value
+    assert asker.choice.value=='mine.jpg'
+    hand_in(asker.photo, 'mine.jpg', jpeg(2)) # the same once more
+    assert asker.note.value==''
+    assert asker.choice.options==('a cat','mine.jpg')
+
+
+def test_uploads_are_not_kept_for_ever(asker):
+    for i in range(12): asker.take(f'{i}.jpg', jpeg(i))
+    assert asker.choice.options==('a cat', *(f'{i}.jpg' for i in range(2, 12)))
+    assert set(asker.seen)<=set(asker.choice.options)
+
+
+def test_upload_named_like_an_example(asker):
+    before = asker.text.value
+    asker.take('a cat', jpeg(2))
+    assert asker.choice.options==('a cat','your a cat')
+    asker.choice.value = 'a cat'
+    assert asker.text.value==before
+
+
+def test_app_starts_without_the_course():
+    "What each tab of the app loads"
+    code = 'import sys, mlc_course.ui.asker; print(*sys.modules)'
+    res = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
+    loaded = res.stdout.split()
+    heavy = {'pandas','fastai','voila','matplotlib.pyplot','mlc_course.data','mlc_course.ui.explorers'}
+    assert not heavy & set(loaded)
+    assert not [o for o in loaded if o.startswith('mlc_course.draw')]

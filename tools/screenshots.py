@@ -1,4 +1,4 @@
-"Pictures for the README, into images/: the site as built, its playground, an explorer in JupyterLab, the app. Needs Chromium"
+"Pictures for the README, into images/: the built site, its playground, an explorer, the app. Needs Chromium"
 import io, os, shutil, subprocess, sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,7 +13,7 @@ sys.path[:0] = [str(ROOT/'tests'), str(ROOT/'tools'/'site')]
 from browser.lab import open_chapter, run_all, serve_lab
 from mlc_course.ui.course import copy_notebooks
 from mlc_course.draw.scenes import draw_portrait
-from mlc_course.ui.explorers import demo
+from mlc_course.ui.explorers_answers import demo
 from serve import serve_site
 
 MAX_BYTES = 300_000
@@ -22,7 +22,8 @@ MAX_BYTES = 300_000
 @contextmanager
 def tab(width=1280, height=900):
     "A tab in Debian's Chromium"
-    chromium = next(filter(None, map(shutil.which, ('chromium','chromium-browser','google-chrome'))), None)
+    names = 'chromium','chromium-browser','google-chrome'
+    chromium = next(filter(None, map(shutil.which, names)), None)
     if not chromium: sys.exit('no Chromium on this machine: apt install chromium')
     with sync_playwright() as p:
         browser = p.chromium.launch(executable_path=chromium, args=['--no-sandbox', '--disable-gpu'])
@@ -61,8 +62,10 @@ def playground():
         page.locator('[data-kind=donkey]').click()
         page.wait_for_function('playground.state.name.startsWith("donkey")')
         page.mouse.move(0, 0)
-        first,last = (page.locator(o).bounding_box() for o in ('#pg-pick', '.pg-tools'))
-        take(page, 'playground', clip=dict(x=first['x']-12, y=first['y']-12, width=first['width']+24, height=last['y']-first['y']+12))
+        first = page.locator('#pg-pick').bounding_box()
+        last = page.locator('.pg-tools').bounding_box()
+        take(page, 'playground', clip=dict(x=first['x']-12, y=first['y']-12,
+            width=first['width']+24, height=last['y']-first['y']+12))
 
 
 def explorer():
@@ -84,7 +87,8 @@ def explorer():
 @contextmanager
 def serve_app(model):
     "`mlc_app MODEL`; yields its address"
-    app = subprocess.Popen([Path(sys.executable).with_name('mlc_app'), model], stdout=subprocess.PIPE, text=True)
+    command = [Path(sys.executable).with_name('mlc_app'), model]
+    app = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try: yield app.stdout.readline().strip()
     finally:
         app.terminate()
@@ -103,7 +107,8 @@ def app():
             with page.expect_file_chooser() as chooser: page.locator('.widget-upload').click()
             before = page.locator('[role=status]').inner_text()
             chooser.value.set_files(cat)
-            page.wait_for_function('t => document.querySelector("[role=status]").innerText != t', arg=before)
+            is_new = 't => document.querySelector("[role=status]").innerText != t'
+            page.wait_for_function(is_new, arg=before)
             page.wait_for_timeout(1000)
             take(page, 'app')
 

@@ -1,8 +1,9 @@
-// The network and its decision in plain JavaScript: what nbs/web.ipynb derives, checked against PyTorch in tests/browser/test_playground.py
+// The network and its decision in plain JavaScript: what nbs/ui/playground.ipynb derives
+// tests/browser/test_playground.py checks it against PyTorch
 'use strict'
 const network = (() => {
 
-// ---- Numbers as text: base64 of little-endian bytes, as from `b64` in web.ipynb
+// ---- Numbers as text: base64 of little-endian bytes, as from `b64` there
 function numbers(text, kind) {
   const bytes = Uint8Array.from(atob(text), o => o.charCodeAt(0))
   return kind === Float32Array || kind === Int16Array ? new kind(bytes.buffer) : new kind(bytes)
@@ -14,8 +15,8 @@ function unpack(net, classes) {
   return {layers, weight: numbers(net.weight, Float32Array), bias: numbers(net.bias, Float32Array), classes}
 }
 
-// ---- A picture squeezed into a square as Pillow's `resize(BILINEAR, reducing_gap=2)` does it, but for a grey level where
-// newer versions of Pillow take the columns first
+// ---- A picture squeezed into a square as Pillow's `resize(BILINEAR, reducing_gap=2)` does it,
+// but for a grey level where newer versions of Pillow take the columns first
 // Pixels are RGB bytes in rows
 function reduce(rgb, w, h, fx, fy) { // the mean of each block of fx by fy pixels
   const nw = Math.ceil(w/fx), nh = Math.ceil(h/fy), out = new Uint8Array(nw*nh*3) // which cuts off fractions
@@ -24,16 +25,18 @@ function reduce(rgb, w, h, fx, fy) { // the mean of each block of fx by fy pixel
     for (let c = 0; c < 3; c++) {
       let sum = 0
       for (let j = y*fy; j < y1; j++) for (let i = x*fx; i < x1; i++) sum += rgb[(j*w+i)*3+c]
-      out[(y*nw+x)*3+c] = (sum + (n>>1))*Math.floor(16777216/n)/16777216 // as Pillow divides, in units of 2^-24
+      out[(y*nw+x)*3+c] = (sum + (n>>1))*Math.floor(16777216/n)/16777216 // as Pillow divides: units of 2^-24
     }
   }
   return [out, nw, nh]
 }
 
-function triangle(from, length, size) { // for each of `size` places its first pixel and the weights, in units of 2^-22
+// For each of `size` places its first pixel and the weights, in units of 2^-22
+function triangle(from, length, size) {
   const scale = length/size, wide = Math.max(scale, 1), res = []
   for (let i = 0; i < size; i++) {
-    const mid = (i+.5)*scale, first = Math.max(0, Math.floor(mid-wide+.5)), last = Math.min(from, Math.floor(mid+wide+.5))
+    const mid = (i+.5)*scale
+    const first = Math.max(0, Math.floor(mid-wide+.5)), last = Math.min(from, Math.floor(mid+wide+.5))
     const w = []
     for (let x = first; x < last; x++) w.push(Math.max(0, 1 - Math.abs((x-mid+.5)*(1/wide))))
     const sum = w.reduce((a, b) => a+b, 0)
@@ -55,7 +58,8 @@ function alongRows(rgb, w, h, places) {
 
 function turned(rgb, w, h) { // rows become columns
   const out = new Uint8ClampedArray(rgb.length)
-  for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) for (let c = 0; c < 3; c++) out[(x*h+y)*3+c] = rgb[(y*w+x)*3+c]
+  for (let y = 0; y < h; y++) for (let x = 0; x < w; x++) for (let c = 0; c < 3; c++)
+    out[(x*h+y)*3+c] = rgb[(y*w+x)*3+c]
   return out
 }
 
@@ -73,7 +77,8 @@ function normalised(rgb, size, mean, std) { // bytes to channels of numbers
   return x
 }
 
-// 3×3 convolution with a ring of zeros, then scale, shift and ReLU: a loop over filters, channels, the nine numbers, and cells
+// 3×3 convolution with a ring of zeros, then scale, shift and ReLU:
+// a loop over filters, channels, the nine numbers, and cells
 function conv(x, side, {ni, nf, stride, w, scale, shift}) {
   const out = Math.ceil(side/stride), n = out*out, wide = side+2, plane = wide*wide
   const padded = new Float32Array(ni*plane), res = new Float32Array(nf*n)
@@ -82,11 +87,12 @@ function conv(x, side, {ni, nf, stride, w, scale, shift}) {
   for (let f = 0; f < nf; f++) {
     const sum = new Float32Array(n)
     for (let c = 0; c < ni; c++) {
-      const k = (f*ni+c)*9, w0 = w[k], w1 = w[k+1], w2 = w[k+2], w3 = w[k+3], w4 = w[k+4], w5 = w[k+5], w6 = w[k+6], w7 = w[k+7], w8 = w[k+8]
+      const [w0, w1, w2, w3, w4, w5, w6, w7, w8] = w.subarray((f*ni+c)*9, (f*ni+c)*9+9)
       for (let y = 0, i = 0; y < out; y++) {
         let a = c*plane + y*stride*wide, b = a+wide, d = b+wide
         for (let j = 0; j < out; j++, i++, a += stride, b += stride, d += stride)
-          sum[i] += w0*padded[a] + w1*padded[a+1] + w2*padded[a+2] + w3*padded[b] + w4*padded[b+1] + w5*padded[b+2] +
+          sum[i] += w0*padded[a] + w1*padded[a+1] + w2*padded[a+2] +
+            w3*padded[b] + w4*padded[b+1] + w5*padded[b+2] +
             w6*padded[d] + w7*padded[d+1] + w8*padded[d+2]
       }
     }
@@ -105,7 +111,8 @@ function run(net, rgb, {size, mean, std}) {
     for (let i = c*n; i < (c+1)*n; i++) { sum += at.maps[i]; top = Math.max(top, at.maps[i]) }
     means.push(sum/n); tops.push(top)
   }
-  const logits = Array.from(net.bias, (b, k) => means.reduce((s, o, c) => s + o*net.weight[k*at.channels+c], b))
+  const weighted = (b, k) => means.reduce((s, o, c) => s + o*net.weight[k*at.channels+c], b)
+  const logits = Array.from(net.bias, weighted)
   return {layers, logits, feats: [...unit(means), ...unit(tops)]}
 }
 
@@ -117,7 +124,8 @@ function unit(x) { // root mean square 1, as `unit_halves`
 // Class activation map: the head's weights over the last maps; its mean plus the bias is the logit
 function classMap(net, {maps, side, channels}, k) {
   const n = side*side, out = new Float32Array(n)
-  for (let c = 0; c < channels; c++) for (let i = 0; i < n; i++) out[i] += net.weight[k*channels+c]*maps[c*n+i]
+  for (let c = 0; c < channels; c++)
+    for (let i = 0; i < n; i++) out[i] += net.weight[k*channels+c]*maps[c*n+i]
   return out
 }
 
@@ -137,7 +145,8 @@ function topShare(z) { // the largest probability of a softmax as a logit
 function references({refs, nRefs}) { // as directions of length 1
   const all = numbers(refs, Int8Array), n = all.length/nRefs, out = new Float32Array(all.length)
   for (let r = 0; r < nRefs; r++) {
-    const row = Array.from(all.subarray(r*n, (r+1)*n)), u = [...unit(row.slice(0, n/2)), ...unit(row.slice(n/2))], len = Math.hypot(...u)
+    const row = Array.from(all.subarray(r*n, (r+1)*n))
+    const u = [...unit(row.slice(0, n/2)), ...unit(row.slice(n/2))], len = Math.hypot(...u)
     u.forEach((o, i) => out[r*n+i] = o/len)
   }
   return out
@@ -157,19 +166,34 @@ function score(logits, feats, refs, rule) { // how known a picture seems: 0 is t
   return Object.keys(rule.mean).reduce((s, o) => s + (parts[o]-rule.mean[o])/rule.std[o], 0)
 }
 
-// No label unless the score passes and a label does; then the likeliest, and all above their `further`: chapter 07's `decide`
-function decide(logits, score, thresh, threshs, further) {
-  const passes = logits.map((z, k) => sigmoid(z) > threshs[k])
-  const first = logits.reduce((best, z, k) => passes[k] && (best < 0 || z > logits[best]) ? k : best, -1)
-  return logits.map((z, k) => score >= thresh && passes[k] && (k === first || sigmoid(z) > further[k]))
+// The rule of chapter 07, as `given` and `marks` of engine/decision. The likeliest label that passes needs
+// its threshold, every other label may need more; without a passing score there is no label.
+// The page has no other copy
+function decide(logits, score, {thresh, threshs, second}) {
+  const probs = logits.map(sigmoid)
+  const passes = probs.map((p, k) => p > threshs[k])
+  const none = !passes.includes(true) // then the likeliest of all is the first
+  let first = -1
+  logits.forEach((z, k) => {
+    if ((passes[k] || none) && (first < 0 || z > logits[first])) first = k
+  })
+  const marks = threshs.map((t, k) => k === first ? t : Math.max(t, second[k])) // what each label needs
+  const given = probs.map((p, k) => score >= thresh && p > marks[k])
+  return {given, marks}
 }
 
-// Thresholds for a keep rate in whole per cent: `Classifier.with_keep`
-function thresholds({keep, score, kept, further, threshs}, percent) {
-  if (percent === Math.round(keep*100)) return {thresh: score.thresh, threshs, further}
-  return {thresh: kept.score[percent-1], threshs: further.map(o => Math.floor(sigmoid(logit(o)+kept.labels[percent-1])*1e4)/1e4), further}
+// The lines at a keep rate in whole per cent: `Decision.at`. In the data, `null` lets every score pass
+const orAll = thresh => thresh === null ? -Infinity : thresh
+function lines({vocab, keep, score, thresholds, further, kept}, percent) {
+  const second = vocab.map(o => further[o])
+  if (percent === Math.round(keep*100))
+    return {thresh: orAll(score.thresh), threshs: vocab.map(o => thresholds[o]), second}
+  const lower = kept.labels[percent-1]
+  const threshs = second.map(o => Math.floor(sigmoid(logit(o)+lower)*1e4)/1e4)
+  return {thresh: orAll(kept.score[percent-1]), threshs, second}
 }
 
-return {numbers, unpack, squeeze, run, classMap, sigmoid, logit, softmax, topShare, references, score, decide, thresholds}
+return {numbers, unpack, squeeze, run, classMap,
+  sigmoid, logit, softmax, topShare, references, score, decide, lines}
 })()
 if (typeof module !== 'undefined') module.exports = network

@@ -1,24 +1,34 @@
-// The page: a picture goes through both networks; answers, bars, maps and shares of test pictures follow every move
+// The page: a picture goes through both networks;
+// answers, bars, maps and shares of test pictures follow every move
 'use strict'
 document.addEventListener('DOMContentLoaded', () => {
-const $ = id => document.getElementById('pg-'+id), data = window.playgroundData, {vocab, size} = data
+const $ = id => document.getElementById('pg-'+id), data = window.playgroundData
 if (!document.getElementById('pg') || !data) return
-const nets = {sigmoid: network.unpack(data.sigmoid, vocab), softmax: network.unpack(data.softmax, vocab)}, refs = network.references(data)
-const minus = text => `${text}`.replace('-', '−'), fixed = (x, n) => minus(x.toFixed(n)), percent = x => `${Math.round(100*x)} %`
+const {decision, size} = data, {vocab} = decision
+const nets = {sigmoid: network.unpack(data.sigmoid, vocab), softmax: network.unpack(data.softmax, vocab)}
+const refs = network.references(data)
+const minus = text => `${text}`.replace('-', '−'), fixed = (x, n) => minus(x.toFixed(n))
+const percent = x => `${Math.round(100*x)} %`
 const colour = o => data.colors[o], title = o => o[0].toUpperCase()+o.slice(1)
 const make = (tag, props = {}, ...children) => {
   const o = document.createElement(tag)
-  for (const [k, v] of Object.entries(props)) k.includes('-') || k === 'role' || k === 'scope' ? o.setAttribute(k, v) : o[k] = v
+  for (const [k, v] of Object.entries(props)) {
+    if (k.includes('-') || k === 'role' || k === 'scope') o.setAttribute(k, v)
+    else o[k] = v
+  }
   o.append(...children)
   return o
 }
-const side = 384, picture = $('picture').getContext('2d', {willReadFrequently: true}), over = $('over').getContext('2d')
-const small = make('canvas', {width: size, height: size}).getContext('2d', {willReadFrequently: true}) // what the networks get
-const state = {own: true, percent: Math.round(data.keep*100), thresh: .5, name: '', kind: '', cell: null, seed: 0}
+const hidden = text => make('span', {className: 'pg-hidden', textContent: text}) // but read aloud
+const readable = {willReadFrequently: true}, side = 384
+const picture = $('picture').getContext('2d', readable), over = $('over').getContext('2d')
+const small = make('canvas', {width: size, height: size}).getContext('2d', readable) // what the networks get
+const stored = Math.round(decision.keep*100)
+const state = {own: true, percent: stored, thresh: .5, name: '', kind: '', cell: null, seed: 0}
 let seen = null // what the networks made of the picture
 
 // ---- Colours of maps: matplotlib's inferno at nine places
-const stops = ['000004', '210c4a', '56106e', '89226a', 'bb3754', 'e35932', 'f98e09', 'f9cb35', 'fcffa4'].map(o => parseInt(o, 16))
+const stops = [0x000004, 0x210c4a, 0x56106e, 0x89226a, 0xbb3754, 0xe35932, 0xf98e09, 0xf9cb35, 0xfcffa4]
 const heat = Array.from({length: 256}, (_, i) => {
   const at = i/255*8, k = Math.min(7, Math.floor(at)), t = at-k
   return [16, 8, 0].map(s => Math.round(((stops[k]>>s)&255)*(1-t) + ((stops[k+1]>>s)&255)*t))
@@ -59,62 +69,89 @@ function bytes(sheet) { // RGB of `sheet` (a picture or a canvas), on white
   const {data: rgba} = ctx.getImageData(0, 0, w, h)
   if (rgba[3] !== 255) throw new TooLarge() // a canvas beyond what the browser can hold stays empty
   const rgb = new Uint8ClampedArray(w*h*3)
-  for (let i = 0, j = 0; i < rgba.length; i += 4) { rgb[j++] = rgba[i]; rgb[j++] = rgba[i+1]; rgb[j++] = rgba[i+2] }
+  for (let i = 0, j = 0; i < rgba.length; i += 4)
+    for (let c = 0; c < 3; c++) rgb[j++] = rgba[i+c]
   return [rgb, w, h]
 }
 
 function look(rgb) { // both networks once; all else is arithmetic on what they said
   const one = network.run(nets.sigmoid, rgb, data)
-  seen = {rgb, ...one, score: network.score(one.logits, one.feats, refs, data.score), twin: network.run(nets.softmax, rgb, data).logits}
+  const score = network.score(one.logits, one.feats, refs, decision.score)
+  seen = {rgb, ...one, score, twin: network.run(nets.softmax, rgb, data).logits}
   drawLayers()
   answer()
 }
 
 const noise = seed => { // the same dots for the same seed
-  const o = make('canvas', {width: size, height: size}), ctx = o.getContext('2d'), im = ctx.createImageData(size, size)
-  for (let i = 0, x = seed+1; i < im.data.length; i++) { x = (Math.imul(x, 1664525)+1013904223)>>>0; im.data[i] = i%4 === 3 ? 255 : x>>>24 }
+  const o = make('canvas', {width: size, height: size}), ctx = o.getContext('2d')
+  const im = ctx.createImageData(size, size)
+  for (let i = 0, x = seed+1; i < im.data.length; i++) {
+    x = (Math.imul(x, 1664525)+1013904223)>>>0
+    im.data[i] = i%4 === 3 ? 255 : x>>>24
+  }
   ctx.putImageData(im, 0, 0)
   return o
 }
 
 // ---- The decision at the sliders
 const lines = () => {
-  const o = network.thresholds(data, state.percent), all = vocab.map(() => state.thresh)
-  return state.own ? o : {thresh: o.thresh, threshs: all, further: all}
+  const own = network.lines(decision, state.percent), all = vocab.map(() => state.thresh)
+  return state.own ? own : {thresh: own.thresh, threshs: all, second: all}
 }
 const twinLine = () => state.own ? data.twinKept[state.percent-1] : network.logit(state.thresh)
+const listed = o => o.length < 2 ? o.join() : `${o.slice(0, -1).join(', ')} and ${o.at(-1)}`
 
 function answer() {
-  const {thresh, threshs, further} = lines(), probs = seen.logits.map(network.sigmoid), shares = network.softmax(seen.twin)
-  const given = network.decide(seen.logits, seen.score, thresh, threshs, further), labels = vocab.filter((_, k) => given[k])
-  const top = shares.indexOf(Math.max(...shares)), twinSays = network.topShare(seen.twin) >= twinLine()
-  const passes = seen.score >= thresh, any = probs.some((p, k) => p > threshs[k])
-  const bold = vocab.filter((_, k) => network.decide(seen.logits, 0, -1, threshs, further)[k]) // if the score had no say
-  const and = o => o.length < 2 ? o.join() : `${o.slice(0, -1).join(', ')} and ${o.at(-1)}`
-  say(labels.length ? title(and(labels)) : 'I don’t know.', labels.length ? '' : 'Not sure enough of any breed, and I won’t guess.', !labels.length)
-  $('why').textContent = !passes ? `It looks too strange: its score ${fixed(seen.score, 1)} is below ${fixed(thresh, 1)}, set so that ${state.percent} % of known validation pictures pass.` +
-      (any ? ` Without that, it would be called ${and(bold)}.` : ' No label passes its threshold either.') :
-    labels.length ? `Its score ${fixed(seen.score, 1)} passes ${thresh < -1e8 ? 'any line' : fixed(thresh, 1)}, and ` +
-      (labels.length > 1 ? `${labels.length} labels pass their thresholds: nobody had to win.` : 'one label passes its threshold.') +
-      (state.kind === 'five Rottweilers' && labels.length === 1 ? ' Five give one label: it names, it does not count.' : '') +
-      (state.kind === 'noise' ? ' Wrong, and sure of it: nothing like noise has taught it silence.' : '') :
-    'It looks familiar enough, but no label passes its threshold.'
-  const p = network.sigmoid(twinLine()), needed = p.toFixed(p > .99 && p < 1 ? 4 : 2), twin = `${vocab[top]} (${shares[top].toFixed(2)})`
-  $('twin').textContent = `The softmax twin’s shares sum to 1, so somebody always wins: ${twin}. ` + (twinSays ?
-    `A threshold for its largest share, ${needed}, lets that pass.` : `Only a threshold for its largest share, ${needed}, keeps it silent here.`)
+  const {thresh} = lines(), {given, marks} = network.decide(seen.logits, seen.score, lines())
+  const labels = vocab.filter((_, k) => given[k])
+  if (labels.length) say(title(listed(labels)), '')
+  else say('I don’t know.', 'Not sure enough of any breed, and I won’t guess.', 'silent')
+  $('why').textContent = why(labels, thresh)
+  const shares = network.softmax(seen.twin)
+  tellTwin(shares)
   drawScore(thresh)
-  drawBars(probs, threshs, further, given, shares, top)
+  drawBars(given, marks, shares)
   $('picture').setAttribute('aria-label', `The picture: ${state.name}`)
   drawOver()
   drawCost()
-  seen.given = given
 }
 
-function say(text, more, silent, bad) {
-  const o = $('answer'), key = state.name+text+more, whose = make('span', {className: 'pg-hidden', textContent: `${state.name}: `})
-  if (o.dataset.key !== key) o.replaceChildren(whose, text, ...(more ? [make('small', {textContent: more})] : [])) // a live region speaks once
+function why(labels, thresh) {
+  const score = fixed(seen.score, 1), line = thresh === -Infinity ? 'any line' : fixed(thresh, 1)
+  if (seen.score < thresh) {
+    const bold = network.decide(seen.logits, Infinity, lines()).given // if the score had no say
+    const names = vocab.filter((_, k) => bold[k])
+    const without = names.length ? `Without that, it would be called ${listed(names)}.` :
+      'No label passes its threshold either.'
+    return `It looks too strange: its score ${score} is below ${line}, ` +
+      `set so that ${state.percent} % of known validation pictures pass. ${without}`
+  }
+  if (!labels.length) return 'It looks familiar enough, but no label passes its threshold.'
+  const said = [`Its score ${score} passes ${line}, and`]
+  if (labels.length > 1) said.push(`${labels.length} labels pass their thresholds: nobody had to win.`)
+  else said.push('one label passes its threshold.')
+  if (state.kind === 'five Rottweilers' && labels.length === 1)
+    said.push('Five give one label: it names, it does not count.')
+  if (state.kind === 'noise') said.push('Wrong, and sure of it: nothing like noise has taught it silence.')
+  return said.join(' ')
+}
+
+function tellTwin(shares) {
+  const top = shares.indexOf(Math.max(...shares)), line = network.sigmoid(twinLine())
+  const needed = line.toFixed(line > .99 && line < 1 ? 4 : 2)
+  const passes = network.topShare(seen.twin) >= twinLine()
+  const then = passes ? `A threshold for its largest share, ${needed}, lets that pass.` :
+    `Only a threshold for its largest share, ${needed}, keeps it silent here.`
+  $('twin').textContent = 'The softmax twin’s shares sum to 1, so somebody always wins: ' +
+    `${vocab[top]} (${shares[top].toFixed(2)}). ${then}`
+}
+
+function say(text, more, look = '') { // a live region speaks once
+  const o = $('answer'), key = state.name+text+more
+  const small = more ? [make('small', {textContent: more})] : []
+  if (o.dataset.key !== key) o.replaceChildren(hidden(`${state.name}: `), text, ...small)
   o.dataset.key = key
-  o.className = bad ? 'bad' : silent ? 'silent' : ''
+  o.className = look
 }
 
 const scorePlace = s => 100*Math.max(0, Math.min(1, (s+14)/18))
@@ -122,16 +159,20 @@ function drawScore(thresh) {
   const [line, dot] = $('score').querySelectorAll('i, b')
   line.style.left = `${scorePlace(thresh)}%`
   dot.style.left = `${scorePlace(seen.score)}%`
-  $('score').setAttribute('aria-label', `Score ${fixed(seen.score, 1)}; the line stands at ${thresh < -1e8 ? 'minus infinity' : fixed(thresh, 1)}`)
+  const stands = thresh === -Infinity ? 'minus infinity' : fixed(thresh, 1)
+  $('score').setAttribute('aria-label', `Score ${fixed(seen.score, 1)}; the line stands at ${stands}`)
 }
 
 // ---- Bars
-const bar = () => make('td', {}, make('div', {className: 'pg-bar'}, make('span', {}, make('i'), make('b')), make('span')))
+const bar = () => {
+  const track = make('span', {}, make('i'), make('b'))
+  return make('td', {}, make('div', {className: 'pg-bar'}, track, make('span')))
+}
 function setBar(cell, value, line, c, text, more) {
-  const [fill, tick] = cell.querySelectorAll('i, b')
+  const [fill, tick] = cell.querySelectorAll('i, b'), said = more ? [hidden(more)] : []
   fill.style.cssText = `width:${100*value}%;background:${c}`
   tick.style.cssText = line == null ? 'display:none' : `left:${100*line}%`
-  cell.querySelector('.pg-bar > span:last-child').replaceChildren(text, ...(more ? [make('span', {className: 'pg-hidden', textContent: more})] : []))
+  cell.querySelector('.pg-bar > span:last-child').replaceChildren(text, ...said)
 }
 
 const rows = vocab.map(o => {
@@ -141,32 +182,38 @@ const rows = vocab.map(o => {
   $('rows').append(row)
   return row
 })
-function drawBars(probs, threshs, further, given, shares, top) {
+function drawBars(given, marks, shares) {
   rows.forEach((row, k) => {
+    const prob = network.sigmoid(seen.logits[k]), share = shares[k], c = colour(vocab[k])
     row.className = given[k] ? 'given' : ''
-    row.dataset.prob = probs[k]
-    row.dataset.share = shares[k]
-    const needs = probs[k] === Math.max(...probs) ? threshs[k] : Math.max(threshs[k], further[k]) // a second label may need more
-    setBar(row.children[1], probs[k], needs, colour(vocab[k]), (given[k] ? '✓ ' : '')+probs[k].toFixed(2), `, needs ${needs.toFixed(2)}`)
-    setBar(row.children[2], shares[k], network.sigmoid(twinLine()), colour(vocab[k]), shares[k].toFixed(2))
-    row.children[2].className = k === top ? 'pg-wins' : ''
+    row.dataset.prob = prob
+    row.dataset.share = share
+    const tick = given[k] ? '✓ ' : '', needs = `, needs ${marks[k].toFixed(2)}`
+    setBar(row.children[1], prob, marks[k], c, tick+prob.toFixed(2), needs)
+    setBar(row.children[2], share, network.sigmoid(twinLine()), c, share.toFixed(2))
+    row.children[2].className = share === Math.max(...shares) ? 'pg-wins' : ''
   })
 }
 
 // ---- Test pictures, counted anew with each move
-const groups = ['known portraits', 'scenes of 0 to 4 animals', 'donkeys and rabbits', 'cars and balls', 'pictures of noise']
+const groups = ['known portraits', 'scenes of 0 to 4 animals', 'donkeys and rabbits', 'cars and balls',
+  'pictures of noise']
 const groupColours = ['#0077BB', '#009988', '#CC6677', '#777777', '#999933']
-const test = (({logits, score, top, choice, targets, group}) => ({logits: network.numbers(logits, Int16Array), score: network.numbers(score, Int16Array),
-  top: network.numbers(top, Int16Array), choice: network.numbers(choice, Uint8Array), targets: network.numbers(targets, Uint8Array), group: network.numbers(group, Uint8Array)}))(data.test)
+const kinds = {logits: Int16Array, score: Int16Array, top: Int16Array,
+  choice: Uint8Array, targets: Uint8Array, group: Uint8Array}
+const test = {}
+for (const [name, kind] of Object.entries(kinds)) test[name] = network.numbers(data.test[name], kind)
 const costRows = groups.map((o, i) => {
-  const n = test.group.filter(g => g === i).length, row = make('tr', {}, make('th', {scope: 'row', textContent: `${n} ${o}`}), bar(), bar())
+  const n = test.group.filter(g => g === i).length
+  const row = make('tr', {}, make('th', {scope: 'row', textContent: `${n} ${o}`}), bar(), bar())
   document.querySelector('#pg-cost tbody').append(row)
   return {row, n}
 })
 function drawCost() {
-  const {thresh, threshs, further} = lines(), twin = twinLine(), n = vocab.length, right = groups.map(() => [0, 0])
+  const stand = lines(), twin = twinLine(), n = vocab.length, right = groups.map(() => [0, 0])
   for (let i = 0; i < test.group.length; i++) {
-    const given = network.decide(Array.from(test.logits.subarray(i*n, i*n+n), o => o/1000), test.score[i]/1000, thresh, threshs, further)
+    const logits = Array.from(test.logits.subarray(i*n, i*n+n), o => o/1000)
+    const {given} = network.decide(logits, test.score[i]/1000, stand)
     const mask = given.reduce((m, yes, k) => m | yes << k, 0)
     right[test.group[i]][0] += mask === test.targets[i]
     right[test.group[i]][1] += (test.top[i]/1000 >= twin ? 1 << test.choice[i] : 0) === test.targets[i]
@@ -186,31 +233,43 @@ data.sigmoid.layers.reduce(({start, field, jump}, o) => {
 const layerRows = data.sigmoid.layers.map((o, l) => {
   const maps = Array.from({length: 8}, (_, i) => make('canvas', {tabIndex: i ? -1 : 0, role: 'application'}))
   const head = make('h3', {}, `Layer ${l+1} `, make('span'))
-  $('layers').append(make('div', {className: 'pg-layer'}, head, make('div', {className: 'pg-maps'}, ...maps.map(m => make('figure', {}, m, make('figcaption'))))))
+  const figures = maps.map(m => make('figure', {}, m, make('figcaption')))
+  const row = make('div', {className: 'pg-maps'}, ...figures)
+  $('layers').append(make('div', {className: 'pg-layer'}, head, row))
   maps.forEach((m, i) => {
     const point = e => {
-      const {side: n} = seen.layers[l], box = m.getBoundingClientRect(), at = (v, len) => Math.max(0, Math.min(n-1, Math.floor(v/len*n)))
+      const {side: n} = seen.layers[l], box = m.getBoundingClientRect()
+      const at = (v, len) => Math.max(0, Math.min(n-1, Math.floor(v/len*n)))
       pointAt(l, i, at(e.clientY-box.top, box.height), at(e.clientX-box.left, box.width))
     }
     m.addEventListener('pointermove', point)
     m.addEventListener('pointerdown', point)
     m.addEventListener('pointerleave', e => e.pointerType === 'mouse' && pointAt(null))
-    m.addEventListener('focus', () => m.matches(':focus-visible') && state.cell?.l !== l && pointAt(l, i, seen.layers[l].side>>1, seen.layers[l].side>>1))
+    m.addEventListener('focus', () => {
+      const middle = seen.layers[l].side>>1
+      if (m.matches(':focus-visible') && state.cell?.l !== l) pointAt(l, i, middle, middle)
+    })
     m.addEventListener('keydown', e => moveCell(e, l, i))
     for (const o of ['blur', 'pointercancel']) m.addEventListener(o, () => pointAt(null))
   })
   return {head: head.querySelector('span'), maps}
 })
 
+const steps = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}
+const pages = {PageUp: -1, PageDown: 1}
 function moveCell(e, l, i) {
-  const step = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}[e.key], page = {PageUp: -1, PageDown: 1}[e.key]
   if (e.key === 'Escape') pointAt(null)
-  if (!step && !page) return
+  const step = steps[e.key] ?? [0, 0], page = pages[e.key] ?? 0
+  if (!(e.key in steps || e.key in pages)) return
   e.preventDefault()
-  const n = seen.layers[l].side, c = state.cell?.l === l ? state.cell : {r: n>>1, c: n>>1}, on = o => Math.max(0, Math.min(n-1, o))
-  const next = page ? Math.max(0, Math.min(7, i+page)) : i
-  if (page) { layerRows[l].maps.forEach((m, k) => m.tabIndex = k === next ? 0 : -1); layerRows[l].maps[next].focus() }
-  pointAt(l, next, on(c.r+(step?.[0] ?? 0)), on(c.c+(step?.[1] ?? 0)))
+  const n = seen.layers[l].side, within = (o, n) => Math.max(0, Math.min(n-1, o))
+  const {r, c} = state.cell?.l === l ? state.cell : {r: n>>1, c: n>>1}
+  const {maps} = layerRows[l], next = within(i+page, maps.length)
+  if (page) {
+    maps.forEach((m, k) => m.tabIndex = k === next ? 0 : -1)
+    maps[next].focus()
+  }
+  pointAt(l, next, within(r+step[0], n), within(c+step[1], n))
 }
 
 function drawLayers() {
@@ -221,15 +280,18 @@ function drawLayers() {
       return sum/n/n
     })
     layer.order = means.map((_, c) => c).sort((a, b) => means[b]-means[a]).slice(0, 8)
-    layer.top = layer.order.reduce((top, c) => maps.subarray(c*n*n, (c+1)*n*n).reduce((a, b) => a > b ? a : b, top), 1e-6)
+    const larger = (a, b) => Math.max(a, b)
+    layer.top = layer.order.reduce((top, c) => maps.subarray(c*n*n, (c+1)*n*n).reduce(larger, top), 1e-6)
     const {head, maps: shown} = layerRows[l], f = fields[l].field
-    head.textContent = `the 8 strongest of ${channels} maps of ${n} × ${n} cells; a cell sees ${f} × ${f} of ${size} × ${size} pixels`
+    head.textContent = `the 8 strongest of ${channels} maps of ${n} × ${n} cells; ` +
+      `a cell sees ${f} × ${f} of ${size} × ${size} pixels`
     layer.order.forEach((c, i) => drawMap(l, i))
   })
 }
 
 function drawMap(l, i) {
-  const {maps, side: n, order, top} = seen.layers[l], o = layerRows[l].maps[i], c = order[i], zoom = Math.max(1, Math.floor(96/n))
+  const {maps, side: n, order, top} = seen.layers[l], o = layerRows[l].maps[i], c = order[i]
+  const zoom = Math.max(1, Math.floor(96/n))
   o.width = o.height = n*zoom
   const ctx = o.getContext('2d')
   ctx.imageSmoothingEnabled = false
@@ -255,7 +317,8 @@ function pointAt(l, i, r, c) {
 }
 
 // ---- Over the picture: the class map and what a cell sees
-const chosenClass = () => +$('class').value < 0 ? seen.logits.indexOf(Math.max(...seen.logits)) : +$('class').value
+const likeliest = () => seen.logits.indexOf(Math.max(...seen.logits))
+const chosenClass = () => +$('class').value < 0 ? likeliest() : +$('class').value
 function drawOver() {
   over.clearRect(0, 0, side, side)
   overlay()
@@ -271,7 +334,8 @@ function overlay() {
     over.drawImage(mapPicture(map, last.side, top, true), 0, 0, side, side)
   }
   if (!state.cell) return tell('Point at a cell of a feature map, and see here what it sees.')
-  const {l, i, r, c} = state.cell, {start, field, jump} = fields[l], {maps, side: n, order} = seen.layers[l], zoom = side/size
+  const {l, i, r, c} = state.cell, {start, field, jump} = fields[l]
+  const {maps, side: n, order} = seen.layers[l], zoom = side/size
   over.lineWidth = 3
   over.strokeStyle = '#EE7733'
   over.strokeRect((start+c*jump)*zoom, (start+r*jump)*zoom, field*zoom, field*zoom)
@@ -280,19 +344,23 @@ function overlay() {
   over.rect(0, 0, side, side)
   over.rect((start+c*jump)*zoom, (start+r*jump)*zoom, field*zoom, field*zoom)
   over.fill('evenodd')
-  tell(`Layer ${l+1}, map ${order[i]+1}, row ${r+1}, column ${c+1}: ${maps[(order[i]*n+r)*n+c].toFixed(2)}. It sees ${field} × ${field} pixels.`)
+  const value = maps[(order[i]*n+r)*n+c].toFixed(2)
+  tell(`Layer ${l+1}, map ${order[i]+1}, row ${r+1}, column ${c+1}: ${value}. ` +
+    `It sees ${field} × ${field} pixels.`)
 }
 const tell = text => { if ($('cell').textContent !== text) $('cell').textContent = text }
 
 // ---- Painting
-const colours = {black: '#111111', brown: '#7a4a22', sand: '#d9b382', cream: '#f4ead7', grey: '#8a8f98', red: '#c0392b', green: '#5d9c59', blue: '#7fb2e5'}
+const colours = {black: '#111111', brown: '#7a4a22', sand: '#d9b382', cream: '#f4ead7',
+  grey: '#8a8f98', red: '#c0392b', green: '#5d9c59', blue: '#7fb2e5'}
 let ink = 'brown', last = null
 for (const [name, c] of Object.entries(colours)) {
-  const o = make('button', {type: 'button', 'aria-label': name, 'aria-pressed': name === ink, title: name, onclick: () => {
+  const o = make('button', {type: 'button', 'aria-label': name, 'aria-pressed': name === ink, title: name})
+  o.onclick = () => {
     ink = name
     $('colours').querySelectorAll('button').forEach(b => b.setAttribute('aria-pressed', b === o))
     painting(true)
-  }})
+  }
   o.style.background = c
   $('colours').append(o)
 }
@@ -313,10 +381,13 @@ $('blank').onclick = () => {
   painting(true)
 }
 let waiting = false
-const place = e => { const box = $('picture').getBoundingClientRect(); return [(e.clientX-box.left)/box.width*side, (e.clientY-box.top)/box.height*side] }
+const place = e => {
+  const box = $('picture').getBoundingClientRect()
+  return [(e.clientX-box.left)/box.width*side, (e.clientY-box.top)/box.height*side]
+}
 function stroke(e) {
   const at = place(e)
-  for (const [ctx, zoom] of [[picture, 1], [small, size/side]]) { // both, so that nothing changes but what was painted
+  for (const [ctx, zoom] of [[picture, 1], [small, size/side]]) { // both: no other pixel changes
     ctx.save()
     ctx.scale(zoom, zoom)
     Object.assign(ctx, {strokeStyle: colours[ink], lineWidth: 22, lineCap: 'round'})
@@ -329,7 +400,12 @@ function stroke(e) {
   last = at
   if (!state.name.endsWith(', painted on')) state.name += ', painted on'
   state.kind = ''
-  if (!waiting) { waiting = true; requestAnimationFrame(() => { waiting = false; look(bytes(small.canvas)[0]) }) } // at most once a frame
+  if (waiting) return // at most once a frame
+  waiting = true
+  requestAnimationFrame(() => {
+    waiting = false
+    look(bytes(small.canvas)[0])
+  })
 }
 $('picture').addEventListener('pointerdown', e => {
   if (e.button || !e.isPrimary || $('paint').getAttribute('aria-pressed') !== 'true') return
@@ -338,10 +414,14 @@ $('picture').addEventListener('pointerdown', e => {
   stroke(e)
 })
 $('picture').addEventListener('pointermove', e => last && e.isPrimary && stroke(e))
-for (const o of ['pointerup', 'pointercancel', 'lostpointercapture']) $('picture').addEventListener(o, () => last = null)
+for (const o of ['pointerup', 'pointercancel', 'lostpointercapture'])
+  $('picture').addEventListener(o, () => last = null)
 
 // ---- Choosing a picture: the first press shows the first of its kind, each further one the next
-const address = src => new Promise((done, failed) => { const o = new Image(); o.onload = () => done(o); o.onerror = failed; o.src = src })
+const address = src => new Promise((done, failed) => {
+  const o = new Image()
+  Object.assign(o, {onload: () => done(o), onerror: failed, src})
+})
 let asked = 0 // a late picture must not replace a newer one
 function chosen(button) {
   $('pick').querySelectorAll('button').forEach(o => {
@@ -358,44 +438,60 @@ async function choose(button, kind, at) {
   button.querySelector('small').textContent = `${at+1} of ${n} ›`
   show(sheet, `${kind}, ${at+1} of ${n}`, kind)
 }
+const pick = (kind, hint, sheet) => make('button', {type: 'button', 'aria-pressed': false, 'data-kind': kind,
+  title: `Press again for ${hint}`}, sheet, kind, make('small'))
+const isChosen = button => button.getAttribute('aria-pressed') === 'true'
 for (const [kind, all] of Object.entries(data.pictures)) {
   let at = -1
-  const button = make('button', {type: 'button', 'aria-pressed': false, 'data-kind': kind, title: 'Press again for the next one'}, make('img', {src: all[0], alt: ''}), kind, make('small'))
-  button.onclick = () => choose(button, kind, at = button.getAttribute('aria-pressed') === 'true' || at < 0 ? (at+1)%all.length : at)
+  const button = pick(kind, 'the next one', make('img', {src: all[0], alt: ''}))
+  button.onclick = () => {
+    if (isChosen(button) || at < 0) at = (at+1)%all.length
+    choose(button, kind, at)
+  }
   $('pick').append(button)
 }
-const thumb = noise(0), noisy = make('button', {type: 'button', 'aria-pressed': false, 'data-kind': 'noise', title: 'Press again for other noise'}, thumb, 'noise', make('small'))
+const thumb = noise(0), noisy = pick('noise', 'other noise', thumb)
 noisy.onclick = () => {
   asked++
-  if (noisy.getAttribute('aria-pressed') === 'true') state.seed++
+  if (isChosen(noisy)) state.seed++
   const o = noise(state.seed)
   thumb.getContext('2d').drawImage(o, 0, 0)
   chosen(noisy)
   noisy.querySelector('small').textContent = 'another ›'
   show(o, `noise, seed ${state.seed}`, 'noise')
 }
-const upload = make('input', {type: 'file', id: 'pg-upload', accept: 'image/*', 'aria-label': 'your picture: upload one'})
-$('pick').append(noisy, make('label', {}, make('span', {className: 'pg-plus', textContent: '+', 'aria-hidden': 'true'}), 'your picture', make('small', {textContent: 'or drop it'}), upload))
+const upload = make('input',
+  {type: 'file', id: 'pg-upload', accept: 'image/*', 'aria-label': 'your picture: upload one'})
+const plus = make('span', {className: 'pg-plus', textContent: '+', 'aria-hidden': 'true'})
+const drop = make('small', {textContent: 'or drop it'})
+$('pick').append(noisy, make('label', {}, plus, 'your picture', drop, upload))
 
 async function take(file) {
-  const mine = ++asked, url = URL.createObjectURL(file), name = file.name.length > 60 ? `${file.name.slice(0, 57)}…` : file.name
+  const mine = ++asked, url = URL.createObjectURL(file)
+  const name = file.name.length > 60 ? `${file.name.slice(0, 57)}…` : file.name
   try {
     const sheet = await address(url)
     if (mine !== asked) return
     if (sheet.naturalWidth*sheet.naturalHeight > 25e6) throw new TooLarge()
     show(sheet, name)
     chosen(null)
-  } catch (e) { if (mine === asked) refuse(`${name} is ${e instanceof TooLarge ? 'too large here: make it smaller' : 'no picture that this browser can read: choose a JPEG, PNG or WebP'}.`) }
-  finally { URL.revokeObjectURL(url) }
+  } catch (e) {
+    if (mine !== asked) return
+    if (e instanceof TooLarge) refuse(`${name} is too large here: make it smaller.`)
+    else refuse(`${name} is no picture that this browser can read: choose a JPEG, PNG or WebP.`)
+  } finally { URL.revokeObjectURL(url) }
 }
 function refuse(line) { // the picture before stays, and so do its bars
-  say(line, '', false, true)
+  say(line, '', 'bad')
   $('why').textContent = 'The bars are those of the picture that you see.'
 }
 upload.onchange = () => { if (upload.files[0]) take(upload.files[0]); upload.value = '' }
 const page = document.getElementById('pg')
 page.addEventListener('dragover', e => e.preventDefault())
-page.addEventListener('drop', e => { e.preventDefault(); if (e.dataTransfer.files[0]) take(e.dataTransfer.files[0]) })
+page.addEventListener('drop', e => {
+  e.preventDefault()
+  if (e.dataTransfer.files[0]) take(e.dataTransfer.files[0])
+})
 
 // ---- Sliders and switches
 vocab.forEach((o, k) => $('class').append(make('option', {value: k, textContent: o})))
@@ -404,19 +500,28 @@ function settings() {
   $('keep-is').textContent = `${state.percent} %`
   const {threshs} = lines(), [lo, hi] = [Math.min(...threshs), Math.max(...threshs)].map(o => o.toFixed(2))
   if (state.own) $('thresh').value = threshs.reduce((a, b) => a+b, 0)/threshs.length
-  $('thresh-is').textContent = state.own ? `each label its own, ${lo} to ${hi}` : `${state.thresh.toFixed(2)} for all`
-  $('thresh').setAttribute('aria-valuetext', $('thresh-is').textContent)
+  const is = state.own ? `each label its own, ${lo} to ${hi}` : `${state.thresh.toFixed(2)} for all`
+  $('thresh-is').textContent = is
+  $('thresh').setAttribute('aria-valuetext', is)
   $('keep').setAttribute('aria-valuetext', `${state.percent} per cent`)
   $('own').disabled = state.own
   if (seen) answer()
 }
 $('keep').oninput = () => { state.percent = +$('keep').value; settings() }
 $('thresh').oninput = () => { state.own = false; state.thresh = +$('thresh').value; settings() }
-$('own').onclick = () => { state.own = true; $('thresh').focus(); settings() } // a disabled button would lose the focus
+$('own').onclick = () => {
+  state.own = true
+  $('thresh').focus() // a disabled button would lose it
+  settings()
+}
 $('where').onchange = drawOver
 $('class').onchange = () => { $('where').checked = true; drawOver() }
 
 settings()
-window.playground = {get seen() { return seen }, noise, state} // for the curious, and for tests
+function imagine(logits, score) { // what the page shows of a picture with these numbers
+  Object.assign(seen, {logits, score})
+  answer()
+}
+window.playground = {get seen() { return seen }, noise, state, imagine} // for the curious, and for tests
 $('pick').querySelector('button').click()
 })

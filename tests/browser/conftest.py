@@ -1,4 +1,4 @@
-"A page in Debian's Chromium that nothing may go wrong on, and that asks no other host; skipped where there is none"
+"A page in Debian's Chromium that nothing may go wrong on, and that asks no other host; skipped without one"
 import os, shutil, sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -24,8 +24,10 @@ def _shot(): return shot
 @pytest.fixture(scope='session')
 def chromium():
     "Path of the browser"
-    found = (shutil.which(o) for o in ('chromium', 'chromium-browser', 'google-chrome'))
-    return next(filter(None, found), None) or pytest.skip('no Chromium on this machine: apt install chromium')
+    for name in 'chromium','chromium-browser','google-chrome':
+        path = shutil.which(name)
+        if path: return path
+    pytest.skip('no Chromium on this machine: apt install chromium')
 
 
 @pytest.fixture(scope='session')
@@ -41,13 +43,16 @@ def browser(chromium):
 
 @pytest.fixture
 def page(browser):
-    "A tab of its own profile; its `problems` and `outside` must end empty: a test that expects some clears them"
+    "A tab of its own profile; `problems` and `outside` must end empty: a test that expects some clears them"
     context = browser.new_context(viewport=dict(width=1280, height=900))
     problems,outside = [],[]
-    def asked(o): urlsplit(o.url).hostname in LOCAL or outside.append(o.url)
+    def asked(o):
+        if urlsplit(o.url).hostname not in LOCAL: outside.append(o.url)
+    def said(o):
+        if o.type=='error': problems.append(f'{o.text} ({o.location["url"]})')
     context.on('page', lambda o: o.on('websocket', asked))
     context.on('request', asked)
-    context.on('console', lambda o: o.type=='error' and problems.append(f'{o.text} ({o.location["url"]})'))
+    context.on('console', said)
     context.on('weberror', lambda o: problems.append(str(o.error)))
     page = context.new_page()
     page.problems,page.outside = problems,outside

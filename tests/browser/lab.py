@@ -21,10 +21,11 @@ ENDED = """() => {
 def wait_for(what, seconds, message):
     "The first true value of `what()`, asked 50 times a second"
     end = time.time()+seconds
-    while not (res := what()):
+    while True:
+        res = what()
+        if res: return res
         if time.time()>end: raise TimeoutError(message)
         time.sleep(.02)
-    return res
 
 
 @contextmanager
@@ -43,8 +44,8 @@ def serve_lab(
         with log.open('w') as out: server = subprocess.Popen(cmd, env=env, stdout=out, stderr=out)
         def address():
             assert server.poll() is None, log.read_text()
-            written = [f.read_text() for f in Path(home).glob('runtime/jpserver-*.json') if f.stat().st_size]
-            return written and json.loads(written[0])['url']
+            for f in Path(home).glob('runtime/jpserver-*.json'):
+                if f.stat().st_size: return json.loads(f.read_text())['url']
         try: yield wait_for(address, 60, 'JupyterLab did not start').rstrip('/')
         finally:
             server.terminate()
@@ -73,4 +74,5 @@ def save(page):
 
 def shut_down(page, url):
     "End all kernels, so that their memory returns"
-    for o in page.request.get(f'{url}/api/kernels').json(): page.request.delete(f'{url}/api/kernels/{o["id"]}')
+    for o in page.request.get(f'{url}/api/kernels').json():
+        page.request.delete(f'{url}/api/kernels/{o["id"]}')

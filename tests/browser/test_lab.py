@@ -1,4 +1,4 @@
-"Every chapter in JupyterLab as a person would use it: open it, run all cells, save it, move what can be moved"
+"Every chapter in JupyterLab as a person would use it: open it, run all cells, save it, move what moves"
 import re, time
 from datetime import datetime
 from statistics import median
@@ -6,10 +6,19 @@ import nbformat, pytest
 from mlc_course.ui.course import copy_notebooks, notebooks_path
 from .lab import IDLE, open_chapter, run_all, save, serve_lab, shut_down, wait_for
 
-# At least so many explorers in each chapter, and the longest chapters first, so that two workers end together
+# At least so many explorers in each, and the longest chapters first, so that two workers end together
 EXPLORERS = {'10_rare': 1, '05_train': 1, '07_unknown': 1, '06_where': 1, '09_counting': 1, '08_trust': 1,
-    '11_ship': 1, '01_convolution': 2, 'widgets': 11, '04_data': 1, '03_bce': 1, '02_sigmoid': 1, 'index': 0}
-CHAPTERS = [*EXPLORERS, *sorted(p.stem for p in notebooks_path().glob('*.ipynb') if p.stem not in EXPLORERS)]
+    '11_ship': 1, '01_convolution': 2, 'ui/explorers_answers': 5, 'ui/explorers': 5, 'ui/asker': 1,
+    'ui/explorer': 2, '04_data': 1, '03_bce': 1, '02_sigmoid': 1, 'index': 0}
+TIMED = 'ui/explorers_answers','ui/explorers','ui/asker'
+
+
+def chapters():
+    "Those with explorers, then all others"
+    root = notebooks_path()
+    found = [o.relative_to(root).with_suffix('').as_posix() for o in root.glob('**/[!.]*.ipynb')]
+    others = sorted(o for o in found if o not in EXPLORERS and not o.startswith('solutions/'))
+    return [*EXPLORERS, *others]
 ANSI = re.compile(r'\x1b\[[0-9;]*m')
 NAME = "o => (o.closest('.jupyter-widgets').querySelector('.widget-label') ?? o).innerText"
 PLACE = 'o => o.parentElement.style.transform'
@@ -49,8 +58,9 @@ def cells(path):
 
 def seconds(cells):
     "What the kernel took from the first cell's start to the last one's end"
-    at = lambda c,k: datetime.fromisoformat(c.metadata.execution[k].replace('Z', '+00:00'))
-    return (at(cells[-1], 'shell.execute_reply') - at(cells[0], 'iopub.execute_input')).total_seconds()
+    def at(cell, event): return datetime.fromisoformat(cell.metadata.execution[event].replace('Z', '+00:00'))
+    took = at(cells[-1], 'shell.execute_reply') - at(cells[0], 'iopub.execute_input')
+    return took.total_seconds()
 
 
 def explorers(page): return page.locator('.jp-OutputArea-output:has(.widget-vbox [role=status])')
@@ -66,8 +76,11 @@ def rest(explorer):
     "Wait until it draws no more"
     explorer.page.wait_for_timeout(100) # the kernel has heard of the last change
     explorer.page.locator(IDLE).wait_for()
-    still = lambda: (a := seen(explorer), explorer.page.wait_for_timeout(50), seen(explorer)==a)[-1]
-    wait_for(still, 30, 'it never comes to rest')
+    def is_still():
+        before = seen(explorer)
+        explorer.page.wait_for_timeout(50)
+        return seen(explorer)==before
+    wait_for(is_still, 30, 'it never comes to rest')
 
 
 def changes(explorer, o, act):
@@ -80,7 +93,7 @@ def changes(explorer, o, act):
 
 
 def step(o):
-    "Arrow key, then End, on a slider's handle (at its end: the other way): one step of a threshold may pass no score"
+    "Arrow key, then End, on a slider's handle (at its end: the other way): one step may pass no score"
     at_end = o.get_attribute('aria-valuenow')==o.get_attribute('aria-valuemax')
     before = o.evaluate(PLACE)
     o.press('ArrowLeft' if at_end else 'ArrowRight')
@@ -90,7 +103,8 @@ def step(o):
 
 def drag(o):
     "A slider's handle with the mouse, into the other half"
-    handle,track = o.bounding_box(),o.locator('xpath=ancestor::*[contains(@class,"noUi-target")]').bounding_box()
+    handle = o.bounding_box()
+    track = o.locator('xpath=ancestor::*[contains(@class,"noUi-target")]').bounding_box()
     x,y = handle['x']+handle['width']/2,handle['y']+handle['height']/2
     part = .25 if x > track['x']+track['width']/2 else .75
     mouse = o.page.mouse
@@ -106,12 +120,21 @@ def other(o):
     o.press('Enter')
 
 
-def choose(o): o.press('Space'), other(o)
-def click_choose(o): o.click(), other(o)
 def space(o): o.press('Space')
 def click(o): o.click()
 def up(o): o.press('ArrowUp')
-def click_up(o): o.click(), up(o)
+
+def choose(o):
+    o.press('Space')
+    other(o)
+
+def click_choose(o):
+    o.click()
+    other(o)
+
+def click_up(o):
+    o.click()
+    up(o)
 
 
 # How each kind of control is moved by keyboard and by mouse
@@ -133,7 +156,8 @@ def use(explorer):
 
 def latency(explorer, n=20):
     "Median milliseconds from a key press on the first slider to the new picture; None if it draws none"
-    if not (handle := explorer.locator('.noUi-handle')).count(): return
+    handle = explorer.locator('.noUi-handle')
+    if not handle.count(): return
     handle.first.press('Home')
     explorer.page.wait_for_timeout(1000)
     explorer.evaluate(WATCH)
@@ -144,25 +168,34 @@ def latency(explorer, n=20):
     return round(median(explorer.evaluate('o => o.took')))
 
 
-@pytest.mark.parametrize('name', CHAPTERS)
+def check_outputs(path, name, says):
+    "No error, no warning, and every cell ran"
+    outputs = [o for c in cells(path) for o in c.outputs]
+    errors = [ANSI.sub('', '\n'.join(o.traceback)) for o in outputs if o.output_type=='error']
+    assert not errors, '\n'.join(['', *errors])
+    stderr = [o.text for o in outputs if o.get('name')=='stderr']
+    assert not [o for o in stderr if 'Warning' in o], '\n'.join(['', *stderr])
+    if stderr: says(f'{name}: on stderr {stderr}')
+    left = [c.source for c in cells(path) if not c.execution_count]
+    assert not left, f'did not run: {left}'
+
+
+@pytest.mark.parametrize('name', chapters())
 def test_chapter(page, lab, course, name, says):
-    start,path = time.time(),course/f'{name}.ipynb'
+    path = course/f'{name}.ipynb'
+    start = time.time()
     open_chapter(page, lab, name)
     run_all(page)
     save(page)
     ran = time.time()-start
-    outputs = [o for c in cells(path) for o in c.outputs]
-    errors = [ANSI.sub('', '\n'.join(o.traceback)) for o in outputs if o.output_type=='error']
-    stderr = [o.text for o in outputs if o.get('name')=='stderr']
-    assert not errors, '\n'.join(['', *errors])
-    assert not [o for o in stderr if 'Warning' in o], '\n'.join(['', *stderr])
-    if stderr: says(f'{name}: on stderr {stderr}')
-    assert not (left := [c.source for c in cells(path) if not c.execution_count]), f'did not run: {left}'
+    check_outputs(path, name, says)
     assert 'Error displaying widget' not in page.locator('.jp-Notebook').inner_text()
     assert explorers(page).count()>=EXPLORERS.get(name, 0)
     moved = [use(o) for o in explorers(page).all()]
     assert all(moved), f'an explorer without a control: {moved}'
-    used,kernel = time.time()-start-ran,seconds(cells(path))
+    used = time.time()-start-ran
+    kernel = seconds(cells(path))
     says(f'{name}: kernel {kernel:.1f} s, with JupyterLab {ran:.1f} s, controls {moved} {used:.1f} s')
-    if name!='widgets': return
-    says(f'ms from key press to new picture, median of 20: {[latency(o) for o in explorers(page).all()]}')
+    if name not in TIMED: return
+    times = [latency(o) for o in explorers(page).all()]
+    says(f'{name}: ms from key press to new picture, median of 20: {times}')

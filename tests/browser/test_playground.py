@@ -1,4 +1,4 @@
-"The playground says what PyTorch says, quickly, to everybody: with a mouse, a keyboard, a phone, a screen reader, as a file"
+"The playground says what PyTorch says, quickly: by mouse, keyboard, on a phone, read aloud, as a file"
 import statistics
 from types import SimpleNamespace
 import numpy as np, pytest, torch
@@ -6,15 +6,28 @@ from conftest import ROOT
 from PIL import Image
 
 from mlc_course.draw.scenes import draw_portrait, draw_scene
-from mlc_course.engine.training import picture_tensor
-from mlc_course.ui.playground import draw_kind, load_page, look, page_kinds, share_right, twin_given
+from mlc_course.engine.labelling import raw_outputs
+from mlc_course.engine.pictures import picture_tensor
+from mlc_course.ui.playground import draw_kind, groups, load_page, look, page_kinds, share_right, twin_given
 
 FOLDER = ROOT/'nbs'/'playground'
 PHONE = dict(width=390, height=844)
+SIX = 'Bengal, Bombay, Siamese, beagle, pug and rottweiler'
 # What the page shows: probabilities and shares in full, labels, words
-READ = '''() => { const rows = [...document.querySelectorAll('#pg-rows tr')], text = id => [...document.getElementById(id).childNodes].filter(o => o.className !== 'pg-hidden').map(o => o.textContent).join(' ')
-  return {probs: rows.map(o => +o.dataset.prob), shares: rows.map(o => +o.dataset.share), answer: text('pg-answer'), why: text('pg-why'),
-    labels: rows.filter(o => o.className === 'given').map(o => o.querySelector('th').innerText), name: playground.state.name} }'''
+READ = '''() => {
+  const rows = [...document.querySelectorAll('#pg-rows tr')]
+  const read = id => [...document.getElementById(id).childNodes].filter(o => o.className !== 'pg-hidden')
+  const text = id => read(id).map(o => o.textContent).join(' ')
+  const given = rows.filter(o => o.className === 'given')
+  return {
+    probs: rows.map(o => +o.dataset.prob), shares: rows.map(o => +o.dataset.share),
+    answer: text('pg-answer'), why: text('pg-why'), name: playground.state.name,
+    labels: given.map(o => o.querySelector('th').innerText)} }'''
+# Where the page draws the line of each label, as a share of its bar
+MARKS = '''() => [...document.querySelectorAll('#pg-rows tr')].map(row => {
+  const track = row.children[1].querySelector('.pg-bar > span')
+  const bar = track.getBoundingClientRect(), line = track.querySelector('b').getBoundingClientRect()
+  return (line.left+line.width/2-bar.left)/bar.width })'''
 
 
 @pytest.fixture(scope='module')
@@ -60,7 +73,10 @@ def drawn(folder):
     "50 pictures of all kinds and of several sizes, from seeds that nothing was trained on"
     names = 'Bengal Bombay Siamese beagle pug rottweiler Persian samoyed donkey rabbit bird car ball'.split()
     sizes = 96,150,224,301,384
-    made = [(f'{o} {i}', draw_portrait(o, f'tested {i}', sizes[(i+j)%5])[0]) for j,o in enumerate(names) for i in range(2)]
+    made = []
+    for i in range(2):
+        for j,o in enumerate(names):
+            made.append((f'{o} {i}', draw_portrait(o, f'tested {i}', sizes[(i+j)%5])[0]))
     made += [(f'scene {i}', draw_scene(f'tested {i}', sizes[i%5])[0]) for i in range(24)]
     for name,img in made: img.save(folder/f'{name}.png')
     return [folder/f'{name}.png' for name,_ in made]
@@ -70,69 +86,138 @@ def test_same_as_pytorch(play, model, tmp_path, says):
     files = drawn(tmp_path)
     assert len(files)==50
     want,shares = model.clf.predict(files),look(model.twin, files)[0].softmax(1)
-    worst = [0., 0.]
+    worst = dict(probs=0., shares=0.)
     for f,o,share in zip(files, want, shares):
         got = upload(play, f)
         assert got['labels']==o['labels'], f.name
         assert np.abs(np.subtract(squeezed(play), bytes_of(f))).max()<=1, f.name
-        worst = [max(w, np.abs(np.subtract(a, b)).max().item()) for w,a,b in
-            zip(worst, (got['probs'], got['shares']), (list(o['probs'].values()), share.tolist()))]
-    says(f'playground: largest difference of 50 pictures from PyTorch: probabilities {worst[0]:.0e}, the twin\'s {worst[1]:.0e}')
-    assert max(worst)<1e-3
-    assert 10<sum(map(bool, (o['labels'] for o in want)))<45 and any(len(o['labels'])>1 for o in want) # speaks, is silent, names two
+        for key,values in dict(probs=list(o['probs'].values()), shares=share.tolist()).items():
+            worst[key] = max(worst[key], np.abs(np.subtract(got[key], values)).max().item())
+    says('playground: largest difference of 50 pictures from PyTorch: '
+        f'probabilities {worst["probs"]:.0e}, the twin\'s {worst["shares"]:.0e}')
+    assert max(worst.values())<1e-3
+    n_labels = [len(o['labels']) for o in want]
+    assert 5<n_labels.count(0)<40 # it is silent, and speaks
+    assert max(n_labels)>1
+
+
+def gallery(folder):
+    "The page's own pictures: kind, number, file"
+    for kind,n in page_kinds.items():
+        for i in range(1, n+1):
+            file = folder/f'{kind} {i}.webp'
+            draw_kind(kind, i).save(file, quality=85, method=6)
+            yield kind,i,file
 
 
 def test_gallery_as_in_python(play, model, tmp_path):
     "The donkeys are silent if and only if they are in Python, and all others say the same as there"
     silent = 0
-    for kind,n in page_kinds.items():
-        for i in range(1, n+1):
-            file = tmp_path/f'{kind} {i}.webp'
-            draw_kind(kind, i).save(file, quality=85, method=6)
-            want,got = model.clf.predict(file)[0],press(play, kind, i)
-            assert got['labels']==want['labels'] and np.allclose(got['probs'], list(want['probs'].values()), atol=1e-3), file.name
-            assert got['answer'].startswith('I don’t know')==(not want['known'])
-            silent += kind=='donkey' and not want['known']
+    for kind,i,file in gallery(tmp_path):
+        want,got = model.clf.predict(file)[0],press(play, kind, i)
+        assert got['labels']==want['labels'], file.name
+        assert np.allclose(got['probs'], list(want['probs'].values()), atol=1e-3), file.name
+        assert got['answer'].startswith('I don’t know')==(not want['known'])
+        silent += kind=='donkey' and not want['known']
     assert silent>1
+
+
+@pytest.mark.parametrize('keep', [95,99,100])
+def test_marks_of_gallery(play, model, tmp_path, keep):
+    "The line in each bar stands where the decision puts it"
+    slide(play, 'keep', keep)
+    for kind,i,file in gallery(tmp_path):
+        press(play, kind, i)
+        logits,_,_ = raw_outputs(model.clf, [file])
+        want = model.clf.decision.at(keep/100).marks(logits)[0]
+        assert np.allclose(play.evaluate(MARKS), want, atol=.003), file.name
+
+
+@pytest.mark.parametrize('keep,mark,labels', [(95,.268,[]), (99,.0274,['Bengal']), (100,.0274,['Bengal'])])
+def test_likeliest_that_passes(play, model, keep, mark, labels):
+    "Bombay is likelier, but only Bengal passes: so Bengal is the first label, and needs the least"
+    logits = torch.tensor([.045,.062,.001,.001,.001,.001]).logit()
+    slide(play, 'keep', keep)
+    play.evaluate('z => playground.imagine(z, 3)', logits.tolist())
+    got,marks = play.evaluate(READ),play.evaluate(MARKS)
+    want = model.clf.decision.at(keep/100).marks(logits[None])[0]
+    assert np.allclose(marks, want, atol=.003)
+    assert marks[0]==pytest.approx(mark, abs=.003)
+    assert marks[1]==pytest.approx(.4663, abs=.003)
+    assert got['labels']==labels
+
+
+@pytest.mark.parametrize('keep', [50,95,99,100])
+def test_decides_as_in_python(play, model, keep):
+    "Labels and marks of numbers as no picture has them, many of them close to a threshold"
+    decision = model.clf.decision.at(keep/100)
+    gen = torch.Generator().manual_seed(keep)
+    which = torch.randint(2, (500,), generator=gen)
+    lines = torch.tensor([decision.threshs, decision.second_threshs]).logit()[which]
+    logits = lines + torch.randn(500, 6, generator=gen)*.5
+    scores = torch.randn(500, generator=gen)*3-2
+    got = play.evaluate('''([keep, logits, scores]) => {
+        const lines = network.lines(window.playgroundData.decision, keep)
+        return logits.map((z, i) => network.decide(z, scores[i], lines)) }''',
+        [keep, logits.tolist(), scores.tolist()])
+    marks,probs = decision.marks(logits),logits.sigmoid()
+    off = torch.minimum((probs-marks).abs(), (probs-torch.tensor(decision.threshs)).abs())
+    clear = (off>2e-4).all(1) # thresholds end after four digits, and the page computes in 64 bits
+    assert clear.float().mean()>.95
+    assert np.allclose(torch.tensor([o['marks'] for o in got])[clear], marks[clear], atol=1.1e-4)
+    given = torch.tensor([o['given'] for o in got])
+    assert given[clear].equal(decision.given(logits, scores)[clear])
 
 
 def test_noise(play, model, tmp_path):
     got = press(play, 'noise')
-    Image.fromarray(np.array(play.evaluate('Array.from(playground.seen.rgb)'), np.uint8).reshape(96,96,3)).save(tmp_path/'noise.png')
+    seen = np.array(squeezed(play), np.uint8).reshape(96, 96, 3)
+    Image.fromarray(seen).save(tmp_path/'noise.png')
     want = model.clf.predict(tmp_path/'noise.png')[0]
-    assert got['labels']==want['labels'] and np.allclose(got['probs'], list(want['probs'].values()), atol=1e-3)
+    assert got['labels']==want['labels']
+    assert np.allclose(got['probs'], list(want['probs'].values()), atol=1e-3)
 
 
-def test_keep_rates(play, model, tmp_path):
+@pytest.mark.parametrize('keep', [50,80,99,100])
+def test_keep_rates(play, model, tmp_path, keep):
     "Labels at other keep rates, and the shares of test pictures, are those of `with_keep`"
     files = drawn(tmp_path)[::7]
-    for keep in 50,80,99,100:
-        want = model.clf.with_keep(keep/100).predict(files)
-        slide(play, 'keep', keep)
-        assert [upload(play, f)['labels'] for f in files]==[o['labels'] for o in want]
-        clf = model.clf.with_keep(keep/100)
-        both = clf.given(model.stored.logits, model.stored.score),twin_given(model.stored, keep/100)
-        right = play.evaluate('[1, 2].map(k => [...document.querySelectorAll("#pg-cost tbody tr")].map(o => +o.children[k].dataset.right))')
-        for got,given in zip(right, both):
-            share = list(share_right(model.stored, given).values())
-            n = [(model.stored.group==i).sum().item() for i in range(5)]
-            assert np.allclose(np.divide(got, n), share, atol=.0051), keep # figures travel in thousandths
+    clf,stored = model.clf.with_keep(keep/100),model.stored
+    slide(play, 'keep', keep)
+    got = [upload(play, f)['labels'] for f in files]
+    assert got==[o['labels'] for o in clf.predict(files)]
+    n = [(stored.group==i).sum().item() for i in range(len(groups))]
+    both = clf.decision.given(stored.logits, stored.score),twin_given(stored, keep/100)
+    for column,given in enumerate(both, 1):
+        right = play.evaluate('''column => [...document.querySelectorAll("#pg-cost tbody tr")].map(
+            row => +row.children[column].dataset.right)''', column)
+        share = list(share_right(stored, given).values())
+        assert np.allclose(np.divide(right, n), share, atol=.0051) # figures travel in thousandths
 
 
-def test_thresholds_at_the_ends(play):
-    "0: every label is above, if the score lets the picture pass. 1: none is"
+def test_threshold_0(play):
+    "Every label is above, if the score lets the picture pass"
     press(play, 'cat')
     slide(play, 'keep', 100)
     got = slide(play, 'thresh', 0)
-    assert len(got['labels'])==6 and got['answer'].startswith('Bengal, Bombay, Siamese, beagle, pug and rottweiler')
+    assert len(got['labels'])==6
+    assert got['answer'].startswith(SIX)
     assert '6 labels' in got['why']
-    got = slide(play, 'thresh', 1)
-    assert not got['labels'] and got['answer'].startswith('I don’t know') and 'no label passes' in got['why']
-    play.get_by_role('button', name='As stored').click()
-    assert play.evaluate(READ)['labels']==['Siamese']
     slide(play, 'keep', 95)
     press(play, 'car')
     assert not slide(play, 'thresh', 0)['labels'] # the score still stands
+
+
+def test_threshold_1(play):
+    "No label is above, until the stored thresholds are back"
+    press(play, 'cat')
+    slide(play, 'keep', 100)
+    got = slide(play, 'thresh', 1)
+    assert not got['labels']
+    assert got['answer'].startswith('I don’t know')
+    assert 'no label passes' in got['why']
+    play.get_by_role('button', name='As stored').click()
+    assert play.evaluate(READ)['labels']==['Siamese']
 
 
 def test_no_picture(play, tmp_path, shot):
@@ -143,14 +228,16 @@ def test_no_picture(play, tmp_path, shot):
     play.wait_for_function('document.getElementById("pg-answer").innerText.includes("notes.png")')
     got = play.evaluate(READ)
     assert got['answer']=='notes.png is no picture that this browser can read: choose a JPEG, PNG or WebP.'
-    assert (got['probs'], got['name'])==(before['probs'], before['name'])
+    assert got['probs']==before['probs']
+    assert got['name']==before['name']
     shot(play, 'playground-no-picture')
     draw_portrait('pug', 1, 96)[0].save(tmp_path/'pug.png')
     assert upload(play, tmp_path/'pug.png')['answer']=='Pug'
 
 
-def test_odd_pictures(play, model, tmp_path):
-    "A photo on its side, one with clear parts, one pixel, a strip: as in Python. JPEG's decoders may differ by a grey level"
+@pytest.fixture
+def odd(tmp_path):
+    "Pictures that a browser may see otherwise than Python"
     cat = draw_portrait('Siamese', 'odd', 250)[0]
     exif = Image.Exif()
     exif[0x112] = 6 # to be turned by a quarter
@@ -160,33 +247,55 @@ def test_odd_pictures(play, model, tmp_path):
     clear.save(tmp_path/'clear.png')
     cat.resize((1,1)).save(tmp_path/'pixel.png')
     cat.resize((3000,2)).save(tmp_path/'strip.png')
-    for name,close in {'side.jpg': 2, 'clear.png': 1, 'pixel.png': 1, 'strip.png': 1}.items():
-        upload(play, tmp_path/name)
-        assert np.abs(np.subtract(squeezed(play), bytes_of(tmp_path/name))).max()<=close, name
-    Image.new('RGB', (70_000,2)).save(tmp_path/'wide.png')
-    play.set_input_files('#pg-upload', tmp_path/'wide.png')
-    play.wait_for_function('document.getElementById("pg-answer").textContent.includes("wide.png is too large here")')
-    assert play.evaluate(READ)['name']=='strip.png'
     cat.save(tmp_path/'five noise.png')
-    assert 'five' not in upload(play, tmp_path/'five noise.png')['why'].lower()
+    Image.new('RGB', (70_000,2)).save(tmp_path/'wide.png')
+    return tmp_path
+
+
+@pytest.mark.parametrize('name,close', [('side.jpg',2), ('clear.png',1), ('pixel.png',1), ('strip.png',1)])
+def test_odd_pictures(play, odd, name, close):
+    "A photo on its side, one with clear parts, one pixel, a strip: as in Python. JPEG may differ by a level"
+    upload(play, odd/name)
+    assert np.abs(np.subtract(squeezed(play), bytes_of(odd/name))).max()<=close
+
+
+def test_too_wide(play, odd):
+    upload(play, odd/'strip.png')
+    play.set_input_files('#pg-upload', odd/'wide.png')
+    answer = 'document.getElementById("pg-answer").textContent'
+    play.wait_for_function(f'{answer}.includes("wide.png is too large here")')
+    assert play.evaluate(READ)['name']=='strip.png'
+
+
+def test_name_is_no_kind(play, odd):
+    assert 'five' not in upload(play, odd/'five noise.png')['why'].lower()
 
 
 def test_quick(play, says):
     "From a change to the next frame that shows it: median of 50, pictures and sliders by turns"
     ms = play.evaluate('''async () => {
         const times = [], frame = () => new Promise(done => requestAnimationFrame(() => setTimeout(done)))
-        const kinds = [...document.querySelectorAll('#pg-pick button')], keep = document.getElementById('pg-keep')
+        const kinds = [...document.querySelectorAll('#pg-pick button')]
+        const keep = document.getElementById('pg-keep')
         for (let i = 0; i < 50; i++) {
             const before = playground.seen, start = performance.now()
-            if (i%2) { keep.value = 60+i%40; keep.dispatchEvent(new Event('input')) }
-            else { kinds[i%kinds.length].click(); while (playground.seen === before) await new Promise(done => setTimeout(done)) }
+            if (i%2) {
+                keep.value = 60+i%40
+                keep.dispatchEvent(new Event('input'))
+            } else {
+                kinds[i%kinds.length].click()
+                while (playground.seen === before) await new Promise(done => setTimeout(done))
+            }
             await frame()
             times.push(performance.now()-start)
         }
         return times }''')
-    middle = {name: statistics.median(o) for name,o in (('picture', ms[::2]), ('slider', ms[1::2]), ('all', ms))}
-    says('playground: milliseconds from a change to its frame, medians of 50: '+', '.join(f'{k} {v:.0f}' for k,v in middle.items()))
-    assert middle['picture']<100 and middle['slider']<100
+    by_turns = dict(picture=ms[::2], slider=ms[1::2], all=ms)
+    middle = {name: statistics.median(o) for name,o in by_turns.items()}
+    figures = ', '.join(f'{k} {v:.0f}' for k,v in middle.items())
+    says(f'playground: milliseconds from a change to its frame, medians of 50: {figures}')
+    assert middle['picture']<100
+    assert middle['slider']<100
 
 
 def test_keyboard(play, shot):
@@ -205,7 +314,9 @@ def test_keyboard(play, shot):
     maps.first.focus()
     for key in 'ArrowRight','ArrowDown','PageDown': play.keyboard.press(key)
     cell = play.locator('#pg-cell').inner_text()
-    assert cell.startswith('Layer 3, map ') and 'row 8, column 8' in cell and 'sees 15 × 15 pixels' in cell
+    assert cell.startswith('Layer 3, map ')
+    assert 'row 8, column 8' in cell
+    assert 'sees 15 × 15 pixels' in cell
     assert maps.nth(1).evaluate('o => o === document.activeElement')
     shot(play, 'playground-keyboard')
 
@@ -217,22 +328,37 @@ def test_receptive_field(play):
     canvas.hover(position=dict(x=box['width']*5.5/12, y=box['height']*6.5/12))
     assert 'row 7, column 6' in play.locator('#pg-cell').inner_text()
     x,y,w,h = play.evaluate('''() => { // the clear part of the shade, in pixels of the network
-        const {data, width} = document.getElementById('pg-over').getContext('2d').getImageData(0, 0, 384, 384), xs = [], ys = []
-        for (let i = 0; i < width*width; i++) if (!data[4*i+3]) { xs.push(i%width); ys.push(Math.floor(i/width)) }
-        const [x1, x2, y1, y2] = [Math.min(...xs), Math.max(...xs), Math.min(...ys), Math.max(...ys)].map(o => o/4)
-        return [Math.floor(x1), Math.floor(y1), Math.floor(x2)-Math.floor(x1)+1, Math.floor(y2)-Math.floor(y1)+1] }''')
+        const shade = document.getElementById('pg-over').getContext('2d')
+        const {data, width} = shade.getImageData(0, 0, 384, 384)
+        const xs = [], ys = []
+        for (let i = 0; i < width*width; i++) if (!data[4*i+3]) {
+            xs.push(i%width)
+            ys.push(Math.floor(i/width))
+        }
+        const ends = [Math.min(...xs), Math.min(...ys), Math.max(...xs), Math.max(...ys)]
+        const [x1, y1, x2, y2] = ends.map(o => Math.floor(o/4))
+        return [x1, y1, x2-x1+1, y2-y1+1] }''')
     assert (w,h)==(47,47)
+    inside = [[x,y], [x+w-1,y+h-1]]
+    outside = [[x-1,y], [x,y-1], [x+w,y+h-1], [x+w-1,y+h]]
     moved = play.evaluate('''pixels => {
         const data = window.playgroundData, net = network.unpack(data.sigmoid), rgb = playground.seen.rgb
-        const at = o => { const {maps, side, channels} = network.run(net, o, data).layers[4]; return Array.from({length: channels}, (_, c) => maps[(c*side+6)*side+5]).join() }
-        return pixels.map(([x, y]) => { const o = Uint8ClampedArray.from(rgb); for (let c = 0; c < 3; c++) o[(y*96+x)*3+c] ^= 255; return at(o) !== at(rgb) }) }''',
-        [[x,y], [x+w-1,y+h-1], [x-1,y], [x,y-1], [x+w,y+h-1], [x+w-1,y+h]])
-    assert moved==[True,True,False,False,False,False] # two corners inside, and just outside
-    for size in dict(width=1280, height=700),PHONE: # wherever the maps are, the picture with the frame is on the screen
+        const at = o => {
+            const {maps, side, channels} = network.run(net, o, data).layers[4]
+            return Array.from({length: channels}, (_, c) => maps[(c*side+6)*side+5]).join()
+        }
+        return pixels.map(([x, y]) => {
+            const o = Uint8ClampedArray.from(rgb)
+            for (let c = 0; c < 3; c++) o[(y*96+x)*3+c] ^= 255
+            return at(o) !== at(rgb)
+        }) }''', [*inside, *outside])
+    assert moved==[True]*2+[False]*4
+    for size in dict(width=1280, height=700),PHONE: # wherever the maps are, the framed picture is in sight
         play.set_viewport_size(size)
         canvas.scroll_into_view_if_needed()
         mini = play.locator('#pg-mini').bounding_box()
-        assert 0<=mini['y'] and mini['y']+mini['height']<=size['height']
+        assert mini['y']>=0
+        assert mini['y']+mini['height']<=size['height']
 
 
 def test_paint(play):
@@ -247,7 +373,8 @@ def test_paint(play):
     play.mouse.up()
     play.wait_for_timeout(200)
     after = play.evaluate(READ)
-    assert after['probs']!=blank['probs'] and after['name'].endswith('painted on')
+    assert after['probs']!=blank['probs']
+    assert after['name'].endswith('painted on')
 
 
 def test_stroke_changes_what_it_covers(play):
@@ -256,11 +383,15 @@ def test_stroke_changes_what_it_covers(play):
     before = np.reshape(squeezed(play), (96,96,3))
     play.get_by_role('button', name='Paint', exact=True).click()
     box = play.locator('#pg-picture').bounding_box()
-    play.mouse.click(box['x']+box['width']*.25, box['y']+box['height']*.25, button='right') # that paints nothing
-    play.mouse.click(box['x']+box['width']*.75, box['y']+box['height']*.75)
+    def click(share, **kwargs):
+        play.mouse.click(box['x']+box['width']*share, box['y']+box['height']*share, **kwargs)
+    click(.25, button='right') # that paints nothing
+    click(.75)
     play.wait_for_timeout(200)
     ys,xs = np.nonzero((np.reshape(squeezed(play), (96,96,3))!=before).any(2))
-    assert len(xs)>10 and min(*xs, *ys)>=68 and max(*xs, *ys)<=76
+    assert len(xs)>10
+    assert min(*xs, *ys)>=68
+    assert max(*xs, *ys)<=76
     press(play, 'donkey')
     play.mouse.move(box['x']+50, box['y']+50)
     play.mouse.down()
@@ -286,21 +417,31 @@ def test_themes_and_phone(page, site, shot, theme):
     shot(page, f'playground-{theme}-phone')
     assert page.evaluate('document.scrollingElement.scrollWidth<=innerWidth')
     box = page.locator('#pg-answer').bounding_box()
-    assert 0<box['y'] and box['y']+box['height']<PHONE['height']
+    assert box['y']>0
+    assert box['y']+box['height']<PHONE['height']
 
 
 def test_names_for_all(play):
     "Each control has a name, and the answer is told by a live region that speaks once"
-    nameless = play.evaluate('''[...document.querySelectorAll('#pg :is(button, input, select, canvas[role], section)')].filter(o =>
-        !(o.getAttribute('aria-label') || o.labels?.length || o.innerText || o.getAttribute('aria-labelledby'))).map(o => o.outerHTML)''')
+    nameless = play.evaluate('''() => {
+        const all = [...document.querySelectorAll('#pg :is(button, input, select, canvas[role], section)')]
+        const says = o => o.getAttribute('aria-label') || o.getAttribute('aria-labelledby')
+        const named = o => says(o) || o.labels?.length || o.innerText
+        return all.filter(o => !named(o)).map(o => o.outerHTML) }''')
     assert not nameless
     tree = play.locator('#pg').aria_snapshot()
-    for o in 'button "donkey', 'slider "Keep rate', 'slider "Threshold', 'checkbox "Show where:"', 'status', 'rowheader "Siamese"', 'columnheader "sigmoid': assert o in tree, o
+    roles = ['button "donkey', 'slider "Keep rate', 'slider "Threshold', 'checkbox "Show where:"', 'status',
+        'rowheader "Siamese"', 'columnheader "sigmoid']
+    for o in roles: assert o in tree, o
     said = play.evaluate('''async () => {
         let n = 0
-        new MutationObserver(() => n++).observe(document.getElementById('pg-answer'), {childList: true, subtree: true, characterData: true})
+        const all = {childList: true, subtree: true, characterData: true}
+        new MutationObserver(() => n++).observe(document.getElementById('pg-answer'), all)
         const keep = document.getElementById('pg-keep')
-        for (const o of [96, 97, 98]) { keep.value = o; keep.dispatchEvent(new Event('input')) }
+        for (const o of [96, 97, 98]) {
+            keep.value = o
+            keep.dispatchEvent(new Event('input'))
+        }
         await new Promise(done => setTimeout(done, 50))
         return n }''')
     assert said==0 # the same answer is not said again

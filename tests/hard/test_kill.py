@@ -25,7 +25,7 @@ def save(olds, out, ready):
 
 def draw(path, ready=None):
     from mlc_course.draw.cells import drawn_atlas
-    from mlc_course.data import drawn_pets
+    from mlc_course.draw.datasets import drawn_pets
     if ready: ready.touch()
     return drawn_pets(32, 2, 2, 10, 5, path=path),drawn_atlas(12, 16, path=path)
 

@@ -1,4 +1,4 @@
-"The built wheel, installed into an empty environment away from the clone, as a reader would"
+"Wheel and sdist, each installed into an empty environment away from the clone, as a reader would"
 import json, os, re, shutil, subprocess, sys
 import pytest
 import mlc_course
@@ -8,16 +8,25 @@ COMMANDS = re.findall(r'^ +(\w+) = mlc_course', (ROOT/'settings.ini').read_text(
 
 
 @pytest.fixture(scope='module')
-def home(tmp_path_factory):
-    "A folder outside the clone with an environment `env` that holds nothing but the wheel and what it requires"
-    home = tmp_path_factory.mktemp('away')
-    source = home/'source'
-    shutil.copytree(ROOT, source, ignore=shutil.ignore_patterns('.git', '.venv', '_site', 'build', '*.egg-info'))
-    subprocess.run([sys.executable, '-m', 'pip', 'wheel', '-q', '--no-deps', '-w', home, source], check=True)
+def dist(tmp_path_factory):
+    "Folder outside the clone with the wheel and the sdist, both built from the clone's files"
+    folder = tmp_path_factory.mktemp('dist')
+    source = folder/'source'
+    left_out = shutil.ignore_patterns('.git', '.venv*', '_site', 'build', 'dist', '*.egg-info')
+    shutil.copytree(ROOT, source, ignore=left_out)
+    subprocess.run([sys.executable, '-m', 'build', '-o', folder, source], check=True, capture_output=True)
     shutil.rmtree(source)
+    return folder
+
+
+@pytest.fixture(scope='module', params=['*.whl', '*.tar.gz'], ids=['wheel', 'sdist'])
+def home(dist, request, tmp_path_factory):
+    "A folder outside the clone; its environment `env` holds nothing but the package and what that requires"
+    home = tmp_path_factory.mktemp('away')
     subprocess.run([sys.executable, '-m', 'venv', home/'env'], check=True)
-    wheel, = home.glob('*.whl')
-    subprocess.run([home/'env/bin/python', '-m', 'pip', 'install', '-q', '--no-compile', wheel], check=True)
+    built, = dist.glob(request.param)
+    pip = [home/'env/bin/python', '-m', 'pip', 'install', '-q', '--no-compile', built]
+    subprocess.run(pip, check=True)
     yield home
     shutil.rmtree(home, ignore_errors=True) # 6 GB
 
@@ -25,29 +34,34 @@ def home(tmp_path_factory):
 def run(home, *cmd, **kw):
     env = {k:v for k,v in os.environ.items() if not k.startswith('PYTHON')}
     kw = dict(dict(check=True), **kw)
-    return subprocess.run([home/'env/bin'/cmd[0], *map(str, cmd[1:])], cwd=home, env=env, capture_output=True, text=True, **kw)
+    program,*args = cmd
+    line = [home/'env/bin'/program, *map(str, args)]
+    return subprocess.run(line, cwd=home, env=env, capture_output=True, text=True, **kw)
 
 
 def test_import_and_commands(home):
     res = run(home, 'python', '-c', 'import mlc_course; print(mlc_course.__version__, mlc_course.__file__)')
     version,path = res.stdout.split()
-    assert version==mlc_course.__version__ and str(home) in path
+    assert version==mlc_course.__version__
+    assert str(home) in path
     assert len(COMMANDS)>=4
     for cmd in COMMANDS: assert 'usage:' in run(home, cmd, '--help').stdout
 
 
 def test_notebooks_travel(home):
-    kinds = '*.ipynb','solutions/*.ipynb','results/*.csv','playground/[!.]*.*','playground/[!.]*/[!.]*.*'
-    files = lambda root: sorted(p.relative_to(root).as_posix() for o in kinds for p in root.glob(o))
+    def files(root):
+        found = [p.relative_to(root) for p in root.rglob('*.*') if p.is_file()]
+        return sorted(p.as_posix() for p in found if not any(part.startswith('.') for part in p.parts))
     names = files(ROOT/'nbs')
     run(home, 'mlc_notebooks', 'course')
     assert files(home/'course')==names
-    checks = [p.stem for p in (ROOT/'mlc_course/exercises').glob('[a-z]*.py')]
-    run(home, 'python', '-c', ';'.join(f'from mlc_course.exercises.{o} import check_1' for o in checks))
+    modules = [p.stem for p in (ROOT/'mlc_course/exercises').glob('[a-z]*.py')]
+    run(home, 'python', '-c', ';'.join(f'import mlc_course.exercises.{o}' for o in modules))
     mine = home/'course'/names[0]
     mine.write_text('mine')
     res = run(home, 'mlc_notebooks', 'course')
-    assert mine.read_text()=='mine' and f'kept your {names[0]}' in res.stdout
+    assert mine.read_text()=='mine'
+    assert f'kept your {names[0]}' in res.stdout
     assert run(home, 'mlc_notebooks', mine, check=False).returncode==2
 
 
@@ -56,7 +70,8 @@ def test_first_cell_names_another_version(home):
     cell = ''.join(json.loads((ROOT/'nbs/index.ipynb').read_text(encoding='utf-8'))['cells'][0]['source'])
     assert run(home, 'python', '-c', cell).stdout==''
     other = f"import mlc_course; mlc_course.__version__ = '99.0'\n{cell}"
-    assert f'written for mlc_course {mlc_course.__version__}, but 99.0' in run(home, 'python', '-c', other).stdout
+    said = run(home, 'python', '-c', other).stdout
+    assert f'written for mlc_course {mlc_course.__version__}, but 99.0' in said
 
 
 def test_train_and_predict(home):
@@ -69,7 +84,8 @@ def test_train_and_predict(home):
             for i in range(1, 13): draw_portrait(breed, i, 64)[0].save(out/f'{breed}_{i}.jpg')'''
     run(home, 'python', '-c', draw)
     run(home, 'mlc_train', 'photos', '--out', 'model', '--arch', 'small_cnn', '--size', 64, '--epochs', 1)
-    lines = run(home, 'mlc_predict', 'model', 'photos/Bombay_1.jpg', 'photos/samoyed_2.jpg', '--json').stdout.splitlines()
-    answers = [json.loads(l) for l in lines]
+    files = 'photos/Bombay_1.jpg','photos/samoyed_2.jpg'
+    lines = run(home, 'mlc_predict', 'model', *files, '--json').stdout.splitlines()
+    answers = [json.loads(line) for line in lines]
     assert [set(a) for a in answers]==[{'path','labels','probs','known','score'}]*2
     assert all(set(a['probs'])=={'Bombay','samoyed'} for a in answers)
