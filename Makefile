@@ -18,7 +18,7 @@ FASTAI_HOME ?= ../shared
 TORCH_HOME ?= ../shared/weights
 endif
 endif
-# Chapters run inside nbs/, so a relative folder of data or weights must be made absolute
+# Chapters run inside nbs/ or one of its folders, so a relative folder of data or weights must be made absolute
 ifdef FASTAI_HOME
 override export FASTAI_HOME := $(abspath $(FASTAI_HOME))
 endif
@@ -41,7 +41,7 @@ endif
 	.venv-oldest/bin/python -m pip install --progress-bar off -q -c constraints-oldest.txt -e '.[dev]'
 	@touch $@
 
-run: .venv/installed ## Execute the course and build its site, _site/ (CHAPTERS="07_unknown 11_ship" for some of it)
+run: .venv/installed ## Execute the course and build its site, _site/ (CHAPTERS="07_unknown engine/core" for some of it)
 	$(BIN)/python tools/run_course.py --workers $(WORKERS) $(CHAPTERS)
 
 site: .venv/installed ## Build the site anew without executing anything
@@ -55,7 +55,7 @@ lab: .venv/installed ## Open the course in JupyterLab (which takes uploads above
 
 test: .venv/installed ## Export in sync, notebooks clean, every notebook's checks, then pytest
 	$(BIN)/python -m pytest -q tests/test_sync.py
-	$(BIN)/python tools/site/build_site.py & $(BIN)/python -c "from mlc_course import atlas,data; data.drawn_pets(); atlas.drawn_atlas()" && wait $$!
+	$(BIN)/python tools/site/build_site.py & $(BIN)/python -c "from mlc_course.draw import cells,datasets; datasets.drawn_pets(); cells.drawn_atlas()" && wait $$!
 	$(BIN)/nbdev-test --n-workers $(WORKERS) --timing
 	$(BIN)/python -m pytest -q tests/browser tests --ignore=tests/browser/test_lab.py --ignore=tests/hard --ignore=tests/test_sync.py -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 

@@ -28,7 +28,7 @@ def bare(model, files):
     "The network alone, on tensors that are there already: the quicker of torch's own threads on batches of 64, and a thread for each small batch"
     from concurrent.futures import ThreadPoolExecutor
     from mlc_course.classifier import Classifier
-    from mlc_course.engine.training import batch_size, normalise, picture_tensor
+    from mlc_course.engine.pictures import batch_size,normalise,picture_tensor
     clf, n = Classifier.load(model), torch.get_num_threads()
     size, best = clf.config['size'], []
     xs = normalise(torch.stack([picture_tensor(f, size) for f in files[:512]]))

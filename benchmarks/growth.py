@@ -40,7 +40,7 @@ def by_pictures(model, sizes=(100,300,1000,3000,10_000)):
 def with_labels(n, seed=0):
     "A classifier of `n` labels that has learned nothing: what it costs is the same"
     from mlc_course.classifier import Classifier
-    from mlc_course.engine.training import build_model
+    from mlc_course.engine.networks import build_model
     torch.manual_seed(seed)
     vocab = [f'label_{i}' for i in range(n)]
     clf = Classifier(build_model('squeezenet1_0', n), dict(arch='squeezenet1_0', vocab=vocab, size=224, rare=[], keep=.95))
@@ -65,7 +65,7 @@ def by_labels(sizes=(3,10,30,100,300,1000)):
 def by_size(model, sizes=(96,128,160,224,320,448)):
     "Milliseconds a picture, on one thread: reading a large and a small JPEG, the network, and all the rest of an answer"
     from mlc_course.classifier import Classifier
-    from mlc_course.engine.training import batch_size, normalise, picture_tensor
+    from mlc_course.engine.pictures import batch_size,normalise,picture_tensor
     clf, res, n_threads = Classifier.load(model), [], torch.get_num_threads()
     large, small = photos.six_megapixels()[:8], photos.drawn(32)
     torch.set_num_threads(1)

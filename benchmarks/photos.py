@@ -60,7 +60,7 @@ def three_breeds():
 def model(name, files):
     "Folder of a model trained on `files`, named after their label; made once. None without pretrained weights"
     from mlc_course.classifier import Classifier
-    from mlc_course.engine.training import fetch_weights
+    from mlc_course.engine.networks import fetch_weights
     dest, photos = CACHE/f'model_{name}', CACHE/f'photos_{name}'
     if dest.exists() or fetch_weights('squeezenet1_0'): return dest if dest.exists() else None
     shutil.rmtree(photos, ignore_errors=True)

@@ -1,5 +1,6 @@
-"""Thresholds, ranking scores and neighbours beside scikit-learn, torchmetrics and MAPIE, on random scores with ties.
-One function a row; each checks that both sides agree before a time counts. Run it alone: `python benchmarks/scoring.py`"""
+"""Thresholds, ranking scores and neighbours beside scikit-learn, torchmetrics and MAPIE, on random scores
+with ties. One function a row; each checks that both sides agree before a time counts.
+Run it alone: `python benchmarks/scoring.py`"""
 import math, warnings
 import numpy as np, torch
 from sklearn import metrics as skm
@@ -21,11 +22,17 @@ def scores(n_items, n_classes=80, seed=0, no_label=True):
     return logits.sigmoid().round(decimals=3), targets
 
 
+def columns(*tables):
+    "Each table as an array with one row a label"
+    return [o.T.contiguous().numpy() for o in tables]
+
+
 def thresholds(n_items=100_000):
     "The best of all distinct scores against the best of 99; F1 of both by scikit-learn"
     probs, targets = scores(n_items)
-    grid, cols = np.linspace(.01, .99, 99, dtype=np.float32), [o.T.contiguous().numpy() for o in (probs, targets.bool())]
-    def f1(j, t): return skm.f1_score(y_true=cols[1][j], y_pred=cols[0][j]>t)
+    grid = np.linspace(.01, .99, 99, dtype=np.float32)
+    scored, there = columns(probs, targets.bool())
+    def f1(j, t): return skm.f1_score(y_true=there[j], y_pred=scored[j]>t)
     a, b, gain = [], [], []
     for js in range(0, 80, 10):
         t, ours = secs(lambda: best_threshs(probs, targets))
@@ -35,12 +42,13 @@ def thresholds(n_items=100_000):
         gain += [f1(j, t)-g for j,t,g in zip(range(js, js+10), ours[js:js+10].numpy(), theirs)]
     assert min(gain) >= 0, f'F1 lower by {-min(gain)}'
     timed = summary(a, [sum(b)]*len(a))
-    return row('best-F1 thresholds, 100,000 × 80', timed, 200, f'F1 higher by {min(gain):.0e} to {max(gain):.0e}',
-               'each turn: all 80 labels of ours, and ten of the 80 of theirs, which are added up')
+    return row('best-F1 thresholds, 100,000 × 80', timed, 200,
+        f'F1 higher by {min(gain):.0e} to {max(gain):.0e}',
+        'each turn: all 80 labels of ours, and ten of the 80 of theirs, which are added up')
 
 
 def risk_control():
-    "The same grid in both; MAPIE refuses items without labels, so there are none here, and a second call has them"
+    "The same grid in both; MAPIE refuses items without labels: there are none here, a second call has them"
     from mapie.risk_control import MultiLabelClassificationController as Controller
     probs, targets = scores(20_000, no_label=False)
     grid, y = np.arange(0, 1, .01), targets.numpy().astype(int)
@@ -48,19 +56,23 @@ def risk_control():
         fit = Controller(lambda x: x, risk='recall', method='crc', target_level=.9, predict_params=grid)
         return fit.calibrate(probs.numpy(), y).best_predict_param.item()
     timed = versus(lambda: crc_thresh(probs, targets, .1, grid=grid), theirs, n=3, warm=False)
-    assert abs(timed.ours_res-timed.theirs_res) < 1e-6 and crc_thresh(probs, targets, .1)-timed.ours_res < .01
+    assert abs(timed.ours_res-timed.theirs_res) < 1e-6
+    assert crc_thresh(probs, targets, .1)-timed.ours_res < .01
     crc_thresh(*scores(20_000), .1)
-    return row('conformal risk control, 20,000 × 80', timed, 300, f'both {timed.ours_res:.2f}', 'items without labels accepted')
+    return row('conformal risk control, 20,000 × 80', timed, 300, f'both {timed.ours_res:.2f}',
+        'items without labels accepted')
 
 
 def fastest(name, ours, bar=1, n=5, eps=1e-6, note='', **theirs):
     "The row against the faster of `theirs`; all must agree"
     timed = {k: versus(ours, f, n=n) for k,f in theirs.items()}
-    gap = max(float(np.abs(np.asarray(o.ours_res)-np.asarray(o.theirs_res)).max()) for o in timed.values())
+    def gap_of(o): return float(np.abs(np.asarray(o.ours_res)-np.asarray(o.theirs_res)).max())
+    gap = max(map(gap_of, timed.values()))
     assert gap <= eps, f'{name}: {gap}'
     best = min(timed, key=lambda k: timed[k].theirs/timed[k].ours)
     others = ', '.join(f'{k} {o.ratio:.1f}' for k,o in timed.items() if k!=best)
-    return row(name, timed[best], bar, f'max difference {gap:.0e}', '; '.join(filter(None, (f'against {best} ({others})', note))))
+    notes = [f'against {best} ({others})', note]
+    return row(name, timed[best], bar, f'max difference {gap:.0e}', '; '.join(filter(None, notes)))
 
 
 def mean_average_precision():
@@ -72,25 +84,32 @@ def mean_average_precision():
 
 
 def by_label(f, probs, targets):
-    return [f(p[t], p[~t]) for p,t in zip(*(o.T.contiguous().numpy() for o in (probs, targets.bool())))]
+    return [f(p[t], p[~t]) for p,t in zip(*columns(probs, targets.bool()))]
 
 
 def area():
     probs, targets = scores(40_000)
     p, t, ti = probs.numpy(), targets.numpy().astype(int), targets.long()
-    return fastest('AUROC, 40,000 × 80', lambda: by_label(auroc, probs, targets), note='one call a label, splitting included',
+    return fastest('AUROC, 40,000 × 80', lambda: by_label(auroc, probs, targets),
+        note='one call a label, splitting included',
         sklearn=lambda: skm.roc_auc_score(y_true=t, y_score=p, average=None),
         torchmetrics=lambda: tm.multilabel_auroc(probs, ti, num_labels=80, average=None))
 
 
 def strangers_let_in():
     probs, targets = scores(40_000)
-    cols, ti = [o.T.contiguous().numpy() for o in (probs, targets.int())], targets.long()
+    scored, there = columns(probs, targets.int())
+    ti = targets.long()
     def first(fpr, tpr): return float(fpr[np.argmax(np.asarray(tpr)>=.95-1e-9)])
-    def sklearn(): return [first(*skm.roc_curve(y_true=t, y_score=p, drop_intermediate=False)[:2]) for p,t in zip(*cols)]
-    def torchmetrics(): return [first(f, t) for f,t in zip(*tm.multilabel_roc(probs, ti, num_labels=80)[:2])]
-    return fastest('FPR95, 40,000 × 80', lambda: by_label(fpr_at_tpr, probs, targets), sklearn=sklearn, torchmetrics=torchmetrics,
-                   note='one call a label, splitting included')
+    def of_label(p, t):
+        fpr, tpr, _ = skm.roc_curve(y_true=t, y_score=p, drop_intermediate=False)
+        return first(fpr, tpr)
+    def sklearn(): return list(map(of_label, scored, there))
+    def torchmetrics():
+        fprs, tprs, _ = tm.multilabel_roc(probs, ti, num_labels=80)
+        return list(map(first, fprs, tprs))
+    return fastest('FPR95, 40,000 × 80', lambda: by_label(fpr_at_tpr, probs, targets),
+        sklearn=sklearn, torchmetrics=torchmetrics, note='one call a label, splitting included')
 
 
 def peak_more(f):
@@ -115,17 +134,24 @@ def neighbours(n_items=20_000, n_refs=50_000, chunk=1024):
     timed = versus(lambda: knn_score(feats, refs, chunk=chunk), theirs, n=2, warm=False)
     gap = float(np.abs(timed.ours_res.numpy()-timed.theirs_res).max())
     assert gap <= 1e-4, gap
-    bound = (chunk*n_refs + 2*refs.numel())*4/1e6          # the similarities; references of length 1, and what makes them
+    # The similarities; references of length 1, and what makes them
+    bound = (chunk*n_refs + 2*refs.numel())*4/1e6
     more = peak_more(lambda: knn_score(feats[:4*chunk], refs, chunk=chunk))
     assert more is None or more < 1.5*bound, (more, bound)
-    return row('5 neighbours, 20,000 to 50,000 × 512', timed, 1, f'max difference {gap:.0e}', f'peak memory {more or math.nan:.0f} MB more, '
-        f'at {chunk} items a time; all similarities are {n_items*n_refs*4/1e6:,.0f} MB')
+    return row('5 neighbours, 20,000 to 50,000 × 512', timed, 1, f'max difference {gap:.0e}',
+        f'peak memory {more or math.nan:.0f} MB more, at {chunk} items a time; '
+        f'all similarities are {n_items*n_refs*4/1e6:,.0f} MB')
 
 
-def rows(): return [f() for f in (thresholds, risk_control, mean_average_precision, area, strangers_let_in, neighbours)]
+def rows():
+    every = thresholds, risk_control, mean_average_precision, area, strangers_let_in, neighbours
+    return [f() for f in every]
+
+
+LINE = ('{row}: {ours:.3g} s, theirs {theirs:.3g} s, ratio {ratio:.3g} ({low:.3g} to {high:.3g}; '
+    'at least {bar}), {equal}; {n} turns; {note}')
 
 
 if __name__=='__main__':
     warnings.filterwarnings('ignore')
-    for o in rows(): print('{row}: {ours:.3g} s, theirs {theirs:.3g} s, ratio {ratio:.3g} ({low:.3g} to {high:.3g}; at least {bar}), '
-                           '{equal}; {n} turns; {note}'.format(**o), flush=True)
+    for o in rows(): print(LINE.format(**o), flush=True)

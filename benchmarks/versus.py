@@ -35,5 +35,6 @@ def peak_mb(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
 
 def row(name, timed, bar, equal, note=''):
     "A line of the table"
-    return dict(row=name, ours=timed.ours, theirs=timed.theirs, ratio=timed.ratio, low=timed.low, high=timed.high,
-                bar=bar, equal=equal, n=timed.n, note=note)
+    return dict(row=name, ours=timed.ours, theirs=timed.theirs,
+        ratio=timed.ratio, low=timed.low, high=timed.high,
+        bar=bar, equal=equal, n=timed.n, note=note)

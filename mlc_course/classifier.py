@@ -1,4 +1,5 @@
-"""`Classifier`: train it on a folder, save it without a pickle, load it where fastai is not installed, and let it name what is in a picture, or nothing.
+"""`Classifier`: train it on a folder, save it without a pickle, load it where fastai is not
+installed, and let it name what is in a picture, or nothing.
 
 Docs: https://mlc-course.github.io/mlc_course/engine/classifier.html.md"""
 

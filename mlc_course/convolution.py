@@ -1,4 +1,5 @@
-"""Slide a few numbers over a drawn cat by hand, lose its position on purpose, and find out how much of a
+"""Slide a few numbers over a drawn cat by hand, lose its position on purpose, and find out how much
+of a
 picture one cell of a ResNet really sees.
 
 Docs: https://mlc-course.github.io/mlc_course/convolution.html.md"""

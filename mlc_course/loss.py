@@ -1,4 +1,5 @@
-"""One coin per class: binary cross-entropy built from coin throws, made safe for any logit, and compared
+"""One coin per class: binary cross-entropy built from coin throws, made safe for any logit, and
+compared
 with the loss it replaces.
 
 Docs: https://mlc-course.github.io/mlc_course/bce.html.md"""

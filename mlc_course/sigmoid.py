@@ -1,4 +1,5 @@
-"""Turn patterns into class scores by hand, watch softmax crown a winner in pure noise, and find out what
+"""Turn patterns into class scores by hand, watch softmax crown a winner in pure noise, and find out
+what
 it takes before a sigmoid stays silent.
 
 Docs: https://mlc-course.github.io/mlc_course/sigmoid.html.md"""

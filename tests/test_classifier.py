@@ -3,9 +3,13 @@ import json, os, shutil, struct, subprocess, sys, zlib
 import numpy as np
 import pytest, torch
 from PIL import Image
-from mlc_course.classifier import Classifier, check_dest, measure, model_format, one_hot
+from mlc_course.classifier import Classifier,one_hot
+from mlc_course.engine.model_file import check_dest,model_format
+from mlc_course.engine.evaluation import measure
 from mlc_course.engine.photos import InputError, gather_photos, open_picture, picture_files, read_photos, read_table, split_photos
-from mlc_course.engine.training import build_model, imagenet_mean, imagenet_std, pick_threshs, picture_tensor, split_body
+from mlc_course.engine.networks import build_model,split_body
+from mlc_course.engine.pictures import imagenet_mean,imagenet_std,picture_tensor
+from mlc_course.engine.decision import pick_threshs
 from mlc_course.draw.scenes import draw_portrait
 from mlc_course.unknown import apply_score
 

@@ -1,4 +1,4 @@
-"Every chapter ends with three exercises: open as shipped, each with a check that accepts the worked answer and refuses a wrong one"
+"Every chapter ends with three open exercises; each check accepts the worked answer, and no wrong one"
 import json, re
 from pathlib import Path
 import pytest
@@ -8,15 +8,20 @@ CHAPTERS = sorted((ROOT/'nbs').glob('[01][0-9]_*.ipynb'))
 by_chapter = pytest.mark.parametrize('path', CHAPTERS, ids=lambda p: p.stem)
 
 
-def cells(path): return [(c['cell_type'], ''.join(c['source']), c.get('outputs', [])) for c in json.loads(path.read_text(encoding='utf-8'))['cells']]
+def cells(path):
+    found = json.loads(path.read_text(encoding='utf-8'))['cells']
+    return [(c['cell_type'], ''.join(c['source']), c.get('outputs', [])) for c in found]
+
+
 def shown(outputs): return ' '.join(''.join(o['data']['text/plain']) for o in outputs if 'data' in o)
 
 
 @by_chapter
 def test_three_open_exercises(path):
-    "An answer cell to fill in and a check each; as shipped, *Restart and Run All* says that none is answered yet"
+    "An answer cell to fill in and a check each; as shipped, *Restart and Run All* finds none answered"
     all_cells = cells(path)
-    start = [i for i,(kind,text,_) in enumerate(all_cells) if kind=='markdown' and text.startswith('## Exercises')]
+    is_start = [kind=='markdown' and text.startswith('## Exercises') for kind,text,_ in all_cells]
+    start = [i for i,found in enumerate(is_start) if found]
     assert len(start)==1
     part = all_cells[start[0]:]
     assert f'solutions/{path.name}' in part[0][1], 'no link to the worked answers'
@@ -26,13 +31,19 @@ def test_three_open_exercises(path):
     code = [text for kind,text,_ in part if kind=='code']
     for text,_ in checks:
         answer = re.search(r'\((\w+)\)', text)[1]
-        assert any(re.search(rf'^{answer} *= *.*\.\.\.|^def {answer}\(.*\): *\.\.\.', o, re.M) for o in code), f'{answer} ships answered'
+        is_open = re.compile(rf'^{answer} *= *.*\.\.\.|^def {answer}\(.*\): *\.\.\.', re.M)
+        assert any(is_open.search(o) for o in code), f'{answer} ships answered'
 
 
 @by_chapter
 def test_worked_answers(path):
-    "`try_answers` asserts that a check accepts the worked answer and refuses the wrong ones; nbdev-test runs it for each"
+    """`try_answers`, run by nbdev-test, asserts that a check accepts the worked answer and no wrong one;
+    what it says of those are whole sentences"""
     solution = path.parent/'solutions'/path.name
-    tried = [(text,shown(out)) for kind,text,out in cells(solution) if kind=='code' and 'try_answers(check_' in text]
+    code = [(text,shown(out)) for kind,text,out in cells(solution) if kind=='code']
+    tried = [(text,out) for text,out in code if 'try_answers(check_' in text]
     assert sorted(re.search(r'try_answers\(check_(\d)', text)[1] for text,_ in tried)==['1','2','3']
-    for _,out in tried: assert 'right' in out and 'not yet: ' in out
+    for _,out in tried:
+        assert ': right' in out
+        hints = re.findall(r'not yet: (.*?)(?:,\n|}$)', out, re.S)
+        assert hints and not [o for o in hints if o[-1] not in '.?']

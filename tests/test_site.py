@@ -1,4 +1,4 @@
-"The site's own tools: what becomes of a notebook, what the check of links finds, and a small site from end to end"
+"The site's own tools: what becomes of a notebook, what the check of links finds, a small site end to end"
 import base64, io, json, os, re, subprocess, sys, types
 import pytest
 from PIL import Image
@@ -22,17 +22,19 @@ def notebook(path, *cells):
     "A notebook of markdown (str) and code (str, outputs)"
     def cell(i, o):
         if isinstance(o, str): return dict(cell_type='markdown', id=f'c{i}', metadata={}, source=o)
-        return dict(cell_type='code', id=f'c{i}', metadata={}, execution_count=None, source=o[0], outputs=o[1:])
+        code = dict(source=o[0], outputs=o[1:], execution_count=None)
+        return dict(code, cell_type='code', id=f'c{i}', metadata={})
     kernel = dict(name='python3', display_name='python3', language='python')
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(dict(cells=[cell(*o) for o in enumerate(cells)], metadata=dict(kernelspec=kernel),
-        nbformat=4, nbformat_minor=5)))
+    nb = dict(cells=[cell(*o) for o in enumerate(cells)], metadata=dict(kernelspec=kernel), nbformat=4)
+    path.write_text(json.dumps(dict(nb, nbformat_minor=5)))
     return path
 
 
 def shows(**data):
     "An output with `text_html` for text/html"
-    return dict(output_type='display_data', metadata={}, data={k.replace('_', '/', 1): v for k,v in data.items()})
+    data = {k.replace('_', '/', 1): v for k,v in data.items()}
+    return dict(output_type='display_data', metadata={}, data=data)
 
 
 def widget(**data):
@@ -55,14 +57,16 @@ def test_page(chapter):
     nb = pages.page(chapter)
     code = [c for c in nb.cells if c.cell_type=='code']
     assert pages.title(nb)=='5. A title'
-    assert [c.source.splitlines()[0] for c in code]==['best = 1', 'fig,ax = plt.subplots()', 'explore()', 'explore()']
+    first = [c.source.splitlines()[0] for c in code]
+    assert first==['best = 1', 'fig,ax = plt.subplots()', 'explore()', 'explore()']
     assert [c.metadata['open'] for c in code]==[True, False, True, True] # what only draws starts folded
     assert (code[0].metadata['module'], code[0].metadata['exports'])==('metrics', ['best','mean_ap'])
     assert code[1].metadata['module']==''
-    assert [pages.alt(o) for o in ("ax.set(title='It falls')", "ax.set_title(f'{n} left')", 'plot()')]==['It falls',
-        'Drawn by the code above', 'Drawn by the code above']
+    draws = ["ax.set(title='It falls')", "ax.set_title(f'{n} left')", 'plot()']
+    assert [pages.alt(o) for o in draws]==['It falls', 'Drawn by the code above', 'Drawn by the code above']
     assert pages.WIDGET not in json.dumps([c.outputs for c in code])
-    assert [list(o['data']) for o in code[2].outputs]==[['image/png'], ['text/html']] # the picture, and a word on it
+    # The picture, and a word on it
+    assert [list(o['data']) for o in code[2].outputs]==[['image/png'], ['text/html']]
     assert [o['data']['text/html'] for o in code[3].outputs]==[pages.STILL]
     stored = shows(image_png=png(), text_plain='Explorer(children=())')
     assert [list(o['data']) for o in pages.for_page(stored)]==[['image/png','text/plain'], ['text/html']]
@@ -73,32 +77,47 @@ def test_thumbnail(chapter):
     left,right = (pages.thumbnail(nb, 'explore()', part) for part in ((0,0,.4,1), (.6,0,1,1)))
     middle = left.width//2,left.height//2
     assert left.size==right.size==(480,240)
-    assert (left.getpixel(middle), right.getpixel(middle), left.getpixel((0,0)))==((255,0,0), (0,0,255), (255,255,255))
+    found = [left.getpixel(middle), right.getpixel(middle), left.getpixel((0,0))]
+    assert found==[(255,0,0), (0,0,255), (255,255,255)]
     assert pages.thumbnail(nb, 'words that no cell holds').size==(480,240)
 
 
 def test_course_map():
-    "Every chapter has a card, and the picture that was chosen for it still exists"
-    rows = pages.course_map(pages.page(NOTEBOOKS['index']))
-    chapters = {name: pages.page(p) for name,p in NOTEBOOKS.items() if '/' not in name}
-    assert {'index', *[stem for stem,*_ in rows]} >= chapters.keys()
-    assert [stem for stem,appendix,*_ in rows if not appendix]==sorted(stem for stem in chapters if stem[0].isdigit())
-    assert {stem for stem in chapters if stem[0].isdigit()}==pages.THUMBS.keys()
-    def has(stem, words): return any(words in code for code,_ in pages.pictures(chapters[stem]))
-    lost = [stem for stem,(words,_) in pages.THUMBS.items() if not has(stem, words)]
-    assert not lost, f'no picture is drawn by a cell with the words that tools/site/pages.py looks for: {lost}'
+    "Every notebook has a row, lessons in their order, and the picture chosen for a card still exists"
+    names = [name for name,*_ in pages.course_map(pages.page(NOTEBOOKS['index']))]
+    chapters = {name: pages.page(p) for name,p in NOTEBOOKS.items() if not name.startswith('solutions/')}
+    lessons = list(filter(pages.is_lesson, chapters))
+    assert sorted(names)==sorted(chapters.keys() - {'index'})
+    assert list(filter(pages.is_lesson, names))==lessons
+    assert set(lessons)==pages.THUMBS.keys()
+    folders = {name.partition('/')[0] for name in names if '/' in name}
+    assert folders <= pages.FOLDERS.keys()
+    lost = []
+    for name,(words,_) in pages.THUMBS.items():
+        if not any(words in code for code,_ in pages.pictures(chapters[name])): lost.append(name)
+    assert not lost, f'no cell with the words that tools/site/pages.py looks for draws a picture: {lost}'
+
+
+def test_pages_by_folder():
+    "Lessons come first, then the folders one after the other, the answers last"
+    folders = [name.rpartition('/')[0] for name in NOTEBOOKS]
+    known = ['', *pages.FOLDERS, 'solutions']
+    assert folders==sorted(folders, key=known.index) and {'engine','ui','solutions'} <= set(folders)
+    modules = pages.sources(ROOT/'mlc_course', list(NOTEBOOKS))
+    assert (modules['metrics'], modules['ui.course'])==('05_train', 'ui/course')
 
 
 def test_executed_if_later(tmp_path):
     "An executed notebook is shown if it is a later run of the same cells"
-    stored = notebook(tmp_path/'a.ipynb', '# A', ('1+1',))
-    done = notebook(tmp_path/'done'/'a.ipynb', '# A', ('1+1', shows(text_plain='2')))
-    assert build_site.notebooks(tmp_path, tmp_path/'done')=={'a': done}
+    nbs,build = tmp_path/'nbs',tmp_path/'done'
+    stored = notebook(nbs/'engine'/'a.ipynb', '# A', ('1+1',))
+    done = notebook(build/'engine'/'a.ipynb', '# A', ('1+1', shows(text_plain='2')))
+    assert build_site.notebooks(nbs, build)=={'engine/a': done}
     notebook(done, '# A', ('1+2',))
-    assert build_site.notebooks(tmp_path, tmp_path/'done')=={'a': stored}
+    assert build_site.notebooks(nbs, build)=={'engine/a': stored}
     notebook(done, '# A', ('1+1',))
     os.utime(done, (1, 1))
-    assert build_site.notebooks(tmp_path, tmp_path/'done')=={'a': stored}
+    assert build_site.notebooks(nbs, build)=={'engine/a': stored}
 
 
 @pytest.mark.parametrize('link,why', [
@@ -113,7 +132,8 @@ def test_links(tmp_path, link, why):
     assert links.faults(tmp_path)==(2, [f'a.html: {link}: {why}'] if why else [])
 
 
-@pytest.mark.parametrize('tag', ['<script src="{}">', '<link href="{}">', '<img src="{}">', '<iframe src="{}">'])
+@pytest.mark.parametrize('tag',
+    ['<script src="{}">', '<link href="{}">', '<img src="{}">', '<iframe src="{}">'])
 def test_nothing_from_elsewhere(tmp_path, tag):
     for url in 'https://cdn.example.org/a.js','//cdn.example.org/a.js':
         (tmp_path/'a.html').write_text(tag.format(url))
@@ -121,37 +141,43 @@ def test_nothing_from_elsewhere(tmp_path, tag):
 
 
 def test_longest_first():
-    order = [p.stem for p in run_course.chapters([])]
+    order = list(map(run_course.name_of, run_course.chapters([])))
     assert order[:len(run_course.LONGEST)]==[*run_course.LONGEST] and '10_rare' in order[:1]
-    assert sorted(order)==sorted(p.stem for p in (ROOT/'nbs').glob('*.ipynb'))
-    assert [p.stem for p in run_course.chapters(['index.ipynb','06_where'])]==['06_where','index']
+    assert sorted(order)==sorted(name for name in NOTEBOOKS if not name.startswith('solutions/'))
+    names = map(run_course.name_of, run_course.chapters(['index.ipynb','ui/course','06_where']))
+    assert list(names)==['06_where','index','ui/course']
     with pytest.raises(SystemExit, match='no such chapter: 12_more'): run_course.chapters(['12_more'])
 
 
 def test_run(tmp_path, monkeypatch):
-    "What fails is reported with its traceback and not kept for the site"
+    "Each runs in its own folder; what fails is reported with its traceback and not kept for the site"
     for name in 'NBS','DONE': monkeypatch.setattr(run_course, name, tmp_path/name)
-    run_course.DONE.mkdir()
-    good,bad = notebook(tmp_path/'NBS'/'good.ipynb', ('6*7',)),notebook(tmp_path/'NBS'/'bad.ipynb', ('1/0',))
+    good = notebook(tmp_path/'NBS'/'engine'/'good.ipynb', ('import os; os.path.basename(os.getcwd())',))
+    bad = notebook(tmp_path/'NBS'/'bad.ipynb', ('1/0',))
     failed = run_course.run_all([good, bad], 2)
     assert len(failed)==1 and failed[0].startswith('\nbad\n') and 'ZeroDivisionError' in failed[0]
-    assert [p.name for p in run_course.DONE.glob('*')]==['good.ipynb']
-    assert '42' in (run_course.DONE/'good.ipynb').read_text()
+    done = [p for p in run_course.DONE.rglob('*') if p.is_file()]
+    assert done==[run_course.DONE/'engine'/'good.ipynb']
+    assert "'engine'" in done[0].read_text()
 
 
 def test_photos_stay_off_the_site():
     for kind,folder in ('real','photos'),('drawn','executed'):
-        code = f'import os; os.environ["MLC_DATA"] = "{kind}"; import run_course; print(run_course.DONE.name)'
-        res = subprocess.run([sys.executable, '-c', code], cwd=ROOT/'tools', capture_output=True, text=True)
+        code = 'import run_course; print(run_course.DONE.name)'
+        env = dict(os.environ, MLC_DATA=kind)
+        cmd = [sys.executable, '-c', code]
+        res = subprocess.run(cmd, cwd=ROOT/'tools', env=env, capture_output=True, text=True)
         assert res.stdout==f'{folder}\n', res.stderr
 
 
 def test_links_to_playground(tmp_path):
     "The folder that a notebook names becomes the page, or plain words on a site without it"
-    text = 'In the [playground](playground/README.md), [here](../playground/README.md), not [there](other/README.md)'
+    text = ('In the [playground](playground/README.md), [here](../playground/README.md), '
+        'not [there](other/README.md)')
     nb = pages.page(notebook(tmp_path/'a.ipynb', '# A', text))
     pages.link_playground(nb, True)
-    assert nb.cells[1].source=='In the [playground](playground.md), [here](../playground.md), not [there](other/README.md)'
+    linked = 'In the [playground](playground.md), [here](../playground.md), not [there](other/README.md)'
+    assert nb.cells[1].source==linked
     nb = pages.page(notebook(tmp_path/'a.ipynb', '# A', text))
     pages.link_playground(nb, False)
     assert nb.cells[1].source=='In the playground, here, not [there](other/README.md)'
@@ -161,7 +187,8 @@ def test_is_current(tmp_path, monkeypatch):
     "A site is trusted until something that it is made from changes; caches don't count"
     monkeypatch.setattr(build_site, 'ROOT', tmp_path)
     monkeypatch.setattr(build_site, 'PICTURE', tmp_path/'images'/'playground.png')
-    made,cache,front = (tmp_path/o for o in ('nbs/a/page.html','nbs/.ipynb_checkpoints/a.ipynb','_site/index.html'))
+    made,front = tmp_path/'nbs'/'a'/'page.html',tmp_path/'_site'/'index.html'
+    cache = tmp_path/'nbs'/'.ipynb_checkpoints'/'a.ipynb'
     for p in made,cache,front: p.parent.mkdir(parents=True)
     made.touch()
     assert not build_site.is_current(front.parent)
@@ -175,10 +202,10 @@ def test_is_current(tmp_path, monkeypatch):
 
 @pytest.fixture
 def playground(tmp_path, monkeypatch):
-    "The folder of a playground that writes a number into its page, and a stand-in for the module that makes its data"
+    "The folder of a playground that writes a number into its page, and a stand-in for what makes its data"
     folder = tmp_path/'playground'
-    parts = {'page.html': '<p id="pg">`````</p>', 'playground.css': '#pg { color: red }', 'README.md': '# Playground',
-        'network.js': 'n = data.n + 1', 'playground.js': 'pg.textContent = n'}
+    parts = {'page.html': '<p id="pg">`````</p>', 'playground.css': '#pg { color: red }',
+        'README.md': '# Playground', 'network.js': 'n = data.n + 1', 'playground.js': 'pg.textContent = n'}
     folder.mkdir()
     for name,text in parts.items(): (folder/name).write_text(text)
     web = types.SimpleNamespace(page_data=lambda o: f'data = {{n: {len(list(o.iterdir()))}}}')
@@ -189,41 +216,53 @@ def playground(tmp_path, monkeypatch):
 def check_playground(site):
     page,other = ((site/o).read_text(encoding='utf-8') for o in ('playground.html','01_math.html'))
     assert '<p id="pg">`````</p>' in page and page.count('<h1>')==1
-    assert re.findall(r'/playground/(\w+\.\w+)\?v=', page)==['playground.css','data.js','network.js','playground.js']
+    loaded = re.findall(r'/playground/(\w+\.\w+)\?v=', page)
+    assert loaded==['playground.css','data.js','network.js','playground.js']
     assert (site/'_static/playground/data.js').read_text()=='data = {n: 5}'
     for o in 'mystnb.','pygments.css': assert o in other and o not in page
     assert '_static/playground/' not in other and 'href="playground.html"' in other
     front = (site/'index.html').read_text(encoding='utf-8')
-    assert re.search(r'<a class="card" href="playground.html">.*<strong>Try it now</strong><span>In the', front)
+    card = r'<a class="card" href="playground.html">.*<strong>Try it now</strong><span>In the'
+    assert re.search(card, front)
 
 
 def test_small_site(tmp_path, capfd, playground):
     "Code folds, formulas are MathML, the API has its table of parameters; a broken link fails the build"
-    index = notebook(tmp_path/'index.ipynb', '# Small\n\nTry it now: in the [playground](playground/README.md)\n',
-        '| chapter | question | module |\n|---|---|---|\n'
-        '| [01_math](01_math.ipynb) | Why? | `math` |\n| [course](course.ipynb) (appendix) | How? | `course` |')
+    table = ('| chapter | question | module |\n|---|---|---|\n'
+        '| [01_math](01_math.ipynb) | Why? | `math` |\n'
+        '| [ui/course](ui/course.ipynb) | How? | `ui.course` |')
+    index = notebook(tmp_path/'index.ipynb',
+        '# Small\n\nTry it now: in the [playground](playground/README.md)\n', table)
     math = notebook(tmp_path/'01_math.ipynb',
-        '# Math\n\nSee [the appendix](course.ipynb), the [playground](playground/README.md), '
+        '# Math\n\nSee [the appendix](ui/course.ipynb), the [playground](playground/README.md), '
         '$p = \\frac{1}{1+e^{-z}}$.\n\n$$\\sum_i x_i^2$$',
         ('1+1', shows(text_plain='2')), ('explore()', widget(image_png=png())))
-    paths = dict(index=index, course=ROOT/'nbs'/'course.ipynb') | {'01_math': math}
+    course = ROOT/'nbs'/'ui'/'course.ipynb'
+    paths = {'index': index, '01_math': math, 'ui/course': course}
     site,work = tmp_path/'site',tmp_path/'work'
     assert build_site.build(paths, ROOT/'mlc_course', site, work, playground)==0, capfd.readouterr().out
     check_playground(site)
     page = (site/'01_math.html').read_text(encoding='utf-8')
     assert page.count('<math ')==2 and '<mfrac>' in page and 'display="block"' in page
-    assert page.count('<details class="fold" open>')==2 and pages.STILL in page and 'application/vnd' not in page
-    api = (site/'api'/'course.html').read_text(encoding='utf-8')
+    assert page.count('<details class="fold" open>')==2
+    assert pages.STILL in page and 'application/vnd' not in page
+    api = (site/'api'/'ui.course.html').read_text(encoding='utf-8')
     assert re.search(r'<table class="[^"]*params.*<code.*dest.*Folder', api, re.S)
-    assert '../course.html#def-copy_notebooks' in api
-    assert 'class="card" href="01_math.html"' in (site/'index.html').read_text(encoding='utf-8')
-    assert json.loads((site/'notebooks'/'01_math.ipynb').read_text())['cells'][0]['source'].startswith('# Math')
+    assert '../ui/course.html#def-copy_notebooks' in api
+    appendix = (site/'ui'/'course.html').read_text(encoding='utf-8')
+    assert '../api/ui.course.html' in appendix and '../notebooks/ui/course.ipynb' in appendix
+    front = (site/'index.html').read_text(encoding='utf-8')
+    assert 'class="card" href="01_math.html"' in front and 'href="ui/course.html"' in front
+    download = json.loads((site/'notebooks'/'01_math.ipynb').read_text())
+    assert download['cells'][0]['source'].startswith('# Math')
+    assert (site/'notebooks'/'ui'/'course.ipynb').read_bytes()==course.read_bytes()
 
     notebook(math, '# Math\n\n[nothing there](12_more.ipynb), [playground](playground/README.md)')
     (playground/'page.html').unlink()
     before = (site/'index.html').stat().st_mtime_ns
     assert build_site.build(paths, ROOT/'mlc_course', site, work, playground)==1
     said = capfd.readouterr()
-    assert '12_more' in said.err and 'playground' not in said.err # links to a page that is not built are no fault
+    # Links to a page that is not built are no fault
+    assert '12_more' in said.err and 'playground' not in said.err
     assert 'The site stays without a playground' in said.out
     assert (site/'index.html').stat().st_mtime_ns==before # the old site stays

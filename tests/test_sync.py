@@ -1,30 +1,38 @@
-"What no page can show of itself: the package is what the notebooks export, and the notebooks are fit to be read"
-import csv, json, re, shutil, subprocess, sys
+"What no page can show of itself: the package is what the notebooks export, and all of it is fit to be read"
+import ast, csv, json, re, shutil, subprocess, sys
 from pathlib import Path
 import pytest
 import mlc_course
 from conftest import ROOT
+from mlc_course.ui.course import course_files
 
 BIN = Path(sys.executable).parent
-NBS = ROOT/'nbs'
-NOTEBOOKS = [*sorted(NBS.glob('*.ipynb')), *sorted(NBS.glob('solutions/*.ipynb'))]
-by_name = pytest.mark.parametrize('path', NOTEBOOKS, ids=lambda p: p.relative_to(NBS).with_suffix('').as_posix())
-load = lambda path: json.loads(path.read_text(encoding='utf-8'))
-text = lambda cell: ''.join(cell['source'])
+NBS,PACKAGE = ROOT/'nbs',ROOT/'mlc_course'
+NOTEBOOKS = course_files(NBS, '.ipynb')
+MODULES = [p for p in sorted(PACKAGE.rglob('*.py')) if p.name!='_modidx.py']
+NAMES = [p.relative_to(NBS).with_suffix('').as_posix() for p in NOTEBOOKS]
+by_name = pytest.mark.parametrize('path', NOTEBOOKS, ids=NAMES)
+
+
+def load(path): return json.loads(path.read_text(encoding='utf-8'))
+def text(cell): return ''.join(cell['source'])
 
 
 @pytest.fixture(scope='module')
 def copy(tmp_path_factory):
     "The project's sources, exported and cleaned in another folder"
     root = tmp_path_factory.mktemp('copy')
-    for name in 'nbs','mlc_course': shutil.copytree(ROOT/name, root/name, ignore=shutil.ignore_patterns('__pycache__', '.*'))
+    ignored = shutil.ignore_patterns('__pycache__', '.*')
+    for name in 'nbs','mlc_course': shutil.copytree(ROOT/name, root/name, ignore=ignored)
     for name in 'pyproject.toml','settings.ini','README.md': shutil.copy(ROOT/name, root)
     for cmd in 'nbdev-export','nbdev-clean': subprocess.run([BIN/cmd], cwd=root, check=True)
     return root
 
 
 def test_export_in_sync(copy):
-    files = lambda root: {p.relative_to(root): p.read_text(encoding='utf-8') for p in (root/'mlc_course').rglob('*.py')}
+    def files(root):
+        found = (root/'mlc_course').rglob('*.py')
+        return {p.relative_to(root): p.read_text(encoding='utf-8') for p in found}
     assert files(copy)==files(ROOT), 'run `make export`'
 
 
@@ -49,7 +57,7 @@ def test_stored_outputs(path):
     assert outputs, 'no stored output at all'
     assert not [o['ename'] for o in outputs if o['output_type']=='error']
     assert not re.search(r'\w*Warning\b', shown)
-    assert 'widget-view' not in shown, 'run `make export`: a still picture belongs in the place of an explorer'
+    assert 'widget-view' not in shown, 'run `make export`: a still picture belongs where an explorer was'
     assert not re.findall(r'(?<![\w.])/(?:work|root|home|tmp|Users|usr)/[\w./-]*', shown)
 
 
@@ -62,26 +70,158 @@ def test_links_between_chapters(path):
 
 def test_readme_figures():
     "What the README says of silence stands in chapter 07's stored table"
-    with open(ROOT/'nbs/results/07_unknown_real.csv') as f: rows = [r for r in csv.DictReader(f) if r['method']=='the package']
-    share = lambda col: f"{sum(float(r[col]) for r in rows)/len(rows):.0%}".replace('%', ' %')
-    text = ' '.join((ROOT/'README.md').read_text(encoding='utf-8').split())
-    assert (f"on photos of unknown things {share('far silent')} get no name, on breeds never trained on {share('near silent')}, "
-            f"while {share('known answered')} of the known are answered") in text
+    with open(ROOT/'nbs/results/07_unknown_real.csv') as f:
+        rows = [r for r in csv.DictReader(f) if r['method']=='the package']
+    def share(col): return f"{sum(float(r[col]) for r in rows)/len(rows):.0%}".replace('%', ' %')
+    readme = ' '.join((ROOT/'README.md').read_text(encoding='utf-8').split())
+    assert (f"on photos of unknown things {share('far silent')} get no name, "
+        f"on breeds never trained on {share('near silent')}, "
+        f"while {share('known answered')} of the known are answered") in readme
 
 
 def test_index_lists_every_chapter():
-    index = '\n'.join(map(text, load(ROOT/'nbs'/'index.ipynb')['cells']))
-    assert not [p.name for p in NBS.glob('*.ipynb') if p.stem!='index' and p.name not in index]
+    index = '\n'.join(map(text, load(NBS/'index.ipynb')['cells']))
+    listed = [n for n in NAMES if n!='index' and not n.startswith('solutions/')]
+    assert not [n for n in listed if f']({n}.ipynb)' not in index]
 
 
-def test_imports_point_to_earlier_modules():
-    order = 'scenes data atlas convolution sigmoid loss metrics cam unknown trust counting rare photos machines transfer classifier web widgets cli app course'.split()
-    for path in (ROOT/'mlc_course').glob('[a-z]*.py'):
-        used = re.findall(r'^\s*(?:from|import) (?:mlc_course)?\.(\w+)', path.read_text(encoding='utf-8'), re.M)
-        assert not [m for m in used if order.index(m)>=order.index(path.stem)], path.name
+def code_of(path):
+    "The code that people wrote: of a module without what nbdev puts on top, of a notebook its code cells"
+    if path.suffix=='.ipynb':
+        return '\n'.join(text(c) for c in load(path)['cells'] if c['cell_type']=='code')
+    code = path.read_text(encoding='utf-8')
+    if '# AUTOGENERATED!' in code: return code.partition('\n# %% ..')[2]
+    if path.name=='__init__.py': return code.rpartition('"""')[2] # below what the notebooks promise
+    return code
 
 
-def test_import_is_light():
-    "`import mlc_course` loads nothing heavy"
-    code = "import sys, mlc_course; sys.exit(bool({'torch','fastai','numpy','matplotlib'} & set(sys.modules)))"
-    subprocess.run([sys.executable, '-c', code], check=True)
+def test_lines_are_short():
+    "Every line of code has fewer than 110 characters"
+    paths = [ROOT/'setup.py', *MODULES, *NOTEBOOKS]
+    for folder in 'tests','tools','benchmarks': paths += sorted((ROOT/folder).rglob('*.py'))
+    wide = []
+    for path in paths:
+        for line in code_of(path).splitlines():
+            if len(line)>=110: wide.append(f'{path.relative_to(ROOT)}: {line.strip()}')
+    assert not wide, '\n'.join(wide)
+
+
+def test_modules_are_short():
+    counts = {name_of(p): len(p.read_text(encoding='utf-8').splitlines()) for p in MODULES}
+    assert not {name: n for name,n in counts.items() if n>400}
+
+
+LOWEST = ['engine.core','engine.files']
+LESSONS = 'convolution sigmoid loss data metrics cam unknown trust counting rare'.split()
+
+
+def name_of(path):
+    "A module as `engine.core`; a package is its folder, the whole package is ''"
+    parts = path.relative_to(PACKAGE).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1]=='__init__' else parts)
+
+
+def level(name):
+    "The floor of a module: it may import what is on its own floor, without a circle, or on lower ones"
+    folder = name.partition('.')[0]
+    if name in LOWEST: return 0
+    if folder=='draw' or name in LESSONS: return 1
+    return dict(engine=2, classifier=3, ui=4, exercises=5)[folder]
+
+
+def reached(node, path):
+    "What an import, or a call of import_module, names: `[(module, name taken from it or None)]`"
+    if isinstance(node, ast.Import):
+        return [(a.name.removeprefix('mlc_course.'), None) for a in node.names]
+    if isinstance(node, ast.ImportFrom):
+        here = list(path.relative_to(ROOT).parts[:-1])
+        base = here[:len(here)-node.level+1] if node.level else []
+        full = '.'.join([*base, *filter(None, [node.module])])
+        if full.partition('.')[0]!='mlc_course': return []
+        module = full.removeprefix('mlc_course').lstrip('.')
+        names = [a.name for a in node.names]
+        return [(module, n) for n in names] + [(f'{module}.{n}'.lstrip('.'), None) for n in names]
+    if not isinstance(node, ast.Call): return []
+    function = getattr(node.func, 'attr', getattr(node.func, 'id', ''))
+    if function not in ('import_module','__import__'): return []
+    words = [a.value for a in node.args if isinstance(a, ast.Constant)]
+    return [(str(w).removeprefix('mlc_course').lstrip('.'), None) for w in words]
+
+
+@pytest.fixture(scope='module')
+def imports():
+    "What each module imports, inside functions too: {module: {module}}, and its private names from others"
+    known = {name_of(p) for p in MODULES if p.name!='__init__.py'}
+    arrows,private = {name: set() for name in known},[]
+    for path in MODULES:
+        name = name_of(path)
+        if name not in known: continue
+        tree,modules = ast.parse(path.read_text(encoding='utf-8')),set()
+        for node in ast.walk(tree):
+            for module,taken in reached(node, path):
+                if module not in known or module==name: continue
+                arrows[name].add(module)
+                modules.add(module.rpartition('.')[2])
+                if taken and taken.startswith('_'): private.append(f'{name} takes {taken} from {module}')
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.Attribute) or not isinstance(node.value, ast.Name): continue
+            is_private = node.attr.startswith('_') and not node.attr.startswith('__')
+            if is_private and node.value.id in modules:
+                private.append(f'{name} uses {node.value.id}.{node.attr}')
+    return arrows,private
+
+
+def test_imports_are_seen():
+    "Each way to import is counted"
+    code = '''
+from ..metrics import accuracy_multi
+from .. import data
+from .files import whole_file
+def f():
+    import mlc_course.cam
+    from mlc_course.ui import app
+    import_module('mlc_course.trust')
+    importlib.import_module('.rare', 'mlc_course')
+'''
+    path = PACKAGE/'engine'/'photos.py'
+    found = {module for node in ast.walk(ast.parse(code)) for module,_ in reached(node, path)}
+    assert {'metrics','data','engine.files','cam','ui.app','trust','rare'} <= found
+
+
+def test_imports_point_down(imports):
+    "Lessons know earlier ones, drawings and the lowest two modules; nothing knows what is built upon it"
+    wrong = []
+    for name,others in imports[0].items():
+        for other in others:
+            is_later = name in LESSONS and other in LESSONS and LESSONS.index(other)>LESSONS.index(name)
+            if level(other)>level(name) or is_later or (level(name)==0 and other not in LOWEST):
+                wrong.append(f'{name} imports {other}')
+    assert not wrong
+
+
+def test_no_circle(imports):
+    "Taking away what imports nothing that is left, again and again, leaves nothing"
+    left = {name: set(others) for name,others in imports[0].items()}
+    while True:
+        done = {name for name,others in left.items() if not others & left.keys()}
+        if not done: break
+        left = {name: others for name,others in left.items() if name not in done}
+    assert not left
+
+
+def test_no_private_names_across_modules(imports):
+    assert not imports[1]
+
+
+@pytest.mark.parametrize('module', ['mlc_course','mlc_course.ui.course'])
+def test_import_is_light(module):
+    "It loads nothing heavy; the package itself takes less than 0.1 s beyond Python's own start"
+    code = f'''
+import sys, time
+start = time.perf_counter()
+import {module}
+print(time.perf_counter()-start)
+sys.exit(bool({{'torch','fastai','numpy','matplotlib','pandas'}} & set(sys.modules)))'''
+    cmd = [sys.executable, '-c', code]
+    seconds = [float(subprocess.run(cmd, check=True, capture_output=True).stdout) for _ in range(3)]
+    if module=='mlc_course': assert min(seconds)<.1

@@ -1,4 +1,4 @@
-"Execute the chapters, a line for each, then build the site; the failing cell's traceback and exit 1 if one fails"
+"Execute the chapters, a line for each, then build the site; exit 1, with the traceback, if a cell fails"
 import argparse, os, re, subprocess, sys, time
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
@@ -6,31 +6,51 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from mlc_course.ui.course import course_files
 
 ROOT = Path(__file__).resolve().parent.parent
 NBS = ROOT/'nbs'
 ON_PHOTOS = os.environ.get('MLC_DATA')=='real'
-DONE = ROOT/'build'/('photos' if ON_PHOTOS else 'executed') # the site shows no photos: it is built from the latter
+# The site shows no photos: it is built from the second folder
+DONE = ROOT/'build'/('photos' if ON_PHOTOS else 'executed')
 LONGEST = '10_rare','06_where','09_counting','07_unknown','05_train','index'
 ANSI = re.compile(r'\x1b\[[0-9;]*m')
 
 
+def name_of(path):
+    "A notebook by its path below nbs/, without its ending: engine/core"
+    return path.relative_to(NBS).with_suffix('').as_posix()
+
+
+def order(path):
+    "The longest come first, so that no core waits for one at the end"
+    name = name_of(path)
+    return LONGEST.index(name) if name in LONGEST else len(LONGEST)
+
+
 def chapters(names):
-    "Path of each chapter in `names` (none: all), the longest first, so that no core waits for one at the end"
-    paths = [NBS/f'{n.removesuffix(".ipynb")}.ipynb' for n in names] or sorted(NBS.glob('*.ipynb'))
-    if missing := [p.stem for p in paths if not p.exists()]: sys.exit(f'no such chapter: {" ".join(missing)}')
-    return sorted(paths, key=lambda p: LONGEST.index(p.stem) if p.stem in LONGEST else len(LONGEST))
+    "Path of each chapter in `names` (none: all but the worked answers), the longest first"
+    every = {name_of(p): p for p in course_files(NBS, '.ipynb')}
+    wanted = [n.removesuffix('.ipynb') for n in names]
+    if not wanted: wanted = [n for n in every if not n.startswith('solutions/')]
+    missing = [n for n in wanted if n not in every]
+    if missing: sys.exit(f'no such chapter: {" ".join(missing)}')
+    return sorted((every[n] for n in wanted), key=order)
 
 
 def run(path):
-    "Execute one chapter; returns its name, its seconds and the traceback if it failed"
+    "Execute one chapter in its folder; returns its name, its seconds and the traceback if it failed"
     nb,start,error = nbformat.read(path, as_version=4),time.time(),''
-    client = NotebookClient(nb, timeout=1200, kernel_name='python3', resources={'metadata': {'path': str(NBS)}},
+    name,folder = name_of(path),dict(path=str(path.parent))
+    client = NotebookClient(nb, timeout=1200, kernel_name='python3', resources=dict(metadata=folder),
         extra_arguments=['--IPKernelApp.log_level=40']) # else each kernel warns that it listens on loopback
     try: client.execute()
     except CellExecutionError as e: error = ANSI.sub('', str(e))
-    if not error: nbformat.write(nb, DONE/path.name)
-    return path.stem,time.time()-start,error
+    if not error:
+        done = DONE/f'{name}.ipynb'
+        done.parent.mkdir(parents=True, exist_ok=True)
+        nbformat.write(nb, done)
+    return name,time.time()-start,error
 
 
 def run_all(paths, workers):
@@ -40,7 +60,7 @@ def run_all(paths, workers):
     with ThreadPoolExecutor(workers) as pool:
         for done in as_completed([pool.submit(run, p) for p in paths]):
             name,seconds,error = done.result()
-            print(f'{name:<16} {seconds:6.1f} s{"  FAILED" if error else ""}', flush=True)
+            print(f'{name:<20} {seconds:6.1f} s{"  FAILED" if error else ""}', flush=True)
             if error: failed.append(f'\n{name}\n{error}')
     print(f'{len(paths)-len(failed)} of {len(paths)} chapters in {time.time()-start:.0f} s', flush=True)
     return failed
@@ -48,16 +68,16 @@ def run_all(paths, workers):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('chapters', nargs='*', help='names such as 07_unknown; none: the whole course')
+    parser.add_argument('chapters', nargs='*', help='such as 07_unknown or engine/core; none: all')
     parser.add_argument('--workers', type=int, default=1, help='chapters to run at the same time')
     args = parser.parse_args()
     paths = chapters(args.chapters)
     DONE.mkdir(parents=True, exist_ok=True)
     if not ON_PHOTOS: # drawn once, not by two chapters at the same time
-        from mlc_course.draw import cells as atlas
-        from mlc_course import data
-        data.drawn_pets()
-        if any(p.stem in ('atlas','10_rare') for p in paths): atlas.drawn_atlas()
+        from mlc_course.draw.cells import drawn_atlas
+        from mlc_course.draw.datasets import drawn_pets
+        drawn_pets()
+        if {'draw/cells','10_rare'} & set(map(name_of, paths)): drawn_atlas()
     failed = run_all(paths, args.workers)
     build_site = [sys.executable, ROOT/'tools'/'site'/'build_site.py']
     if ON_PHOTOS: print('On photos: build/photos/ holds the executed notebooks; the site stays without them')

@@ -1,4 +1,5 @@
-"""Several thousand drawn pictures, written once, whole or not at all, and never mistaken for others.
+"""Several thousand drawn pictures, written once, whole or not at all, and never mistaken for
+others.
 
 Docs: https://mlc-course.github.io/mlc_course/draw/datasets.html.md"""
 

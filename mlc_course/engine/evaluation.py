@@ -1,4 +1,5 @@
-"""Eleven figures say it, each with its meaning in one table: how often known pictures get exactly their labels, and how often unknown ones get none.
+"""Eleven figures say it, each with its meaning in one table: how often known pictures get exactly
+their labels, and how often unknown ones get none.
 
 Docs: https://mlc-course.github.io/mlc_course/engine/evaluation.html.md"""
 

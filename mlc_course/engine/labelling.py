@@ -1,4 +1,5 @@
-"""From files to logits and scores, quickly and in little memory; and the answers to labelled pictures beside the truth.
+"""From files to logits and scores, quickly and in little memory; and the answers to labelled
+pictures beside the truth.
 
 Docs: https://mlc-course.github.io/mlc_course/engine/labelling.html.md"""
 

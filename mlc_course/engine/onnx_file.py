@@ -1,4 +1,5 @@
-"""One ONNX file, from pixels to logits and score, the thresholds beside them. It appears whole or not at all.
+"""One ONNX file, from pixels to logits and score, the thresholds beside them. It appears whole or
+not at all.
 
 Docs: https://mlc-course.github.io/mlc_course/engine/onnx_file.html.md"""
 

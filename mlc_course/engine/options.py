@@ -1,4 +1,5 @@
-"""`Options` holds what a user asks training for, checked at once; `Plan` what the pictures then left open. Neither changes afterwards.
+"""`Options` holds what a user asks training for, checked at once; `Plan` what the pictures then
+left open. Neither changes afterwards.
 
 Docs: https://mlc-course.github.io/mlc_course/engine/options.html.md"""
 

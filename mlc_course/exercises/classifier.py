@@ -1,4 +1,4 @@
-"""Three exercises of [chapter 11](../11_ship.ipynb): what `predict` says of pictures it can't read, what thresholds can't change, and how to notice that a model folder was touched.
+"""Pictures that can't be read, what thresholds can't change, and how to notice a change of a model.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/ship.html.md"""
 
@@ -9,26 +9,29 @@ __all__ = ['tiny_model', 'ask_for_trouble', 'check_1', 'with_thresholds', 'check
 
 # %% ../../nbs/solutions/11_ship.ipynb #11-ship-003
 import json,tempfile,torch
+from dataclasses import replace
 from pathlib import Path
-from ..classifier import Classifier,measure,model_format
-from ..ui.course import exercise
-from .convolution import numbers
+
+from ..classifier import Classifier
 from ..draw.scenes import draw_portrait
+from ..engine.decision import Decision
+from ..engine.evaluation import measure
+from .answers import *
 from ..sigmoid import small_cnn
-from ..engine.training import imagenet_mean,imagenet_std
+from ..ui.course import exercise
 
 # %% ../../nbs/solutions/11_ship.ipynb #11-ship-006
 def tiny_model()->Classifier: # An untrained `small_cnn`, 32 px, with the labels cat, dog and rabbit
     "A whole classifier in a few milliseconds; its answers are worth nothing"
-    vocab = ['cat','dog','rabbit']
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        model,refs = small_cnn(3),torch.randint(1, 100, (5,2*192)).to(torch.int8)
-    rule = dict(name='knn', mean=dict(knn=0.), std=dict(knn=1.), k=5, thresh=None)
-    return Classifier(model, dict(arch='small_cnn', vocab=vocab, size=32, rare=[], keep=.95, format=model_format,
-        resize='squeeze',
-        mean=list(imagenet_mean), std=list(imagenet_std), versions={}, training={}, metrics={}, kept=None, score=rule,
-        thresholds=dict.fromkeys(vocab, .5), further=dict.fromkeys(vocab, .5)), refs)
+        model = small_cnn(3)
+        refs = torch.randint(1, 100, (5,2*192)).to(torch.int8)
+    rule = dict(name='knn', mean=dict(knn=0.), std=dict(knn=1.))
+    decision = Decision(('cat','dog','rabbit'), .95, rule)
+    facts = dict(arch='small_cnn', size=32, rare=[])
+    facts.update(versions={}, training={}, metrics={})
+    return Classifier(model, decision, refs, facts)
 
 # %% ../../nbs/solutions/11_ship.ipynb #11-ship-008
 def ask_for_trouble()->list: # As from `predict`
@@ -36,81 +39,107 @@ def ask_for_trouble()->list: # As from `predict`
     with tempfile.TemporaryDirectory() as tmp:
         few,empty = Path(tmp)/'few',Path(tmp)/'empty'
         for o in (few,empty): o.mkdir()
-        for i in range(3): draw_portrait('beagle', i, 32)[0].save(few/f'good_{i}.jpg')
+        for i in range(3):
+            picture,_ = draw_portrait('beagle', i, 32)
+            picture.save(few/f'good_{i}.jpg')
         (few/'broken.jpg').write_bytes(b'no picture')
         (few/'notes.txt').write_text('beagles')
-        return tiny_model().predict([few, empty, Path(tmp)/'nowhere.jpg'])
+        nowhere = Path(tmp)/'nowhere.jpg'
+        return tiny_model().predict([few, empty, nowhere])
 
 @exercise
 def check_1(answer):
     "Number of answers, and of those with an error"
-    if not (two := numbers(answer, 2)): return 'write two numbers: (answers, answers with an error)'
-    res = ask_for_trouble()
-    n,n_errors = len(res),sum('error' in o for o in res)
-    if two[0]==n+1: return 'too many answers: `predict` looks for pictures, going by the ending of the name'
-    if two[0]==n-1: return 'too few answers: is anything that you asked for passed over in silence?'
-    if two[0]==n-n_errors: return 'a picture that cannot be read is answered, too'
-    if two[0]!=n: return 'count the pictures in `few`, broken or not, and the other two things that you asked for'
-    if two[1]==n_errors: return
-    if two[1]<n_errors: return 'the first number is right; more than that went wrong: an empty folder is a mistake, too'
-    return 'the first number is right; count what could not be read, found or looked into'
+    answers,errors = numbers(answer, 2, 'answers, answers with an error')
+    told = ask_for_trouble()
+    n = len(told)
+    n_errors = len([o for o in told if 'error' in o])
+    expect(answers, n, {
+        n+1: 'that is one too many. `predict` looks for pictures, '
+            'going by the ending of the name.',
+        n-1: 'that is one too few. Is anything that you asked for '
+            'passed over in silence?',
+        n-n_errors: 'a picture that cannot be read is answered, too.'},
+        'count the pictures in `few`, broken or not, '
+        'and the other two things that you asked for.')
+    if errors<n_errors:
+        return ('the first number is right, but more went wrong. '
+            'An empty folder is a mistake, too.')
+    expect(errors, n_errors, {}, 'the first number is right. '
+        'Count what could not be read, found or looked into.')
 
 # %% ../../nbs/solutions/11_ship.ipynb #11-ship-012
 def with_thresholds(
     thresh:float, # Of all labels
 )->dict: # As from `measure`
     "What `evaluate` would say of 200 known pictures and 200 strangers with made-up logits"
-    clf,gen = tiny_model(),torch.Generator().manual_seed(0)
-    clf.config['thresholds'] = dict.fromkeys(clf.vocab, thresh)
+    gen = torch.Generator().manual_seed(0)
+    def random(*shape): return torch.randn(*shape, generator=gen)
     targets = torch.eye(3)[torch.arange(200)%3]
-    known = torch.randn(200, 3, generator=gen)*1.5 + 6*targets - 3
-    strangers = torch.randn(200, 3, generator=gen)*1.5 - 1
-    score,stranger_score = torch.randn(200, generator=gen)+2,torch.randn(200, generator=gen)
-    return measure(known, score, clf.given(known, score), targets, stranger_score, clf.given(strangers, stranger_score))
+    known = random(200, 3)*1.5 + 6*targets-3
+    strangers = random(200, 3)*1.5 - 1
+    score,stranger_score = random(200)+2,random(200)
+    decision = replace(tiny_model().decision, threshs=(thresh,)*3)
+    given = decision.given(known, score)
+    stranger_given = decision.given(strangers, stranger_score)
+    return measure(known, score, given, targets, stranger_score, stranger_given)
 
 # %% ../../nbs/solutions/11_ship.ipynb #11-ship-013
+def _change(low, high):
+    if low==high: return 'same'
+    return 'up' if high>low else 'down'
+
 @exercise
 def check_2(answer):
     "Which figures of `evaluate` a higher bar moves, and where to"
+    hints = dict(
+        silent='a stranger gets an answer if a label is above '
+            'its threshold. Is that easier now?',
+        answered='the bar rises for known pictures, too.',
+        auroc='AUROC counts pairs in which the known picture '
+            'scores higher. Where does a threshold come in?')
+    words = "'up', 'down' or 'same'"
     low,high = with_thresholds(.5),with_thresholds(.95)
-    said = dict(silent='a stranger gets an answer if a label is above its threshold: is that easier now?',
-        answered='the bar rises for known pictures, too',
-        auroc='AUROC counts pairs in which the known picture scores higher: where does a threshold come in?')
-    if isinstance(answer, (list,tuple)): answer = dict(zip(said, answer))
-    if not isinstance(answer, dict) or set(answer)!=set(said):
-        return f"say 'up', 'down' or 'same' for each of {', '.join(said)}"
-    for k,hint in said.items():
-        truth = 'same' if high[k]==low[k] else 'up' if high[k]>low[k] else 'down'
-        word = str(answer[k]).strip().lower()
-        if word not in ('up','down','same'): return f"{k}: say 'up', 'down' or 'same', not {answer[k]!r}"
-        if word!=truth: return f'{k}: {hint}'
+    for name,said in by_name(answer, hints, words).items():
+        word = str(said).strip().lower()
+        if word not in ('up','down','same'):
+            return f'{name}: say {words}, not {said!r}.'
+        if word!=_change(low[name], high[name]):
+            return f'{name}: {hints[name]}'
 
 # %% ../../nbs/solutions/11_ship.ipynb #11-ship-017
-def _edits(folder):
-    "Name each edit of the model in `folder`, make it, and undo it after"
-    config,weights = folder/'config.json',folder/'model.safetensors'
-    def swapped(data):
-        cfg = json.loads(data)
-        cfg['vocab'][:2] = cfg['vocab'][1::-1]
-        return json.dumps(cfg, indent=1, ensure_ascii=False).encode()
-    for name,file,edit in (('two labels are swapped in config.json', config, swapped),
-                           ('one bit of the last weight is turned', weights, lambda o: o[:-1]+bytes([o[-1]^1])),
-                           ('model.safetensors is cut off by one byte', weights, lambda o: o[:-1])):
-        data = file.read_bytes()
-        file.write_bytes(edit(data))
-        yield name
-        file.write_bytes(data)
+def _swap_labels(data):
+    config = json.loads(data)
+    config['vocab'][:2] = config['vocab'][1::-1]
+    return json.dumps(config, indent=1, ensure_ascii=False).encode()
+
+def _turn_bit(data): return data[:-1] + bytes([data[-1]^1])
+
+def _cut_off(data): return data[:-1]
+
+_edits = [('two labels are swapped in config.json', 'config.json', _swap_labels),
+    ('one bit of the last weight is turned', 'model.safetensors', _turn_bit),
+    ('model.safetensors is cut off by one byte', 'model.safetensors', _cut_off)]
 
 # %% ../../nbs/solutions/11_ship.ipynb #11-ship-018
 @exercise
 def check_3(fingerprint):
     "The same for a copy, another after each edit"
     with tempfile.TemporaryDirectory() as tmp:
-        model,copy = (tiny_model().save(Path(tmp)/o) for o in ('model','copied'))
+        model = tiny_model().save(Path(tmp)/'model')
+        copy = tiny_model().save(Path(tmp)/'copied')
         first = fingerprint(model)
-        if fingerprint(model)!=first: return 'asked twice, it gives two different answers for the same folder'
+        if fingerprint(model)!=first:
+            return 'asked twice, it gives two answers for the same folder.'
         if fingerprint(copy)!=first:
-            return 'a copy elsewhere has another fingerprint: read what is in the files, not names or dates'
-        for name in _edits(model):
-            if fingerprint(model)==first: return f'{name}, and the fingerprint stays the same'
-        if fingerprint(str(copy))!=first: return 'it must work for a folder given as text, too: `Path(folder)`'
+            return ('a copy elsewhere has another fingerprint. '
+                'Read what is in the files, not names or dates.')
+        for what,name,edit in _edits:
+            file = model/name
+            data = file.read_bytes()
+            file.write_bytes(edit(data))
+            if fingerprint(model)==first:
+                return f'{what}, and the fingerprint stays the same.'
+            file.write_bytes(data)
+        if fingerprint(str(copy))!=first:
+            return 'it must work for a folder given as text, too: use `Path(folder)`.'

@@ -1,4 +1,4 @@
-"""Three exercises of [chapter 09](../09_counting.ipynb): what a loss likes best, what two pools make of a picture shown twice, and an error that silence can't make small.
+"""What a loss likes best, a picture shown twice, and an error that silence can't make small.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/counting.html.md"""
 
@@ -10,60 +10,85 @@ __all__ = ['check_1', 'check_2', 'check_3']
 # %% ../../nbs/solutions/09_counting.ipynb #09-count-003
 import torch
 from torch import tensor
+
 from ..counting import CountHead,count_mae
+from .answers import *
 from ..ui.course import exercise
 
 # %% ../../nbs/solutions/09_counting.ipynb #09-count-006
-_seen = tensor([0.]*70+[1.]*20+[4.]*10)
+_seen = tensor([0.]*70 + [1.]*20 + [4.]*10)
 
-def _best(loss):
-    grid = torch.linspace(0, 4, 401)
-    return grid[tensor([loss(r, _seen).mean() for r in grid]).argmin()].item()
-
-def _near(answer, truth, eps=6e-3): return abs(float(answer)-truth) <= eps
+def _best(losses, constants):
+    "The constant with the smallest mean loss; `losses` is (n_constants, n_pictures)"
+    return constants[losses.mean(1).argmin()].item()
 
 @exercise
 def check_1(answer):
     "The best constants under absolute error and Poisson loss"
-    absolute,poisson = answer
-    mean = _best(lambda r,c: (r-c)**2)
-    if _near(absolute, mean): return 'the mean is best for squared error; the absolute error only counts how many lie above and below'
-    if not _near(absolute, _best(lambda r,c: (r-c).abs())): return 'move your first constant down a little: does the error of more pictures fall than rise?'
-    if _near(poisson, 1.) or _near(poisson, 5/3): return 'count all 100 pictures'
-    if _near(poisson, _seen.mean()/.3): return 'that is the mean where the label is there; the pictures without it count too'
-    if not _near(poisson, _best(lambda r,c: r-torch.xlogy(c, r))): return 'the first is right; for the second, set the mean of the slope `1 - count/r` to 0'
+    absolute,poisson = numbers(answer, 2, 'absolute error, Poisson loss')
+    r = torch.linspace(0, 4, 401)[:,None]
+    off = r-_seen
+    expect(absolute, _best(off.abs(), r), {
+        _best(off**2, r): 'the mean is best for squared error. '
+            'The other only counts how many lie above and below.'},
+        'move your first constant down a little. Does the error '
+        'of more pictures fall than rise?', eps=6e-3)
+    everyone = 'count all 100 pictures.'
+    expect(poisson, _best(r-torch.xlogy(_seen, r), r), {
+        1: everyone,
+        5/3: everyone,
+        _seen[_seen>0].mean(): 'that is the mean where the label '
+            'is there. The pictures without it count too.'},
+        'set the mean of the slope `1 - count/r` to 0.',
+        eps=6e-3, start='the first is right; for the second, ')
 
 # %% ../../nbs/solutions/09_counting.ipynb #09-count-010
 def _twice(pool):
-    "Ratio of a head's answers to a feature map shown twice and once"
-    torch.manual_seed(0)
-    head,feats = CountHead(4, 1, pool),torch.rand(1,4,3,3)
-    with torch.no_grad(): return (head(torch.cat([feats,feats], 3))[0]/head(feats)[0]).item()
+    "What a head that answers 3 to a feature map answers to the same map shown twice"
+    head,feats = CountHead(4, 1, pool),torch.ones(1, 4, 3, 3)
+    with torch.no_grad():
+        once = head(feats)[0]
+        twice = head(torch.cat([feats,feats], 3))[0]
+    return (3*twice/once).item()
 
 @exercise
 def check_2(answer):
     "What averaging and adding heads make of a picture shown twice"
-    avg,total = map(float, answer)
-    truth = 3*_twice('avg'),3*_twice('sum')
-    if _near(avg, truth[1]) and _near(total, truth[0]): return 'the two are swapped: which of them divides by the number of cells?'
-    if not _near(avg, truth[0]): return 'the first head: what happens to an average when all its items come twice?'
-    if not _near(total, truth[1]): return 'the first is right; the second adds up the cells: how many are there now?'
+    avg,total = numbers(answer, 2, 'avg, sum')
+    of_avg,of_sum = _twice('avg'),_twice('sum')
+    if near([total,avg], [of_avg,of_sum]):
+        return ('the two are swapped. '
+            'Which of them divides by the number of cells?')
+    expect(avg, of_avg, {},
+        'the first head is not right. What happens to an average '
+        'when all its items come twice?')
+    expect(total, of_sum, {},
+        'the first is right. The second adds up the cells. '
+        'How many are there now?')
 
 # %% ../../nbs/solutions/09_counting.ipynb #09-count-013
 @exercise
 def check_3(mae_where_present):
-    "Against means of the chosen rows, label by label"
+    "Against the definition, with errors of both signs and a label that is never there"
     gen = torch.Generator().manual_seed(0)
     counts = torch.randint(0, 3, (20,4), generator=gen).float()
-    counts[:,2] = 0                                                       # never there
-    preds = counts + torch.rand(20, 4, generator=gen)
-    truth = torch.stack([count_mae(p[c>0][:,None], c[c>0][:,None])[0] for p,c in zip(preds.T, counts.T)])
-    res = mae_where_present(preds, counts)
-    if not isinstance(res, torch.Tensor) or res.shape!=(4,): return f'return a tensor with one number for each label, not {getattr(res, "shape", res)}'
-    if torch.allclose(res, count_mae(preds, counts)): return 'that is the error over all pictures; leave out those without the label'
-    if torch.allclose(res, ((preds-counts).abs()*(counts>0)).mean(0)): return 'you divide by all pictures; divide by those that have the label'
-    if torch.allclose(res, truth.nan_to_num(0.)): return 'a label that is never there has no error at all, not an error of 0: return nan'
-    if torch.allclose(res, ((preds-counts)*(counts>0)).sum(0)/(counts>0).sum(0), equal_nan=True):
-        res = mae_where_present(-preds, counts)
-        if (res[~res.isnan()]<0).any(): return 'errors above and below cancel: take absolute values'
-    if not torch.allclose(mae_where_present(preds, counts), truth, equal_nan=True): return 'the shape is right, the numbers are not: try it by hand on two pictures and one label'
+    counts[:,2] = 0    # never there
+    preds = counts + torch.rand(20, 4, generator=gen)-.3
+    there = counts>0
+    off,n = (preds-counts)*there,there.sum(0)
+    truth = off.abs().sum(0)/n
+    out = mae_where_present(preds.clone(), counts.clone())
+    out = shaped(out, (4,), 'for four labels ')
+    cancel = 'errors above and below cancel. Take absolute values.'
+    expect(out, truth, {
+        count_mae(preds, counts): 'that is the error over all '
+            'pictures. Leave out those without the label.',
+        off.abs().mean(0): 'you divide by all pictures. '
+            'Divide by those that have the label.',
+        truth.nan_to_num(0.): 'a label that is never there has '
+            'no error at all. Return nan, not 0.',
+        off.sum(0)/n: cancel,
+        (off.sum(0)/n).abs(): cancel},
+        'the numbers are not right. '
+        'Try it by hand on two pictures and one label.',
+        eps=1e-4)

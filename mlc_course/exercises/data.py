@@ -1,4 +1,5 @@
-"""Three exercises of [chapter 04](../04_data.ipynb): what a crowd of pets looks like as a row, how a table loses pictures, and labels that are numbers.
+"""What a crowd of pets looks like as a row, how a table loses pictures, and labels that are
+numbers.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/data.html.md"""
 
@@ -10,58 +11,80 @@ __all__ = ['check_1', 'check_2', 'check_3']
 # %% ../../nbs/solutions/04_data.ipynb #04-data-003
 import io
 import pandas as pd
+
+from ..data import encode_labels,read_labels
+from ..draw.animals import species
+from ..draw.datasets import scene_vocab
+from .answers import *
 from ..ui.course import exercise
-from ..data import encode_labels,read_labels,scene_vocab
-from .convolution import as_table,numbers
-from ..draw.scenes import species
 
 # %% ../../nbs/solutions/04_data.ipynb #04-data-006
 @exercise
 def check_1(answer):
     "Ones in the row of a scene with six animals"
-    if not (one := numbers(answer, 1)): return 'write one number'
+    ones = number(answer, 'how many ones the row has')
     animals = ['pug']*3 + ['beagle'] + ['Siamese']*2
-    def n_ones(names): return int(encode_labels([names], scene_vocab).sum())
-    both = n_ones([*animals, *map(species, animals)])
-    if one[0]==both: return
-    if one[0]==len(animals): return 'those are the animals: does the row say how many pugs there are?'
-    if one[0]==n_ones(animals): return 'those are the breeds; look at the first two names of `scene_vocab`'
-    if one[0]==n_ones([*map(species, animals)]): return 'those are the species; the breeds have columns too'
-    if one[0]==len(scene_vocab): return 'that is the length of the row: most of it is zeros'
-    return 'list the names that apply to this picture, each once: breeds, and what else is in `scene_vocab`?'
+    kinds = list(map(species, animals))
+    def n_ones(names):
+        return encode_labels([names], scene_vocab).sum()
+    expect(ones, n_ones(animals+kinds), {
+        len(animals): 'those are the animals. '
+            'Does the row say how many pugs there are?',
+        n_ones(animals): 'those are the breeds. '
+            'Look at the first two names of `scene_vocab`.',
+        n_ones(kinds): 'those are the species. '
+            'The breeds have columns too.',
+        len(scene_vocab): 'that is the length of the row. '
+            'Most of it is zeros.'},
+        'list the names that apply to this picture, each once: '
+        'breeds, and what else is in `scene_vocab`?', eps=0)
 
 # %% ../../nbs/solutions/04_data.ipynb #04-data-010
 @exercise
 def check_2(answer):
     "Pictures left by two ways to read a table"
-    if not (two := numbers(answer, 2)): return 'write two numbers: (read_csv and dropna, read_labels)'
-    table = 'fname,labels\n' + ''.join(f'{i}.jpg,{o}\n' for i,o in enumerate(('cat Bengal','','NA','none','dog pug')))
-    plain,ours = len(pd.read_csv(io.StringIO(table)).dropna()),len(read_labels(io.StringIO(table)))
-    if two[1]!=ours: return '`read_labels` was written so that nobody gets lost: an empty text is a list without names'
-    if two[0]==plain: return
-    if two[0]==plain-1:
-        return 'fewer are lost: pandas takes some words for "missing", but not each word that means it'
-    if two[0]==plain+1:
-        return 'more are lost: besides the empty field there is a label that pandas takes for "missing"'
-    if two[0]==ours: return '`dropna` drops each row with a missing field: what does pandas make of an empty one?'
-    return 'try it: `pd.read_csv(io.StringIO(...))` reads a table from a text'
+    plain,ours = numbers(answer, 2, 'read_csv and dropna, read_labels')
+    rows = ['fname,labels', '1,cat Bengal', '2,', '3,NA', '4,none', '5,dog pug']
+    table = '\n'.join(rows)
+    n_left = len(pd.read_csv(io.StringIO(table)).dropna())
+    n_all = len(read_labels(io.StringIO(table)))
+    expect(ours, n_all, {},
+        '`read_labels` was written so that nobody gets lost: '
+        'an empty text is a list without names.', eps=0)
+    expect(plain, n_left, {
+        n_left-1: 'fewer are lost. pandas does not take each '
+            'word that means "missing" for it.',
+        n_left+1: 'more are lost. Besides the empty field, '
+            'pandas takes one label for "missing".',
+        n_all: '`dropna` drops each row with a missing field. '
+            'What does pandas make of an empty one?'},
+        'try it: `pd.read_csv(io.StringIO(...))` '
+        'reads a table from a text.', eps=0)
 
 # %% ../../nbs/solutions/04_data.ipynb #04-data-013
 @exercise
 def check_3(encode_numbers):
     "Rows of several texts, the empty one and a foreign number included"
-    for text,n in (('16 0',28), ('27',28), ('2 1 0',3), ('11 1',28), ('',28), (' 5  3 ',28)):
-        ones = set(map(int, text.split()))
-        row,case = as_table(encode_numbers(text, n)),f'{text!r} with n_classes={n}'
-        if row.shape==(1,n): return f'{case} gives a table of one row: return the row, of shape ({n},)'
-        if row.shape!=(n,): return f'{case} must give a row of shape ({n},), not {tuple(row.shape)}'
-        if not ((row==0)|(row==1)).all(): return f'{case} gives {row.max():g} somewhere: a row holds zeros and ones'
-        if (found := set(row.nonzero().flatten().tolist()))==ones: continue
-        if found==set(map(int, ''.join(text.split()))):
-            return f'{case} sets {sorted(found)}: digits are read, not numbers. Split the text'
+    cases = [('16 0',28), ('27',28), ('2 1 0',3), ('11 1',28), ('',28), (' 5  3 ',28)]
+    for text,n in cases:
+        case = f'{text!r} with n_classes={n}'
+        row = as_tensor(encode_numbers(text, n))
+        if row.shape==(1,n):
+            return (f'{case} gives a table of one row. '
+                'Return the row itself.')
+        row = shaped(row, (n,), f'for {case} ')
+        found = set(row.nonzero().flatten().tolist())
+        if not ((row==0) | (row==1)).all():
+            return (f'{case} gives {row.max():g} somewhere. '
+                'A row holds zeros and ones.')
+        if found==set(map(int, text.split())): continue
+        sets = f'{case} sets the columns {sorted(found)}.'
+        if found==set(map(int, text.replace(' ', ''))):
+            return f'{sets} Read numbers, not digits: split the text.'
         if found=={i for i in range(n) if str(i) in text}:
-            return f"{case} sets {sorted(found)}: '1' is in '16', too. Split the text"
-        return f'{case} sets the columns {sorted(found)}'
-    try: row = encode_numbers('28', 28)
+            return f"{sets} '1' is in '16', too: split the text."
+        return f'{sets} Only the numbers in the text have a one.'
+    try: encode_numbers('28', 28)
     except Exception: return
-    return "'28' with n_classes=28 raises no error: the last class is 27, and a typo would go unnoticed"
+    return ("'28' with n_classes=28 raises no error. "
+        'The last class is 27, and a typo would go unnoticed.')

@@ -1,4 +1,5 @@
-"""Three exercises of [chapter 03](../03_bce.ipynb): the price of being sure and wrong, a weight for a rare label, and a loss for labels that may be wrong.
+"""The price of being sure and wrong, a weight for a rare label, and a loss for labels that may be
+wrong.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/bce.html.md"""
 
@@ -9,71 +10,87 @@ __all__ = ['check_1', 'check_2', 'check_3']
 
 # %% ../../nbs/solutions/03_bce.ipynb #03-bce-003
 import math,torch
+from torch import tensor
 from torch.nn import functional as F
-from ..ui.course import exercise
-from .convolution import as_table,near,numbers
+
+from .answers import *
 from ..loss import bce_with_logits
+from ..ui.course import exercise
 
 # %% ../../nbs/solutions/03_bce.ipynb #03-bce-006
 @exercise
 def check_1(answer):
     "Cost of a logit of 5 where the answer is no"
-    if not (cost := numbers(answer, 1)): return 'write one number, in nats'
-    z = torch.tensor([[5.]]).double()
-    no,yes = (bce_with_logits(z, torch.full_like(z, t)).item() for t in (0., 1.))
-    if near(cost[0], no, 4e-3): return
-    if near(cost[0], yes): return 'that is what a logit of 5 costs if the answer is "yes"'
-    if near(cost[0], no/math.log(2), 2e-2): return 'that is in bits: nats come from the natural logarithm'
-    if near(cost[0], z.sigmoid().item()):
-        return 'that is the probability of "yes"; minus the logarithm of which one is the cost?'
-    if near(cost[0], -no): return 'a cost is never negative'
-    if near(cost[0], 5, 1e-3):
-        return 'nearly: the bent line runs a little above the straight one. Two digits after the point'
-    return 'which probability does the network give to "no"? The cost is minus its natural logarithm'
+    cost = number(answer, 'a cost in nats')
+    z = torch.full((1,1), 5.).double()
+    no = bce_with_logits(z, torch.zeros_like(z)).item()
+    yes = bce_with_logits(z, torch.ones_like(z)).item()
+    if near(cost, no/math.log(2), .02):
+        return ('that is in bits. '
+            'Nats come from the natural logarithm.')
+    expect(cost, no, {
+        yes: 'a logit of 5 costs that if the answer is "yes".',
+        z.sigmoid().item(): 'that is the probability of "yes". '
+            'Minus the logarithm of which one is the cost?',
+        -no: 'a cost is never negative.',
+        5: 'close, but the bent line runs a little above '
+            'the straight one. Write two digits after the point.'},
+        'which probability does the network give to "no"? '
+        'The cost is minus its natural logarithm.', eps=4e-3)
 
 # %% ../../nbs/solutions/03_bce.ipynb #03-bce-009
-def _slope(w, z=0.):
-    "Slope of the loss at logit `z`, where 2 % of the pictures have the label and a yes weighs `w`"
-    z = torch.full((1,1), z, dtype=torch.double, requires_grad=True)
-    yes,no = torch.ones_like(z),torch.zeros_like(z)
-    loss = .02*bce_with_logits(z, yes, pos_weight=w) + .98*bce_with_logits(z, no)
-    return torch.autograd.grad(loss, z)[0].item()
+def _slope_at_half(w):
+    "Slope of the loss at 0.5, where 2 % of the pictures have the label and a yes weighs `w`"
+    z = torch.zeros(1, 1, requires_grad=True)
+    yes = bce_with_logits(z, torch.ones_like(z), pos_weight=w)
+    no = bce_with_logits(z, torch.zeros_like(z))
+    return torch.autograd.grad(.02*yes + .98*no, z)[0].item()
 
 @exercise
 def check_2(answer):
     "The weight at which 0.5 has no slope"
-    if not (w := numbers(answer, 1)): return 'write one number'
-    w = w[0]
-    if w<=0: return 'a weight is above 0'
-    if abs(_slope(w))<1e-3: return
-    lo,hi = -20.,20.
-    for _ in range(50): lo,hi = ((lo+hi)/2,hi) if _slope(w, (lo+hi)/2)<0 else (lo,(lo+hi)/2)
-    best = 1/(1+math.exp(-lo))
+    w = number(answer, 'a weight')
+    if w<=0: return 'a weight is above 0.'
+    if near(_slope_at_half(w), 0, 1e-3): return
+    best = .02*w / (.02*w+.98)
+    now = f'with this weight the best answer is {best:.4f}'
     if near(w, 50, .01):
-        return f'close: the best answer is {best:.3f}. How many noes, not pictures, are there for one yes?'
-    if w<1: return f'with this weight the best answer is {best:.4f}, lower still: a missed yes must cost more, not less'
-    return f'with this weight the best answer is {best:.3f}: compare the pull of all yeses with the push of all noes'
+        return (f'{now}, which is close. How many noes, '
+            'not pictures, are there for one yes?')
+    if w<1:
+        return (f'{now}, lower still. '
+            'A missed yes must cost more, not less.')
+    return (f'{now}. Compare the pull of all yeses '
+        'with the push of all noes.')
 
 # %% ../../nbs/solutions/03_bce.ipynb #03-bce-013
 @exercise
 def check_3(smooth_bce):
     "Against torch's loss on smoothed targets, for moderate and huge logits and for another eps"
     gen = torch.Generator().manual_seed(0)
-    z,t = torch.randn(6, 4, generator=gen)*2,(torch.rand(6, 4, generator=gen)<.4).float()
-    for z,t,eps in ((z,t,.1), (z,t,0.), (z,t,.3), (torch.tensor([[200.,-200.]]),torch.tensor([[0.,1.]]),.1)):
-        def ref(smooth): return F.binary_cross_entropy_with_logits(z.double(), smooth.double())
-        out = as_table(smooth_bce(z.clone(), t.clone(), eps))
-        if out.numel()!=1:
-            return f'return one number, the mean over all answers, not a table of shape {tuple(out.shape)}'
-        if not out.isfinite().all():
-            return f'for logits {z[0].tolist()} comes {out.item()}: use a loss that stays finite'
-        truth = ref(t*(1-eps)+eps/2)
-        if near(out, truth, 1e-4*max(1, truth.item())): continue
-        said = {'that is the loss without smoothing: `eps` changes nothing': t,
-            'the yeses are smoothed, the noes are not': t*(1-eps/2),
-            'with `eps=.1` a yes shall count as 0.95, a no as 0.05: you moved them twice as far': t*(1-2*eps)+eps,
-            'a yes moves by eps, a no not at all: both must move by half of it': t*(1-eps)}
-        for hint,o in said.items():
-            if near(out, ref(o), 1e-5): return hint
-        if near(out, truth*z.numel(), 1e-3): return 'that is the sum; the mean over all answers is asked for'
-        return f'with eps={eps} comes {out.item():.4f}, expected {truth:.4f}: only the targets change'
+    z = torch.randn(6, 4, generator=gen)*2
+    t = (torch.rand(6, 4, generator=gen)<.4).float()
+    huge = tensor([[200.,-200.]]),tensor([[0.,1.]])
+    cases = [(z,t,.1), (z,t,0.), (z,t,.3), (*huge,.1)]
+    for z,t,eps in cases:
+        out = smooth_bce(z.clone(), t.clone(), eps)
+        out = one_number(out, 'the mean over all answers')
+        if not math.isfinite(out):
+            return (f'for logits {z[0].tolist()} you return {out}. '
+                'Use a loss that stays finite.')
+        bce = F.binary_cross_entropy_with_logits
+        def cost(smooth): return bce(z.double(), smooth.double()).item()
+        truth = cost(t*(1-eps) + eps/2)
+        expect(out, truth, {
+            cost(t): 'that is the loss without smoothing: '
+                '`eps` changes nothing.',
+            cost(t*(1-eps/2)): 'only the yeses are smoothed.',
+            cost(t*(1-2*eps) + eps): 'you moved them twice as far: with '
+                '`eps=.1` a yes shall count as 0.95, a no as 0.05.',
+            cost(t*(1-eps)): 'only a yes moves, and by eps: '
+                'both must move by half of it.',
+            truth*z.numel(): 'that is the sum. '
+                'The mean over all answers is wanted.'},
+            f'with eps={eps} you return {out:.4f} instead of '
+            f'{truth:.4f}. Only the targets change.',
+            eps=1e-4*max(1, truth))

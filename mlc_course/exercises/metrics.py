@@ -1,4 +1,4 @@
-"""Three exercises of [chapter 05](../05_train.ipynb): what silence scores, a ranking turned upside down, and F1 over the pooled answers.
+"""What silence scores, a ranking turned upside down, and F1 over the pooled answers.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/train.html.md"""
 
@@ -8,68 +8,103 @@ Docs: https://mlc-course.github.io/mlc_course/solutions/train.html.md"""
 __all__ = ['check_1', 'check_2', 'check_3']
 
 # %% ../../nbs/solutions/05_train.ipynb #05-train-003
-import torch
+import math,torch
 from torch import tensor
+
+from .answers import *
+from ..metrics import accuracy_multi,average_precision,macro_f1
 from ..ui.course import exercise
-from ..metrics import accuracy_multi,average_precision,macro_f1,precision_recall_f1
 
 # %% ../../nbs/solutions/05_train.ipynb #05-train-006
-def _near(answer, truth, eps=2e-3): return abs(float(answer)-float(truth)) <= eps
-
 @exercise
 def check_1(answer):
     "What `accuracy_multi` says of twenty silent answers"
+    share = number(answer, 'a share from 0 to 1')
     targets = torch.eye(20)
     targets[:10,19] = 1
-    truth = accuracy_multi(torch.zeros(20,20), targets)
-    if _near(answer, truth): return
-    if _near(answer, 1-truth): return 'that is the share that silence gets wrong'
-    if _near(answer, .95): return 'half of the pictures have a second name, and silence misses that too'
-    if _near(answer, .9): return 'only half of the pictures have two names'
-    if _near(answer, 0): return 'no picture is right as a whole, but here each yes/no question counts by itself'
-    if not 0 <= float(answer) <= 1: return 'a share lies between 0 and 1'
-    return 'how many yes/no questions are asked in all, and how many of them want a yes?'
+    truth = accuracy_multi(torch.zeros(20, 20), targets)
+    if not 0<=share<=1: return 'a share lies between 0 and 1.'
+    expect(share, truth, {
+        1-truth: 'silence gets that share wrong.',
+        .95: 'half of the pictures have a second name, '
+            'and silence misses that too.',
+        .9: 'only half of the pictures have two names.',
+        0: 'no picture is right as a whole, '
+            'but here each yes/no question counts.'},
+        'how many yes/no questions are asked in all, '
+        'and how many of them want a yes?', eps=2e-3)
 
 # %% ../../nbs/solutions/05_train.ipynb #05-train-009
 @exercise
 def check_2(answer):
     "The average precision of the ranking turned upside down"
-    scores,true = tensor([[.9],[.7],[.5],[.3]]),tensor([[1],[0],[1],[0]])
-    before,truth = [average_precision(o, true)[0] for o in (scores, 1-scores)]
-    if _near(answer, truth): return
-    if _near(answer, before): return 'that is the ranking before it was turned: with 1-score the last picture comes first'
-    if _near(answer, 1-before): return 'turning the ranking does not turn the score: walk down the new order'
-    if _near(answer, 0): return 'a bad ranking still meets every hit in the end, and each hit counts a share above 0'
-    if _near(answer, 1/2+2/4): return 'that is the sum over the hits; the average divides by their number'
-    if _near(answer, (1/3+2/4)/2): return 'that is the worst of all orders, both hits last; write down where they stand here'
-    return 'write the four pictures in the new order, and at each hit the share of hits so far; then average over the hits'
+    found = number(answer, 'an average precision from 0 to 1')
+    scores = tensor([[.9],[.7],[.5],[.3]])
+    there = tensor([[1],[0],[1],[0]])
+    before = average_precision(scores, there)[0]
+    truth = average_precision(1-scores, there)[0]
+    expect(found, truth, {
+        before: 'that is the ranking before it was turned. '
+            'Now the last picture comes first.',
+        1-before: 'turning the ranking does not turn the score. '
+            'Walk down the new order.',
+        0: 'a bad ranking still meets every hit in the end, '
+            'and each hit counts a share above 0.',
+        1/2+2/4: 'that is the sum over the hits. '
+            'The average divides by their number.',
+        (1/3+2/4)/2: 'that is the worst of all orders, both hits '
+            'last. Write down where they stand here.'},
+        'write the four pictures in the new order, and at each '
+        'hit the share of hits so far. Then average over the hits.',
+        eps=2e-3)
 
 # %% ../../nbs/solutions/05_train.ipynb #05-train-012
 def _micro_cases():
-    "Tables of scores and targets, and a threshold: frequent beside rare labels, another threshold, one label, silence"
+    "Scores, targets and threshold: frequent and rare labels, another threshold, one label, silence"
     gen = torch.Generator().manual_seed(0)
-    targets = (torch.rand(60, 4, generator=gen) < tensor([.6,.3,.1,.03])).float()
-    probs = (.5*targets + .7*torch.rand(60, 4, generator=gen)).clamp(0, 1)
-    return [(probs, targets, .5), (probs, targets, .7), (probs[:,:1], targets[:,:1], .5), (probs*0, targets, .5)]
+    often = tensor([.6,.3,.1,.03])
+    targets = (torch.rand(60, 4, generator=gen)<often).float()
+    probs = .5*targets + .7*torch.rand(60, 4, generator=gen)
+    probs = probs.clamp(0, 1)
+    one_label = probs[:,:1],targets[:,:1]
+    return [(probs, targets, .5),
+        (probs, targets, .7),
+        (*one_label, .5),
+        (probs*0, targets, .5)]
 
 def _pooled_f1(probs, targets, thresh):
     "Twice the hits over what is named and what is there, in the whole table"
     preds = probs>thresh
-    return 2*(preds*targets).sum() / (preds.sum()+targets.sum())
+    hits = (preds*targets).sum()
+    return 2*hits / (preds.sum()+targets.sum())
 
 @exercise
 def check_3(micro_f1):
     "Whether a function gives micro F1, the threshold, a single label and silence included"
-    for probs,targets,thresh in _micro_cases():
-        truth = _pooled_f1(probs, targets, thresh)
-        got,case = micro_f1(probs, targets, thresh),f'for {tuple(probs.shape)} scores and threshold {thresh}'
-        if torch.as_tensor(got).numel()!=1: return f'one number is needed, yours is {tuple(torch.as_tensor(got).shape)}'
-        if _near(got, truth, 1e-4): continue
-        if _near(got, macro_f1(probs, targets, thresh), 1e-4): return 'that is macro F1: an F1 of each label, then the mean'
-        if _near(got, accuracy_multi(probs, targets, thresh), 1e-4): return 'that is accuracy: it counts each rightly silent answer too'
-        if _near(got, micro_f1(probs, targets, .5), 1e-9) and thresh!=.5: return f'right at 0.5, but {thresh=} changes nothing'
-        if float(got)!=float(got): return f'nan {case}: 2*hits / (named + there) divides by 0 only if both are 0'
-        return f'{float(got):.3f} {case}, but micro F1 is {truth:.3f}: count hits, named and there over the whole table'
+    def answered(*args):
+        return one_number(micro_f1(*args), 'an F1')
+    for case in _micro_cases():
+        probs,targets,thresh = case
+        out,truth = answered(*case),_pooled_f1(*case)
+        of = f'of {tuple(probs.shape)} scores and threshold {thresh}'
+        if math.isnan(out):
+            return (f'{of} you make nan, but 2*hits / (named + there) '
+                'divides by 0 only if both are 0.')
+        deaf = thresh!=.5 and near(out, answered(probs, targets, .5), 1e-9)
+        if deaf and not near(out, truth, 1e-4):
+            return ('your answer is right at 0.5, '
+                f'but a threshold of {thresh} changes nothing.')
+        expect(out, truth, {
+            macro_f1(*case): 'that is macro F1: '
+                'an F1 of each label, then the mean.',
+            accuracy_multi(*case): 'that is accuracy, '
+                'which counts each rightly silent answer too.'},
+            f'{of} you make {out:.3f}, but micro F1 is {truth:.3f}. '
+            'Count hits, named and there over the whole table.',
+            eps=1e-4)
 
-    empty = float(micro_f1(torch.zeros(3,2), torch.zeros(3,2), .5))
-    if empty==empty and empty!=0: return f'{empty:.3f} where nothing is there and nothing named: nan (or 0) is meant'
+    nothing = torch.zeros(3, 2)
+    empty = answered(nothing, nothing, .5)
+    if empty and not math.isnan(empty):
+        return (f'you return {empty:.3f} where nothing is there '
+            'and nothing named. It must be nan (or 0).')

@@ -1,4 +1,4 @@
-"""Three exercises of [chapter 10](../10_rare.ipynb): balancing a rare label, what two scores see of it, and how much the hundredth example is worth.
+"""Balancing a rare label, what two scores see of it, and what the hundredth example is worth.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/rare.html.md"""
 
@@ -9,50 +9,67 @@ __all__ = ['check_1', 'check_2', 'check_3']
 
 # %% ../../nbs/solutions/10_rare.ipynb #10-rare-003
 import torch
-from torch import tensor,Tensor
-from ..ui.course import exercise
-from .convolution import near,numbers
-from ..loss import pos_weights
+
+from .answers import *
 from ..metrics import accuracy_multi,macro_f1
+from ..rare import pos_weights
+from ..ui.course import exercise
 
 # %% ../../nbs/solutions/10_rare.ipynb #10-rare-006
 @exercise
 def check_1(answer):
     "`pos_weight` of a label on 4 of 200 pictures, and its root"
-    if not (two := numbers(answer, 2)): return 'write two numbers: (balanced, its root)'
-    full,root = two
+    full,root = numbers(answer, 2, 'balanced, its root')
     targets = (torch.arange(200)<4).float()[:,None]
-    if near(full, 200/4): return 'that is all pictures over positives; what stands against the positives are the negatives'
-    if near(full, 4/196) or near(full, 4/200): return 'upside down: the rare side needs the larger weight'
-    if not near(full, pos_weights(targets)): return 'count the pictures without the label, and divide by the pictures with it'
-    if not near(root, pos_weights(targets, .5)): return 'the first is right; the second is its square root'
+    upside_down = ('that is upside down. '
+        'The rare side needs the larger weight.')
+    expect(full, pos_weights(targets).item(), {
+        200/4: 'that is all pictures over the positives. '
+            'Only the negatives stand against the positives.',
+        4/196: upside_down,
+        4/200: upside_down},
+        'count the pictures without the label, '
+        'and divide by the pictures with it.')
+    expect(root, pos_weights(targets, .5).item(), {},
+        'the first is right. The second is its square root.')
 
 # %% ../../nbs/solutions/10_rare.ipynb #10-rare-009
 @exercise
 def check_2(answer):
     "Accuracy and macro F1 of a model that is blind for one rare label"
-    if not (two := numbers(answer, 2)): return 'write two numbers: (accuracy, macro F1)'
-    accuracy,f1 = two
-    targets = torch.zeros(1000, 10)
-    for k in range(9): targets[k*70:k*70+300,k] = 1
-    targets[0,9] = 1
-    probs = targets.clone()
-    probs[0,9] = 0
-    if not near(accuracy, accuracy_multi(probs, targets), 2e-5): return ('the accuracy counts single answers: 1000 pictures times 10 labels'
-        if near(accuracy, .999, 2e-5) or near(accuracy, .9, 2e-5) else 'how many of all 10000 answers are wrong?')
-    if near(f1, 1): return 'the tenth label is there and never named: what are its recall and its F1? It is not left out of the mean'
-    if not near(f1, macro_f1(probs, targets)): return 'the accuracy is right; macro F1 is the plain mean of ten F1s'
+    accuracy,f1 = numbers(answer, 2, 'accuracy, macro F1')
+    probs = torch.zeros(1000, 10)
+    for k in range(9): probs[k*70:k*70+300,k] = 1
+    targets = probs.clone()
+    targets[0,9] = 1    # and never named
+    single = ('the accuracy counts single answers: '
+        '1000 pictures times 10 labels.')
+    expect(accuracy, accuracy_multi(probs, targets),
+        {.999: single, .9: single},
+        'how many of all 10,000 answers are wrong?', eps=2e-5)
+    expect(f1, macro_f1(probs, targets), {
+        1: 'the tenth label is there and never named. '
+            'What is its F1? It is not left out of the mean.'},
+        'the accuracy is right. '
+        'Macro F1 is the plain mean of ten F1s.')
 
 # %% ../../nbs/solutions/10_rare.ipynb #10-rare-012
 @exercise
 def check_3(effective_number):
     "The sum of a geometric series, for several counts and betas"
-    n = tensor([0.,1.,2.,10.,1000.])
+    n = torch.tensor([0.,1.,2.,10.,1000.])
     for beta in (.9,.99,.5):
-        res = effective_number(n, beta)
-        if not isinstance(res, Tensor) or res.shape!=n.shape: return f'return a tensor with one number per label, of shape {tuple(n.shape)}'
-        truth = tensor([sum(beta**i for i in range(int(o))) for o in n])
-        if torch.allclose(res.float(), truth, rtol=1e-3, atol=1e-4): continue
-        if not res.isfinite().all(): return 'it is not finite for every count: do you divide by something that can be 0?'
-        if torch.allclose(res.float(), 1-beta**n, atol=1e-4): return 'that is the share of the largest possible number: the denominator is missing'
-        return f'for beta={beta}, 2 examples count as 1+beta = {1+beta}, not {res[2].item():.4g}'
+        out = effective_number(n.clone(), beta)
+        out = shaped(out, n.shape, 'for five labels ')
+        if not out.isfinite().all():
+            return ('it is not finite for every count. '
+                'Do you divide by something that can be 0?')
+        worth = beta**torch.arange(1001).double()
+        before = worth.cumsum(0)-worth
+        truth = before[n.long()]
+        i = (out-truth).abs().argmax()
+        expect(out, truth, {
+            1-beta**n: 'that is the share of the largest possible '
+                'number. The denominator is missing.'},
+            f'for beta={beta}, {n[i]:g} examples count as '
+            f'{truth[i]:.4g}, not {out[i]:.4g}.')

@@ -1,4 +1,4 @@
-"""Three exercises of [chapter 02](../02_sigmoid.ipynb): the logit behind a probability, how much can be said with eight breeds, and softmax with a class that always gets logit 0.
+"""The logit behind a probability, what eight breeds can say, and softmax with a way out.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/sigmoid.html.md"""
 
@@ -9,63 +9,91 @@ __all__ = ['check_1', 'check_2', 'check_3']
 
 # %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-003
 import math,torch
-from ..ui.course import exercise
-from .convolution import as_table,near,numbers
+from torch import tensor
+
+from .answers import *
 from ..sigmoid import labels_above,sigmoid_by_hand
+from ..ui.course import exercise
 
 # %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-006
 @exercise
 def check_1(answer):
     "The logit whose sigmoid is 0.9"
-    if not (z := numbers(answer, 1)): return 'write one number: a logit'
-    p = sigmoid_by_hand(torch.tensor(z[0]).double()).item()
-    if near(z[0], math.log(.9/.1), 6e-3): return
-    if near(z[0], -math.log(.9/.1), 6e-3): return 'the sign is turned: is a logit above 0 a yes or a no?'
-    if near(z[0], 9): return 'these are the odds, nine to one; a logit is what `exp` turns into odds'
-    if near(z[0], math.log10(.9/.1)): return 'take the natural logarithm, which undoes exp'
-    if near(z[0], .9): return f'that is the probability itself: the sigmoid of 0.9 is {p:.2f}'
-    if near(z[0], 1/(1+math.exp(-.9))): return 'that is the sigmoid of 0.9; you need the number whose sigmoid is 0.9'
-    return f'the sigmoid of your logit is {p:.3f}, not 0.9: solve `p = 1/(1+exp(-z))` for z'
+    z = number(answer, 'a logit')
+    truth = math.log(.9/.1)
+    yours,of_09 = sigmoid_by_hand(tensor([z,.9])).tolist()
+    expect(z, truth, {
+        -truth: 'the sign is turned. Is a logit above 0 a yes or a no?',
+        9: 'these are the odds, nine to one. '
+            'A logit is what `exp` turns into odds.',
+        math.log10(9): 'take the natural logarithm, which undoes exp.',
+        .9: 'that is the probability itself, '
+            f'and the sigmoid of 0.9 is {of_09:.2f}.',
+        of_09: 'that is the sigmoid of 0.9. '
+            'You need the number whose sigmoid is 0.9.'},
+        f'the sigmoid of your logit is {yours:.3f}, not 0.9. '
+        'Solve `p = 1/(1+exp(-z))` for z.', eps=6e-3)
 
 # %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-010
 @exercise
 def check_2(answer):
     "Different answers of argmax, and of a threshold"
-    if not (two := numbers(answer, 2)): return 'write two numbers: (argmax, threshold)'
-    z = torch.cartesian_prod(*[torch.tensor([-1.,1.])]*8) + torch.arange(8)*1e-3 # all combinations of signs, no ties
-    argmax = len(set(z.argmax(1).tolist()))
-    thresh = len({tuple(o) for o in labels_above(sigmoid_by_hand(z), list('abcdefgh'))})
-    if two==[thresh,argmax]: return 'the two are swapped: argmax comes first'
-    if two[0]==argmax+1: return 'argmax has no answer "none": the largest of eight numbers is always one of the eight'
-    if two[0]!=argmax: return 'argmax names the class with the largest number, and nothing else'
-    if two[1]==thresh: return
-    if two[1]==thresh-1: return 'argmax is right; what if no class is above the threshold?'
-    if two[1] in (16,64): return 'count for two classes: none, the first, the second, both. And with a third class?'
-    if two[1] in (argmax,argmax+1): return 'a threshold may name several breeds at once'
-    return 'argmax is right; a threshold answers yes or no for each breed: how many combinations are there?'
+    argmax,thresh = numbers(answer, 2, 'argmax, threshold')
+    signs = torch.cartesian_prod(*[tensor([-1.,1.])]*8)
+    z = signs + torch.arange(8)*1e-3    # no ties
+    n_argmax = len(set(z.argmax(1).tolist()))
+    names = labels_above(sigmoid_by_hand(z), list('abcdefgh'))
+    n_thresh = len(set(map(tuple, names)))
+    if (argmax,thresh)==(n_thresh,n_argmax):
+        return 'the two are swapped: argmax comes first.'
+    expect(argmax, n_argmax, {
+        n_argmax+1: 'argmax has no answer "none". '
+            'One of the eight numbers is always the largest.'},
+        'argmax only names the class with the largest number.', eps=0)
+    several = 'a threshold may name several breeds at once.'
+    fewer = ('with two classes, it can say none, the first, '
+        'the second or both. And with three?')
+    expect(thresh, n_thresh, {
+        n_thresh-1: 'what if no class is above the threshold?',
+        16: fewer,
+        64: fewer,
+        n_argmax: several,
+        n_argmax+1: several},
+        'a threshold answers yes or no for each breed. '
+        'How many combinations are there?',
+        eps=0, start='argmax is right; ')
 
 # %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-013
 @exercise
 def check_3(softmax_or_none):
     "Against torch's softmax over one class more"
     gen = torch.Generator().manual_seed(0)
-    huge = torch.tensor([[200.,-200.,0.]])
-    for z in (torch.randn(4, 3, generator=gen)*2, torch.full((1,3), -8.), torch.zeros(2, 1), huge):
-        truth = torch.cat([z, torch.zeros(len(z), 1)], 1).softmax(1)[:,:-1].double()
-        p = as_table(softmax_or_none(z.clone()))
-        case = f'for logits {[round(o, 1) for o in z[0].tolist()]}'
-        if p.shape==(len(z),z.shape[1]+1):
-            return 'return the probabilities of the classes only: drop the column of "none"'
-        if p.shape!=truth.shape:
-            return f'logits {tuple(z.shape)} need probabilities of the same shape, not {tuple(p.shape)}'
-        if p.isnan().any() or p.isinf().any():
-            return f'{case} comes {p[0].tolist()}: what may be taken off all logits, the 0 of "none" too?'
-        if torch.allclose(p, truth, atol=1e-4): continue
-        if torch.allclose(p, z.softmax(1).double(), atol=1e-4):
-            return 'that is plain softmax: nothing is left for "none"'
-        if torch.allclose(p, z.sigmoid().double(), atol=1e-4):
-            return 'these are sigmoids; here the classes and "none" share one cake'
-        e = (z - z.amax(1, keepdim=True)).exp().double()
-        if torch.allclose(p, e/(1+e.sum(1, keepdim=True)), atol=1e-4):
-            return 'the largest logit is taken off the classes, but not off the 0 of "none"'
-        return f'{case} the sum is {p[0].sum():.3f}, expected {truth[0].sum():.3f}: which share has a logit of 0?'
+    cases = [torch.randn(4, 3, generator=gen)*2,
+        torch.full((1,3), -8.),
+        torch.zeros(2, 1),
+        tensor([[200.,-200.,0.]])]
+    for z in cases:
+        zeros = torch.zeros(len(z), 1)
+        with_none = torch.cat([z, zeros], 1).softmax(1)
+        truth = with_none[:,:-1]
+        p = as_tensor(softmax_or_none(z.clone()))
+        if p.shape==with_none.shape:
+            return ('drop the column of "none" and return '
+                'the probabilities of the classes.')
+        p = shaped(p, z.shape, f'for {tuple(z.shape)} logits ')
+        case = f'for logits {few(z[0])}'
+        if not p.isfinite().all():
+            return (f'{case} you return {few(p[0])}. What may '
+                'be taken off all logits, the 0 of "none" too?')
+        e = (z - z.amax(1, keepdim=True)).exp()
+        half_shifted = e / (1+e.sum(1, keepdim=True))
+        expect(p, truth, {
+            z.softmax(1): 'that is plain softmax. '
+                'It leaves nothing for "none".',
+            z.sigmoid(): 'these are sigmoids. '
+                'Here the classes and "none" share one cake.',
+            half_shifted: 'you took the largest logit off '
+                'the classes, but not off the 0 of "none".'},
+            f'{case} your sum is {p[0].sum():.3f} instead of '
+            f'{truth[0].sum():.3f}. Which share has a logit of 0?',
+            eps=1e-4)

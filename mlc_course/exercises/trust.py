@@ -1,4 +1,5 @@
-"""Three exercises of [chapter 08](../08_trust.ipynb): the smallest calibration set, a promise diluted by empty pictures, and one promise for each label.
+"""The smallest calibration set, a promise diluted by empty pictures, and one promise for each
+label.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/trust.html.md"""
 
@@ -9,25 +10,36 @@ __all__ = ['check_1', 'with_empty_pictures', 'check_2', 'check_3']
 
 # %% ../../nbs/solutions/08_trust.ipynb #08-trust-003
 import math,torch
-from ..ui.course import exercise
-from .convolution import as_table,near,numbers
+from torch import tensor
+
+from .answers import *
 from ..trust import conformal_thresh,crc_thresh,missed_rate
+from ..ui.course import exercise
 
 # %% ../../nbs/solutions/08_trust.ipynb #08-trust-006
+def _promises(n):
+    "Are `n` calibration pictures enough for alpha = 0.02, even if nothing is missed?"
+    probs,targets = torch.full((n,1), .5),torch.ones(n, 1)
+    try: crc_thresh(probs, targets, .02)
+    except ValueError: return False
+    return True
+
 @exercise
 def check_1(answer):
     "Smallest number of calibration pictures for alpha = 0.02"
-    if not (n := numbers(answer, 1)) or n[0]!=int(n[0]) or n[0]<1: return 'write one number of pictures, 1 or more'
-    n = int(n[0])
-    def promises(n):
-        try: crc_thresh(torch.full((n,1), .5), torch.ones(n,1), .02)
-        except ValueError: return False
-        return True
-    if n>100_000: return 'far fewer are enough'
-    if not promises(n): return f'n = {n} is too few: even if nothing is missed, (0 + 1)/({n} + 1) is {1/(n+1):.4f}'
-    if not promises(n-1): return
-    if promises(n) and not promises(n-2): return 'enough, but not the fewest: the new picture counts, too, in n+1'
-    return f'{n} pictures are enough, but so are fewer: with nothing missed, when is (0 + 1)/(n+1) down to alpha?'
+    n = number(answer, 'how many pictures, 1 or more')
+    if n!=int(n) or n<1:
+        return 'write a number of pictures, 1 or more.'
+    fewest = 1
+    while not _promises(fewest): fewest += 1
+    if n<fewest:
+        return (f'n = {n:.0f} is too few: even if nothing is missed, '
+            f'(0 + 1)/({n:.0f} + 1) is {1/(n+1):.4f}.')
+    expect(n, fewest, {
+        fewest+1: 'that is enough, but not the fewest. '
+            'The new picture counts, too, in n+1.'},
+        f'{n:.0f} pictures are enough, but so are fewer. With '
+        'nothing missed, when is (0 + 1)/(n+1) down to alpha?')
 
 # %% ../../nbs/solutions/08_trust.ipynb #08-trust-009
 def with_empty_pictures(
@@ -36,46 +48,62 @@ def with_empty_pictures(
 )->float: # Mean `missed_rate` of those with a label
     "Calibrate on 4000 random pictures, and measure those that have a label"
     gen = torch.Generator().manual_seed(5)
-    probs,targets = torch.rand(4000, 1, generator=gen),(torch.rand(4000, 1, generator=gen)>=empty).float()
-    missed = missed_rate(probs, targets, crc_thresh(probs, targets, alpha))
+    probs,draws = torch.rand(2, 4000, 1, generator=gen)
+    targets = (draws>=empty).float()
+    thresh = crc_thresh(probs, targets, alpha)
+    missed = missed_rate(probs, targets, thresh)
     return missed[targets[:,0]==1].mean().item()
 
 @exercise
 def check_2(answer):
     "Share of labels lost by pictures that have some, if half of the pictures have none"
-    if not (share := numbers(answer, 1)): return 'write one number, a share'
-    if near(share[0], with_empty_pictures(.5), .008): return
-    if 1<share[0]<=100: return 'write a share from 0 to 1, not per cent'
-    if near(share[0], .1): return 'that is the mean over all pictures; what do the empty ones add to it?'
-    if near(share[0], .05):
-        return 'less than promised? Empty pictures lose nothing, which leaves the others more, not less'
-    return 'the mean over all is 0.1: half of the pictures add 0 each, the other half x each. Solve for x'
+    share = number(answer, 'a share from 0 to 1')
+    if 1<share<=100:
+        return 'write a share from 0 to 1, not per cent.'
+    expect(share, with_empty_pictures(.5), {
+        .1: 'that is the mean over all pictures. '
+            'What do the empty ones add to it?',
+        .05: 'that is less than promised. Empty pictures '
+            'lose nothing, which leaves the others more.'},
+        'the mean over all is 0.1. Half of the pictures add 0 each, '
+        'the other half x each: solve for x.', eps=8e-3)
 
 # %% ../../nbs/solutions/08_trust.ipynb #08-trust-013
 @exercise
 def check_3(label_threshs):
-    "For each label, as many of its own pictures lost as may be, not more; with ties, and a label on few pictures"
+    "As many of each label's own pictures lost as may be, not more; with ties, and a label on few pictures"
     gen,alpha = torch.Generator().manual_seed(1),.1
     for rounded in (False,True):
         probs,draws = torch.rand(2, 300, 3, generator=gen)
-        targets = (draws<torch.tensor([.5,.2,.02])).float()
+        targets = (draws<tensor([.5,.2,.02])).float()
         if rounded: probs = (probs*20).round()/20
-        threshs = as_table(label_threshs(probs.clone(), targets.clone(), alpha))
-        if threshs.shape!=(3,): return f'three labels need three thresholds, shape (3,), not {tuple(threshs.shape)}'
-        if threshs.isnan().any(): return f'some thresholds are nan: {threshs.tolist()}'
-        for i,(p,t,thresh) in enumerate(zip(probs.T, targets.T, threshs)):
-            own,n_cut = p[t==1].double(),math.floor(alpha*(t.sum().item()+1) + 1e-9)
-            if hint := _hint(own, p, thresh, n_cut, alpha): return f'label {i}, on {len(own)} of 300 pictures: {hint}'
+        out = label_threshs(probs.clone(), targets.clone(), alpha)
+        threshs = shaped(out, (3,), 'for three labels ')
+        if threshs.isnan().any():
+            return f'some thresholds are nan: {threshs.tolist()}.'
+        for i,thresh in enumerate(threshs):
+            p,t = probs[:,i],targets[:,i]
+            own = p[t==1].double()
+            hint = _of_label(thresh, own, p, alpha)
+            if hint:
+                return f'label {i}, on {len(own)} of 300 pictures: {hint}'
 
 # %% ../../nbs/solutions/08_trust.ipynb #08-trust-014
-def _hint(own, p, thresh, n_cut, alpha):
-    "What is wrong with the threshold of one label; None if nothing is"
+def _of_label(thresh, own, p, alpha):
+    "What is wrong with the threshold of one label, on its `own` of all scores `p`; None if nothing is"
     best = conformal_thresh(own, alpha)
-    lost,may = int((own<=thresh).sum()),int((own<best).sum())
+    n_cut = math.floor(alpha*(len(own)+1) + 1e-9)
+    lost,may = (own<=thresh).sum(),(own<best).sum()
     if lost==may<=max(n_cut-1, 0): return
     if near(thresh, conformal_thresh(p, alpha), 1e-6):
-        return 'your threshold looks at all pictures; which of them can lose this label?'
-    if not n_cut: return f'too few for a promise, so it must always be given; your threshold is {thresh:.3f}'
-    if near(thresh, best, 1e-7): return 'the right score, but a label is given *above* it: a picture at it is lost, too'
-    if lost>may: return f'{lost} of them lose it, and at most {may} may'
-    return f'the promise holds, but a higher threshold would keep it, too: {lost} of them lose it, and {may} may'
+        return ('your threshold looks at all pictures. '
+            'Which of them can lose this label?')
+    if not n_cut:
+        return ('these are too few for a promise, so it must '
+            f'always be given. Your threshold is {thresh:.3f}.')
+    if near(thresh, best, 1e-7):
+        return ('that is the right score, but a label is given '
+            '*above* it: a picture at it is lost, too.')
+    if lost>may: return f'{lost} of them lose it, and at most {may} may.'
+    return ('the promise holds, but a higher threshold would keep '
+        f'it, too: {lost} of them lose it, and {may} may.')

@@ -1,4 +1,4 @@
-"""Three exercises of [chapter 07](../07_unknown.ipynb): which scores care how loud a stranger is, how many pictures a cut needs, and AUROC counted pair by pair.
+"""Which scores care how loud a stranger is, how many pictures a cut needs, and AUROC pair by pair.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/unknown.html.md"""
 
@@ -9,8 +9,10 @@ __all__ = ['loud_strangers', 'check_1', 'check_2', 'check_3']
 
 # %% ../../nbs/solutions/07_unknown.ipynb #07-unkno-003
 import math,torch
+from torch import tensor
+
+from .answers import *
 from ..ui.course import exercise
-from .convolution import near,numbers
 from ..unknown import auroc,keep_thresh,score_parts
 
 # %% ../../nbs/solutions/07_unknown.ipynb #07-unkno-006
@@ -19,61 +21,83 @@ def loud_strangers(
 )->dict: # AUROC of each score
     "Known pictures near a few references, strangers elsewhere, a linear head without bias"
     gen = torch.Generator().manual_seed(0)
-    refs,head = torch.randn(20, 8, generator=gen),torch.randn(8, 6, generator=gen)
-    known = refs[torch.arange(60)%20] + .8*torch.randn(60, 8, generator=gen)
-    strangers = torch.randn(60, 8, generator=gen)*loud
-    inside,outside = (score_parts(o@head, o, refs, k=1) for o in (known,strangers))
+    def random(*shape): return torch.randn(*shape, generator=gen)
+    refs,head = random(20, 8),random(8, 6)
+    known = refs[torch.arange(60)%20] + .8*random(60, 8)
+    strangers = random(60, 8)*loud
+    inside = score_parts(known@head, known, refs, k=1)
+    outside = score_parts(strangers@head, strangers, refs, k=1)
     return {k: auroc(inside[k], outside[k]) for k in inside}
 
 @exercise
 def check_1(answer):
     "Which AUROCs change when the strangers get louder"
+    hints = dict(
+        max_logit='a logit is a sum of features times weights. '
+            'What do ten times the features make of it?',
+        joint_energy='`softplus(z)` is nearly z where z is large. '
+            'What do ten times the logits make of the sum?',
+        knn='neighbours are compared by cosine similarity. '
+            'Does it depend on the length of a vector?')
     quiet,loud = loud_strangers(1),loud_strangers(10)
-    if isinstance(answer, (list,tuple)): answer = dict(zip(quiet, answer))
-    if not isinstance(answer, dict) or set(answer)!=set(quiet):
-        return f'say True or False for each of {", ".join(quiet)}'
-    said = dict(max_logit='a logit is a sum of features times weights: what do ten times the features make of it?',
-        joint_energy='`softplus(z)` is nearly z where z is large: what do ten times the logits make of the sum?',
-        knn='neighbours are compared by cosine similarity: does it depend on the length of a vector?')
-    for k,hint in said.items():
-        if isinstance(answer[k], str): return f'{k}: write True or False, without quotes'
-        if bool(answer[k])!=(abs(loud[k]-quiet[k])>1e-6): return f'{k}: {hint}'
+    answer = by_name(answer, hints, 'True or False')
+    for name,said in answer.items():
+        if isinstance(said, str):
+            return f'{name}: write True or False, without quotes.'
+        changes = not near(loud[name], quiet[name], 1e-6)
+        if bool(said)!=changes: return f'{name}: {hints[name]}'
 
 # %% ../../nbs/solutions/07_unknown.ipynb #07-unkno-010
 @exercise
 def check_2(answer):
     "Smallest number of pictures with a cut, and how many of 200 lie below it"
-    if not (two := numbers(answer, 2)): return 'write two numbers: (pictures needed, pictures below the cut)'
-    def thresh(n): return keep_thresh(torch.arange(n), .95)
-    n_min = next(n for n in range(1, 100) if thresh(n)>-math.inf)
-    if two[0]==n_min+1: return 'enough, but not the fewest: the share is taken of n+1, the new picture counts, too'
-    if two[0]<1 or two[0]!=int(two[0]): return 'the first number counts pictures'
-    if two[0]<n_min: return f'n = {two[0]:.0f} is too few: floor(0.05*{two[0]+1:.0f}) is 0, so there is no cut'
-    if two[0]>n_min: return f'{two[0]:.0f} pictures are enough, but so are fewer: when does floor(0.05*(n+1)) reach 1?'
-    below = int((torch.arange(200)<thresh(200)).sum())
-    if two[1]==below: return
-    if two[1]==below+1: return 'the first number is right; a picture *at* the cut is answered'
-    if two[1]==199-below: return 'the first number is right; that many are answered. How many are not?'
-    return 'the first number is right; the how-many-eth smallest score is the cut? Those before it lie below'
+    n,below = numbers(answer, 2, 'pictures needed, pictures below the cut')
+    def cut(n): return keep_thresh(torch.arange(n), .95)
+    fewest = 1
+    while cut(fewest)==-math.inf: fewest += 1
+    if n!=int(n) or n<1: return 'the first number counts pictures.'
+    if n<fewest:
+        return (f'n = {n:.0f} is too few: floor(0.05*{n+1:.0f}) '
+            'is 0, so there is no cut.')
+    expect(n, fewest, {
+        fewest+1: 'that is enough, but not the fewest. The share is '
+            'taken of n+1, because the new picture counts, too.'},
+        f'{n:.0f} pictures are enough, but so are fewer. '
+        'When does floor(0.05*(n+1)) reach 1?')
+    truth = (torch.arange(200)<cut(200)).sum()
+    expect(below, truth, {
+        truth+1: 'a picture *at* the cut is answered.',
+        199-truth: 'that many are answered. How many are not?'},
+        'which of the scores, counted from the smallest, is the cut? '
+        'Those before it lie below.',
+        eps=0, start='the first number is right; ')
 
 # %% ../../nbs/solutions/07_unknown.ipynb #07-unkno-013
 @exercise
 def check_3(count_pairs):
     "Against `auroc`, with ties, with groups of different size, and with one picture each"
     gen = torch.Generator().manual_seed(0)
-    random = torch.randn(30, generator=gen)+.5,torch.randn(20, generator=gen)
-    cases = [([3.,4,5,6], [.5,1.5,4.5]), random, ([2.,2,3], [1.,2]), ([1.]*3, [1.]*5), ([1.], [2.])]
+    def random(n): return torch.randn(n, generator=gen)
+    cases = [(tensor([3.,4,5,6]), tensor([.5,1.5,4.5])),
+        (random(30)+.5, random(20)),
+        (tensor([2.,2,3]), tensor([1.,2])),
+        (torch.ones(3), torch.ones(5)),
+        (tensor([1.]), tensor([2.]))]
     for known,unknown in cases:
-        known,unknown = torch.as_tensor(known),torch.as_tensor(unknown)
-        truth,ties = auroc(known, unknown),(known[:,None]==unknown).double().mean().item()
         out = count_pairs(known.clone(), unknown.clone())
-        if torch.as_tensor(out).numel()!=1: return 'return one number, the share of all pairs, not a table'
-        if near(out, truth, 1e-4): continue
-        a,b = ([round(o, 1) for o in s.tolist()[:5]] for s in (known,unknown))
-        case,n_pairs = f'known {a}, strangers {b}: {float(out):.3f}',len(known)*len(unknown)
-        if near(out, 1-truth, 1e-4): return f'{case}: the other way round. 1 means that known pictures score higher'
-        if near(out, truth*n_pairs, 1e-3): return f'{case}: that counts the pairs; divide by how many there are'
-        for much,o in (('nothing',truth-ties/2), ('as a win',truth+ties/2)):
-            if ties and near(out, o, 1e-4):
-                return f'{case}: a tie counts {much}. A score that never tells must come out as chance'
-        return f'{case}. Compare each known score with each stranger, {n_pairs} pairs in all'
+        out = one_number(out, 'the share of all pairs')
+        truth = auroc(known, unknown)
+        ties = (known[:,None]==unknown).double()
+        half,n = ties.mean()/2,ties.numel()
+        case = f'for known {few(known)} and strangers {few(unknown)}'
+        expect(out, truth, {
+            1-truth: 'it is the wrong way round: '
+                '1 means that known pictures score higher.',
+            truth*n: 'that counts the pairs. '
+                'Divide by how many there are.',
+            truth-half: 'a tie counts nothing. A score '
+                'that never tells must come out as chance.',
+            truth+half: 'a tie counts as a win. A score '
+                'that never tells must come out as chance.'},
+            f'compare each known score with each stranger, {n} pairs in all.',
+            eps=1e-4, start=f'{case} you return {out:.3f}; ')

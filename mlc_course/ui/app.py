@@ -1,4 +1,5 @@
-"""A saved model on a page of its own: whoever opens it drops a photo and gets labels, or "I don't know".
+"""A saved model on a page of its own: whoever opens it drops a photo and gets labels, or "I don't
+know".
 
 Docs: https://mlc-course.github.io/mlc_course/ui/app.html.md"""
 

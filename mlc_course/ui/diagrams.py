@@ -1,4 +1,5 @@
-"""From picture to labels, a filter over channels, a stride, a receptive field: each a drawing by one call.
+"""From picture to labels, a filter over channels, a stride, a receptive field: each a drawing by
+one call.
 
 Docs: https://mlc-course.github.io/mlc_course/ui/diagrams.html.md"""
 

@@ -1,4 +1,4 @@
-"Build the site into _site/ from the executed chapters (build/executed/), or the stored ones where none is up to date"
+"Build the site into _site/ from the executed chapters (build/executed/), or stored ones if these are newer"
 import json, shutil, subprocess, sys, time
 from pathlib import Path
 
@@ -6,24 +6,41 @@ from fastcore.nbio import write_nb
 from PIL import Image, ImageOps
 
 import links, pages
+from mlc_course.ui.course import course_files
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT/'tools'/'site'
 PLAYGROUND,PICTURE = ROOT/'nbs'/'playground',ROOT/'images'/'playground.png'
 
 
+def sources_of(path):
+    "The text of each cell of the notebook at `path`"
+    cells = json.loads(path.read_text(encoding='utf-8'))['cells']
+    return [''.join(c['source']) for c in cells]
+
+
 def is_fresh(executed, stored):
     "Is `executed` a later run of the same cells?"
     if not executed.exists() or executed.stat().st_mtime < stored.stat().st_mtime: return False
-    cells = lambda p: [''.join(c['source']) for c in json.loads(p.read_text(encoding='utf-8'))['cells']]
-    return cells(executed)==cells(stored)
+    return sources_of(executed)==sources_of(stored)
+
+
+def in_order(name):
+    "Lessons first, then the folders in the order of the front page, then the answers"
+    folder = name.rpartition('/')[0]
+    known = ['', *pages.FOLDERS, 'solutions']
+    place = known.index(folder) if folder in known else len(known)
+    return place,name
 
 
 def notebooks(nbs, executed):
-    "Path of each page's notebook: executed if up to date, else as stored"
-    found = [*sorted(nbs.glob('*.ipynb')), *sorted(nbs.glob('solutions/*.ipynb'))]
-    stored = {p.relative_to(nbs).with_suffix('').as_posix(): p for p in found}
-    return {name: new if is_fresh(new := executed/f'{name}.ipynb', p) else p for name,p in stored.items()}
+    "Path of each page's notebook by its name, which has its folder: executed if up to date, else as stored"
+    stored = {p.relative_to(nbs).with_suffix('').as_posix(): p for p in course_files(nbs, '.ipynb')}
+    paths = {}
+    for name in sorted(stored, key=in_order):
+        new = executed/f'{name}.ipynb'
+        paths[name] = new if is_fresh(new, stored[name]) else stored[name]
+    return paths
 
 
 def write_playground(folder, src):
@@ -43,36 +60,42 @@ def write_playground(folder, src):
 def write_sources(paths, src, package, playground):
     "Everything that Sphinx reads, into the new folder `src`"
     shutil.copytree(HERE/'static', src/'_static')
-    for folder in 'solutions','api','extra/notebooks/solutions': (src/folder).mkdir(parents=True)
+    for folder in 'solutions','api': (src/folder).mkdir(parents=True)
     made = {name: pages.page(p) for name,p in paths.items()}
-    chapters = {name: nb for name,nb in made.items() if '/' not in name}
-    for stem,nb in chapters.items():
-        if not pages.pictures(nb): continue
-        pages.thumbnail(nb, *pages.THUMBS.get(stem, ())).save(src/'_static'/f'{stem}.webp', quality=85)
+    solutions = {name.split('/')[1]: nb for name,nb in made.items() if name.startswith('solutions/')}
+    chapters = {name: nb for name,nb in made.items() if not name.startswith('solutions/')}
+    for name,nb in chapters.items():
+        if not pages.is_lesson(name) or not pages.pictures(nb): continue
+        thumbnail = pages.thumbnail(nb, *pages.THUMBS.get(name, ()))
+        thumbnail.save(src/'_static'/f'{name}.webp', quality=85)
     modules = pages.sources(package, list(chapters))
     if playground: write_playground(playground, src)
-    pages.front(chapters['index'], chapters, bool(playground), (src/'_static'/'playground.webp').exists())
+    has_picture = (src/'_static'/'playground.webp').exists()
+    pages.front(chapters['index'], chapters, bool(playground), has_picture)
     for name,nb in made.items():
         pages.link_playground(nb, bool(playground))
-        write_nb(nb, src/f'{name}.ipynb')
-        shutil.copy(paths[name], src/'extra'/'notebooks'/f'{name}.ipynb')
+        page,download = src/f'{name}.ipynb',src/'extra'/'notebooks'/f'{name}.ipynb'
+        for o in page,download: o.parent.mkdir(parents=True, exist_ok=True)
+        write_nb(nb, page)
+        shutil.copy(paths[name], download)
     for module,chapter in modules.items():
-        (src/'api'/f'{module}.rst').write_text(pages.api(module, chapter, chapters[chapter]), encoding='utf-8')
+        text = pages.api(module, chapter, chapters[chapter])
+        (src/'api'/f'{module}.rst').write_text(text, encoding='utf-8')
     (src/'api'/'index.md').write_text(pages.api_index(modules, chapters), encoding='utf-8')
-    solutions = {name.split('/')[1]: nb for name,nb in made.items() if '/' in name}
     (src/'solutions'/'index.md').write_text(pages.answers(solutions), encoding='utf-8')
 
 
 def build(paths, package, site, work, playground=None):
-    "Pages from the notebooks `paths` and the folder `playground` into `site`, by way of the folder `work`; exit code"
+    "Pages of the notebooks `paths` and the folder `playground` into `site`, by way of `work`; exit code"
     shutil.rmtree(work, ignore_errors=True)
     if playground and not (playground/'page.html').exists():
         print(f'The site stays without a playground: no {playground/"page.html"}')
         playground = None
     write_sources(paths, work/'src', package, playground)
-    cmd = [sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-j', 'auto', '-c', HERE, '-d', work/'doctrees',
-        f'-Dhtml_static_path={work}/src/_static', f'-Dhtml_extra_path={work}/src/extra', work/'src', work/'html']
-    if code := subprocess.run(cmd).returncode: return code
+    sphinx = [sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-j', 'auto', '-c', HERE]
+    folders = [f'-Dhtml_static_path={work}/src/_static', f'-Dhtml_extra_path={work}/src/extra']
+    code = subprocess.run([*sphinx, *folders, '-d', work/'doctrees', work/'src', work/'html']).returncode
+    if code: return code
     (work/'html'/'.nojekyll').touch() # else GitHub Pages leaves out folders such as _static
     n,wrong = links.faults(work/'html')
     for line in wrong: print(line)

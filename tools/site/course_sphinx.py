@@ -1,5 +1,5 @@
 "Sphinx extension: code that folds, formulas as MathML, the comments of parameters as a table"
-import re
+import posixpath, re
 
 from docutils import nodes
 from fastcore.docments import docments, empty
@@ -9,7 +9,7 @@ from sphinx.transforms.post_transforms import SphinxPostTransform
 
 
 class Fold(nodes.General, nodes.Element):
-    "Code of a cell that the reader opens and closes; `module` and `exports` say what the package takes from it"
+    "Code of a cell that opens and closes; `module` and `exports` say what the package takes from it"
 
 
 def visit_fold(self, node):
@@ -49,13 +49,26 @@ def visit_math_block(self, node):
     raise nodes.SkipNode
 
 
-def as_rst(text):
-    "Text of a docstring, where only code in backticks and links to chapters mean something"
+def as_rst(text, folder=''):
+    "Docstring of a notebook in `folder`; only code in backticks and links to notebooks mean something"
     def part(o):
-        if o[:1]=='`' and len(o)>1: return rf'\ {o}\ '
-        if link := re.fullmatch(r'\[(.+)\]\((\w+)\.ipynb\)', o): return rf'\ `{link[1]} <../{link[2]}.html>`__\ '
+        if o[:1]=='`' and len(o)>1:
+            code = o.replace('\\', r'\\')
+            return rf'\ {code}\ '
+        if link := re.fullmatch(r'\[(.+)\]\(([\w./]+)\.ipynb\)', o):
+            page = posixpath.normpath(f'../{folder}/{link[2]}.html')
+            return rf'\ `{link[1]} <{page}>`__\ '
         return re.sub(r'([\\*|_`])', r'\\\1', o)
-    return ''.join(map(part, re.split(r'(`[^`]+`|\[[^]]+\]\(\w+\.ipynb\))', text)))
+    return ''.join(map(part, re.split(r'(`[^`]+`|\[[^]]+\]\([\w./]+\.ipynb\))', text)))
+
+
+def page_of(name):
+    "The page of a module or symbol in nbdev's index: its folder, and its name without a number"
+    module = name
+    while module not in d['syms'] and '.' in module: module = module.rpartition('.')[0]
+    symbols = d['syms'].get(module, {})
+    found = symbols.get(name) or next(iter(symbols.values()), [''])
+    return found[0].partition('.html')[0]
 
 
 def type_name(anno):
@@ -73,32 +86,34 @@ def parameters(obj):
     return rows
 
 
-def param_table(rows):
+def param_table(rows, folder):
     cells = [('parameter', 'type', 'meaning')]
     for name,default,anno,meaning in rows:
         what = '*returns*' if name=='return' else f'``{name}{default}``'
-        cells.append((what, f'``{anno}``' if anno else '', as_rst(' '.join(meaning.split()))))
+        cells.append((what, f'``{anno}``' if anno else '', as_rst(' '.join(meaning.split()), folder)))
     lines = [f'   {"*" if i==0 else " "} - {o}' for row in cells for i,o in enumerate(row)]
     return ['', '.. list-table::', '   :header-rows: 1', '   :class: params', '', *lines, '']
 
 
 def derivation(docs, name):
-    "Link to the cell that `name` is exported from, as nbdev's index has it"
-    page = d['syms'].get(name.rpartition('.')[0], {}).get(name, [''])[0].partition('.')[0]
-    stem = next((s for s in docs if re.sub(r'^\d+_', '', s)==page), None)
+    "Link to the cell that `name` is exported from"
+    if name not in d['syms'].get(name.rpartition('.')[0], {}): return []
+    page = page_of(name)
+    stem = next((s for s in docs if re.sub(r'(^|/)\d+_', r'\1', s)==page), None)
     if not stem: return []
-    where = f'chapter {int(stem[:2])}' if stem[:2].isdigit() else 'its appendix'
+    where = f'chapter {int(stem[:2])}' if stem[:2].isdigit() else 'its notebook'
     link = f'`Derived and checked in {where} <../{stem}.html#def-{name.rpartition(".")[2]}>`__'
     return ['', '.. rst-class:: derived', '', link]
 
 
 def add_docments(app, what, name, obj, options, lines):
     "Docstring as reStructuredText, then the table of parameters"
-    lines[:] = [as_rst(l) for l in lines]
+    folder = page_of(name).rpartition('/')[0]
+    lines[:] = [as_rst(l, folder) for l in lines]
     if what not in ('function','class','method'): return
     try: rows = parameters(obj)
     except (TypeError, OSError, ValueError): rows = [] # made at run time: has no source
-    if any(meaning for *_,meaning in rows): lines += param_table(rows)
+    if any(meaning for *_,meaning in rows): lines += param_table(rows, folder)
     if what!='method': lines += derivation(app.env.found_docs, name)
 
 
@@ -106,7 +121,8 @@ def add_playground(app, pagename, templatename, context, doctree):
     "The playground loads its own style and scripts, and not the styles of code, so that it weighs little"
     if pagename!='playground': return
     app.add_css_file('playground/playground.css')
-    for name in 'data','network','playground': app.add_js_file(f'playground/{name}.js', loading_method='defer')
+    for name in 'data','network','playground':
+        app.add_js_file(f'playground/{name}.js', loading_method='defer')
     is_for_code = re.compile(r'(mystnb|pygments)\b.*css').search
     context['css_files'] = [o for o in context['css_files'] if not is_for_code(str(o.filename))]
 

@@ -1,4 +1,4 @@
-"Check the built site: every link inside it leads to a file and its #anchor, and nothing is fetched from another host"
+"Check the built site: every link leads to a file and its #anchor, and nothing comes from another host"
 from html.parser import HTMLParser
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
@@ -38,6 +38,11 @@ def fault(path, tag, link, pages):
 
 def faults(site):
     "The number of links of `site`, and a line for each that is wrong"
-    pages = read(site)
-    found = [(p, link, fault(p, tag, link, pages)) for p,page in pages.items() for tag,link in page.links]
-    return len(found),[f'{p.relative_to(Path(site).resolve())}: {link}: {why}' for p,link,why in found if why]
+    pages,root = read(site),Path(site).resolve()
+    n,wrong = 0,[]
+    for path,page in pages.items():
+        n += len(page.links)
+        for tag,link in page.links:
+            why = fault(path, tag, link, pages)
+            if why: wrong.append(f'{path.relative_to(root)}: {link}: {why}')
+    return n,wrong

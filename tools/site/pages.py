@@ -6,7 +6,7 @@ from fastcore.nbio import mk_cell, read_nb, write_nb
 from nbdev.process import NBProcessor
 from PIL import Image, ImageOps
 
-# Chapter: words in the code that draws its picture for the map; what to show of it (left, top, right, bottom, in 0..1)
+# Chapter: words in the code that draws its picture for the map; its part to show (left, top, right, bottom)
 THUMBS = {
     '01_convolution': ('Move the picture and the map moves with it', (.25,.17,.75,.87)),
     '02_sigmoid': ('softmax: the dog pushes the cat out', (0,0,1,1)),
@@ -20,7 +20,14 @@ THUMBS = {
     '10_rare': ('of the seven rarest', (0,.08,.575,1)),
     '11_ship': ("'other_strangers'", (.28,0,.57,1)),
 }
-ROW = re.compile(r'^\| \[(\w+)\]\(\w+\.ipynb\)( \(appendix\))? \| (.*?) \| (.*?) \|\n?', re.M)
+# Folders with what a lesson would drown in, in their order, and what the front page calls them
+FOLDERS = {
+    'deeper': 'Further experiments',
+    'draw': 'How the pictures are drawn',
+    'engine': 'What works under a classifier',
+    'ui': 'Explorers, app and commands',
+}
+ROW = re.compile(r'^\| \[[\w/ ]+\]\(([\w/]+)\.ipynb\) \| (.*?) \| (.*?) \|\n?', re.M)
 TABLE = re.compile(r'(?:^\|.*\n?)+', re.M)
 PLAYGROUND = re.compile(r'\[([^]]+)\]\((\.\./)?playground/README\.md\)') # a link to it, as notebooks have it
 TRY = re.compile(rf'^([^\n:]+): (.*{PLAYGROUND.pattern}.*)\n?', re.M)
@@ -29,9 +36,13 @@ STILL = '<p class="still">A still picture: run the notebook to move it.</p>'
 
 
 def course_map(nb):
-    "Rows of the course map in `nb`: name, whether an appendix, question, modules"
-    text = '\n'.join(c.source for c in nb.cells if c.cell_type=='markdown')
-    return [(stem, bool(appendix), question, modules) for stem,appendix,question,modules in ROW.findall(text)]
+    "Rows of the course map in `nb`: name (with its folder), question, modules"
+    return ROW.findall('\n'.join(c.source for c in nb.cells if c.cell_type=='markdown'))
+
+
+def is_lesson(name):
+    "Does a page belong to the course itself, and not to a folder?"
+    return '/' not in name and name!='index'
 
 
 def number(stem):
@@ -51,7 +62,7 @@ def pictures(nb):
 
 
 def thumbnail(nb, words='', part=(0,0,1,1), size=(480,240)):
-    "The picture drawn by the first cell that holds `words` (else the first one), cut to `part` and fitted into `size`"
+    "The picture of the first cell with `words` (else the first one), cut to `part`, fitted into `size`"
     pics = pictures(nb)
     png = next((p for code,p in pics if words in code), pics[0][1])
     im = Image.open(io.BytesIO(base64.b64decode(''.join(png)))).convert('RGB')
@@ -73,11 +84,12 @@ def is_plumbing(cell):
     "Does `cell` only draw, at some length?"
     lines = cell.source.splitlines()
     drawn = any('image/png' in o.get('data', {}) for o in cell.outputs)
-    return drawn and len(lines)>5 and sum(bool(re.search(r'\b(axs?|plt|fig)\b', l)) for l in lines) > len(lines)/2
+    drawing = [l for l in lines if re.search(r'\b(axs?|plt|fig)\b', l)]
+    return drawn and len(lines)>5 and len(drawing)>len(lines)/2
 
 
 def alt(code):
-    "Words for who cannot see the picture that `code` draws: its title, where that stands in the code as it is"
+    "Words for who cannot see the picture that `code` draws: its title, where the code has it as it is"
     found = re.search(r'''title\W+?(["'])(\w.{3,}?)\1''', code)
     return found[2] if found and '{' not in found[2] else 'Drawn by the code above'
 
@@ -88,14 +100,15 @@ def for_page(output):
     if 'text/html' in data:
         data['text/html'] = re.sub('<style.*?</style>', '', ''.join(data['text/html']), flags=re.S).strip()
         if not data['text/html']: return []
-    is_explorer = re.match(r'\w+\(children=', ''.join(data.get('text/plain', ''))) # a stored one keeps no view
+    text = ''.join(data.get('text/plain', ''))
+    is_explorer = re.match(r'\w+\(children=', text) # a stored one keeps no view
     if data.pop(WIDGET, None) is None and not is_explorer: return [output]
     note = dict(output_type='display_data', metadata={}, data={'text/html': STILL})
     return [output, note] if 'image/png' in data else [note]
 
 
 def page(path):
-    "The notebook at `path` as a page, without set-up and directives; code says if it starts open and what it exports"
+    "The notebook at `path` as a page, without set-up and directives; code says if it is open, and for what"
     nb = NBProcessor(path).nb # drops the lines of directives
     module = next((c.directives_['default_exp'] for c in nb.cells if 'default_exp' in c.directives_), '')
     nb.cells = [c for c in nb.cells if not {'hide','default_exp'} & c.directives_.keys()]
@@ -114,9 +127,9 @@ def page(path):
 
 def link_playground(nb, is_there):
     "Links to the playground's folder lead to its page, or are plain words where there is none"
+    def link(m): return f'[{m[1]}]({m[2] or ""}playground.md)' if is_there else m[1]
     for c in nb.cells:
-        if c.cell_type!='markdown': continue
-        c.source = PLAYGROUND.sub(lambda m: f'[{m[1]}]({m[2] or ""}playground.md)' if is_there else m[1], c.source)
+        if c.cell_type=='markdown': c.source = PLAYGROUND.sub(link, c.source)
 
 
 def playground(fragment):
@@ -129,7 +142,8 @@ def try_card(found, has_picture):
     name,text = found[1],PLAYGROUND.sub(r'\1', found[2])
     img = '<img src="_static/playground.webp" alt="" width="480" height="240">' if has_picture else ''
     words = f'<strong>{html.escape(name)}</strong><span>{html.escape(text[0].upper()+text[1:])}</span>'
-    return f'<div class="try">\n<a class="card" href="playground.html">{img}<span>{words}</span></a>\n</div>\n'
+    link = f'<a class="card" href="playground.html">{img}<span>{words}</span></a>'
+    return f'<div class="try">\n{link}\n</div>\n'
 
 
 def card(stem, question, nb):
@@ -137,29 +151,43 @@ def card(stem, question, nb):
     more = '' if question in title(nb) else f'<span>{html.escape(question)}</span>'
     src = f'_static/{stem}.webp'
     img = f'<img src="{src}" alt="" width="480" height="240" loading="lazy">' if pictures(nb) else ''
-    return (f'<a class="card" href="{stem}.html">{img}<strong>{html.escape(title(nb))}</strong>{more}</a>')
+    return f'<a class="card" href="{stem}.html">{img}<strong>{html.escape(title(nb))}</strong>{more}</a>'
 
 
 def toctree(caption, docs):
     return '\n'.join(['```{toctree}', f':caption: {caption}', ':hidden:', '', *docs, '```'])
 
 
+def by_folder(rows, chapters):
+    "Names of the pages beside the lessons, by the heading of their folder; those without a row come last"
+    names = [name for name,*_ in rows]
+    names += sorted(chapters.keys() - set(names))
+    groups = {}
+    for folder,heading in FOLDERS.items():
+        inside = [name for name in names if name.startswith(f'{folder}/')]
+        if inside: groups[heading] = inside
+    return groups
+
+
 def front(nb, chapters, has_playground=False, has_picture=False):
-    "The front page: cards in place of the table of chapters and of the playground's line, then the order of all pages"
+    "The front page: cards for the table of chapters and the playground's line, then the order of all pages"
     rows = [r for r in course_map(nb) if r[0] in chapters]
-    cards = '\n'.join(card(stem, question, chapters[stem]) for stem,appendix,question,_ in rows if not appendix)
-    more = '\n'.join(f'- [{title(chapters[stem])}]({stem}.ipynb)' for stem,appendix,*_ in rows if appendix)
+    lessons = [(name, question) for name,question,_ in rows if is_lesson(name)]
+    cards = '\n'.join(card(name, question, chapters[name]) for name,question in lessons)
+    groups = by_folder(rows, chapters)
+    lists = []
+    for heading,names in groups.items():
+        links = [f'- [{title(chapters[name])}]({name}.ipynb)' for name in names]
+        lists.append('\n'.join([f'**{heading}**', '', *links]))
+    shown = '\n\n'.join([f'<div class="cards">\n{cards}\n</div>', *lists]) + '\n'
     for c in nb.cells:
         if c.cell_type!='markdown': continue
         c.source = TRY.sub(lambda m: try_card(m, has_picture) if has_playground else '', c.source)
-        if ROW.search(c.source):
-            shown = f'<div class="cards">\n{cards}\n</div>\n\nAppendices:\n\n{more}\n'
-            c.source = TABLE.sub(lambda _: shown, c.source)
-    listed = [stem for stem,appendix,*_ in rows if not appendix]
-    unlisted = sorted(chapters.keys() - {stem for stem,*_ in rows} - {'index'})
-    others = [stem for stem,appendix,*_ in rows if appendix] + unlisted
-    look_up = ['solutions/index','api/index']
-    trees = [toctree('The course', listed), toctree('Appendices', others), toctree('Look up', look_up)]
+        if ROW.search(c.source): c.source = TABLE.sub(lambda _: shown, c.source)
+    unlisted = sorted(filter(is_lesson, chapters.keys() - {name for name,_ in lessons}))
+    trees = [toctree('The course', [name for name,_ in lessons] + unlisted)]
+    trees += [toctree(heading, names) for heading,names in groups.items()]
+    trees.append(toctree('Look up', ['solutions/index','api/index']))
     if has_playground: trees.insert(0, toctree('Try it', ['playground']))
     nb.cells.append(mk_cell('\n\n'.join(trees), 'markdown'))
     return nb
@@ -175,14 +203,17 @@ def answers(solutions):
     "The page that lists the worked answers"
     def short(nb): return title(nb).removeprefix('Worked answers: ').capitalize()
     names = {name: number(name)+short(nb) for name,nb in solutions.items()}
-    return listing('Worked answers', 'To the three exercises at the end of each chapter. Try them there first.', names)
+    text = 'To the three exercises at the end of each chapter. Try them there first.'
+    return listing('Worked answers', text, names)
 
 
 def sources(package, chapters):
     "Each module of `package` (a folder) that one of `chapters` exports, in their order: {module: chapter}"
-    text = {p.stem: p.read_text(encoding='utf-8') for p in package.glob('[a-z]*.py')}
-    source = {module: re.search(r'File to edit: \.\./nbs/(\w+)\.ipynb', code) for module,code in text.items()}
-    made = {module: m[1] for module,m in source.items() if m and m[1] in chapters}
+    made = {}
+    for path in package.rglob('[a-z]*.py'):
+        found = re.search(r'File to edit: (?:\.\./)+nbs/([\w/]+)\.ipynb', path.read_text(encoding='utf-8'))
+        module = '.'.join(path.relative_to(package).with_suffix('').parts)
+        if found and found[1] in chapters: made[module] = found[1]
     return dict(sorted(made.items(), key=lambda o: (chapters.index(o[1]), o[0])))
 
 
@@ -196,5 +227,5 @@ def api(module, chapter, nb):
 def api_index(modules, chapters):
     "The page that lists the modules"
     rows = [f'| [{m}]({m}.rst) | [{title(chapters[ch])}](../{ch}.ipynb) |' for m,ch in modules.items()]
-    return '\n'.join(['# The package', '', 'Each module is exported from the chapter whose question it answers.', '',
+    return '\n'.join(['# The package', '', 'Each module is exported from the notebook that explains it.', '',
         '| module | from |', '|---|---|', *rows, '', '```{toctree}', ':hidden:', '', *modules, '```', ''])

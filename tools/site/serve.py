@@ -11,7 +11,8 @@ class Quiet(SimpleHTTPRequestHandler):
 
 class Server(ThreadingHTTPServer):
     def handle_error(self, request, address):
-        if not isinstance(sys.exc_info()[1], ConnectionError): super().handle_error(request, address) # a tab that closes early is none
+        is_closed_tab = isinstance(sys.exc_info()[1], ConnectionError)
+        if not is_closed_tab: super().handle_error(request, address)
 
 
 @contextmanager
