@@ -18,7 +18,7 @@ def as_tensor(
     out, # Number, tensor, array, or lists of numbers or tensors
 )->torch.Tensor: # float64, without gradient
     "What a reader wrote, or a reader's function returned, as a plain tensor"
-    if isinstance(out, (list,tuple)) and len(out): return torch.stack([as_tensor(o) for o in out])
+    if isinstance(out, (list,tuple)) and len(out): return torch.stack(list(map(as_tensor, out)))
     return torch.as_tensor(out, dtype=torch.double).detach().as_subclass(torch.Tensor)
 
 def near(

@@ -49,14 +49,16 @@ def _blocks(ax, x, w):
     signed = colormaps['PuOr']
     canvas = np.ones((3,11,4))
     total = (x*w).sum()
-    shown = [('window', x, colormaps['gray'](x)), ('× filter', w, signed(w/4+.5)),
+    shown = [('window', x, colormaps['gray'](x)),
+        ('× filter', w, signed(w/4+.5)),
         (f'= products, sum {total:.2f}', x*w, signed(x*w/4+.5))]
     for left,(title,values,rgba) in zip((0,4,8), shown):
         canvas[:,left:left+3] = rgba
         ax.text(left+1, -.7, title, ha='center', va='bottom')
         for (r,c),v in np.ndenumerate(values):
             ink = 'k' if rgba[r,c,:3].mean()>.5 else 'w'
-            ax.text(left+c, r, f'{v:.2f}', ha='center', va='center', fontsize=9, color=ink)
+            ax.text(left+c, r, f'{v:.2f}', color=ink,
+                ha='center', va='center', fontsize=9)
     ax.imshow(canvas)
 
 # %% ../../nbs/ui/explorers.ipynb #widgets-022
@@ -71,17 +73,20 @@ def _draw_kernel(fig, x, row, col, w):
     top = max(maps.abs().max().item(), 1e-6)
     axs = fig.subplots(1, 3, width_ratios=[1,3,1])
     fig.subplots_adjust(.01, .02, .99, .88, wspace=.06)
-    axs[0].imshow(x, cmap='gray', vmin=0, vmax=1)
+    axs[0].imshow(x.numpy(), cmap='gray', vmin=0, vmax=1)
     _blocks(axs[1], x[row:row+3,col:col+3].numpy(), w.numpy())
-    axs[2].imshow(maps, cmap='PuOr', vmin=-top, vmax=top)
+    axs[2].imshow(maps.numpy(), cmap='PuOr', vmin=-top, vmax=top)
     for ax,side,title in ((axs[0],3,'picture'), (axs[2],1,'feature map')):
         _frame(ax, col-.5, row-.5, side, side)
         ax.set_title(title, fontsize=10)
     for ax in axs: ax.axis('off')
-    return (f'Window at row {row}, column {col} (orange frame): the nine products add up to '
-        f'<b>{maps[row,col]:.2f}</b>. In filter and map, purple is above zero and orange below.')
+    return (f'Window at row {row}, column {col} (orange frame): '
+        f'the nine products add up to <b>{maps[row,col]:.2f}</b>. '
+        'In filter and map, purple is above zero and orange below.')
 
 # %% ../../nbs/ui/explorers.ipynb #widgets-023
+_pets = 'Siamese','Bombay','pug','beagle'
+
 def _flat(name): return np.ravel(filters[name]).astype(float).tolist()
 
 def _cell(i, value):
@@ -93,12 +98,14 @@ def explore_kernel(
     pictures:dict=None, # Name to grey picture, `(h, w)` in [0,1]; None: four drawn pets of 32 pixels
 )->Explorer:
     "Edit a 3×3 filter and move its window: window × filter = sum, and the whole feature map"
-    if not pictures: pictures = {o: _grey(o) for o in ('Siamese','Bombay','pug','beagle')}
+    if not pictures: pictures = {o: _grey(o) for o in _pets}
     shapes = {o.shape for o in pictures.values()}
     h,w = shapes.pop()
-    if shapes or min(h, w)<3: raise ValueError('pictures must be of one shape (h, w), 3×3 or more')
-    places = dict(name=chooser('picture', pictures),
-        row=int_slider('row', h//3, 0, h-3), col=int_slider('column', w//3, 0, w-3))
+    if shapes or min(h, w)<3:
+        raise ValueError('pictures must be of one shape (h, w), 3×3 or more')
+    places = dict(name=chooser('picture', pictures))
+    places['row'] = int_slider('row', h//3, 0, h-3)
+    places['col'] = int_slider('column', w//3, 0, w-3)
     cells = {f'w{i}': _cell(i, v) for i,v in enumerate(_flat('vertical edge'))}
     preset = chooser('filter', filters)
     def draw(fig, name, row, col, **numbers):
@@ -120,20 +127,22 @@ def _draw_field(fig, part, xb, down, across):
     r,c = round(down*(n_rows-1)),round(across*(n_cols-1))
     field,jump = receptive_field(longest_path(part))
     seen = gradient_field(part, xb, r, c)
-    y,x = r*jump,c*jump # the pixel in the middle of the field, if each filter is padded by half its size
+    y,x = r*jump,c*jump # in the middle of the field, if each filter is padded by half its size
     h,w = seen.shape
     left,right = fig.subplots(1, 2)
     fig.subplots_adjust(.01, .01, .99, .91, wspace=.04)
-    left.imshow(xb[0].permute(1,2,0))
+    left.imshow(xb[0].permute(1,2,0).numpy())
     left.set_title(f'may see {field}×{field} pixels (blue)', fontsize=10)
-    right.imshow((seen/seen.max().clamp_min(1e-12)).sqrt(), cmap='gray_r')
+    cloud = (seen/seen.max().clamp_min(1e-12)).sqrt()
+    right.imshow(cloud.numpy(), cmap='gray_r')
     right.set_title('what moves it (dark)', fontsize=10)
     for ax in (left,right):
         _frame(ax, x-field/2, y-field/2, field, field, '#0077BB')
         _frame(ax, x-.5, y-.5, jump, jump)
         ax.set(xticks=[], yticks=[], xlim=(-.5,w-.5), ylim=(h-.5,-.5))
     near = field_width(seen, min(y, h-1), min(x, w-1), .5)
-    return (f'Cell ({r},{c}) of {n_rows}×{n_cols} stands for {jump}×{jump} pixels (orange frame), '
+    return (f'Cell ({r},{c}) of {n_rows}×{n_cols} '
+        f'stands for {jump}×{jump} pixels (orange frame), '
         f'may see <b>{field}×{field}</b> (blue frame), '
         f'and half of what moves it lies within <b>{near}×{near}</b>.')
 
@@ -177,7 +186,8 @@ def explore_sigmoid(
         sliders[f'z{i}'] = float_slider(f'logit of {vocab[i]}', z, -8, 8, .1, '.1f')
     thresh = float_slider('threshold', .5, .05, .95, .05)
     noise = W.Button(description='noise', tooltip='Logits drawn at random')
-    def draw(fig, thresh, **zs): return _draw_sigmoid(fig, vocab, tensor([*zs.values()]), thresh)
+    def draw(fig, thresh, **zs):
+        return _draw_sigmoid(fig, vocab, tensor([*zs.values()]), thresh)
     row = side_by_side(*sliders.values(), thresh, noise)
     res = Explorer(draw, dict(sliders, thresh=thresh), (9,.4*n+.9), [row])
     rng = np.random.default_rng(seed)
@@ -193,13 +203,15 @@ def _draw_sigmoid(fig, vocab, logits, thresh):
     "Both outputs as bars, and in words"
     soft,sig = softmax_by_hand(logits),sigmoid_by_hand(logits)
     ax = fig.add_axes((.09,.14,.89,.7))
-    titles = f'softmax: sum {soft.sum():.2f}',f'sigmoid: sum {sig.sum():.2f}'
+    titles = (f'softmax: sum {soft.sum():.2f}',
+        f'sigmoid: sum {sig.sum():.2f}')
     panels(ax, vocab, (soft,sig), titles)
     ax.axvline(1.12+thresh, color='k', ls=':')
     winner = vocab[logits.argmax()]
     names, = labels_above(sig[None], vocab, thresh)
-    return (f'Softmax must name <b>{winner}</b> ({soft.max():.2f}). Above {thresh:.2f} (dotted) '
-        f'the sigmoid names <b>{" and ".join(names) or "nothing"}</b>.')
+    named = ' and '.join(names) or 'nothing'
+    return (f'Softmax must name <b>{winner}</b> ({soft.max():.2f}). '
+        f'Above {thresh:.2f} (dotted) the sigmoid names <b>{named}</b>.')
 
 # %% ../../nbs/ui/explorers.ipynb #widgets-037
 def explore_bce(
@@ -216,24 +228,25 @@ def explore_bce(
 def _draw_bce(fig, z, y):
     "Loss curve around the logit, arrow downhill, and both formulas in words"
     logit,target = tensor([z]),tensor([y])
-    prob = logit.sigmoid()
-    slope = (prob-target).item()
+    slope = (logit.sigmoid()-target).item()
+    prob = f'{logit.sigmoid().item():.4g}'
     loss = bce_with_logits(logit, target).item()
     naive = bce_naive(logit, target).item()
     reach = max(6, abs(z)*1.3)
     zs = torch.linspace(-reach, reach, 200)
     ax = fig.add_axes((.09,.19,.89,.7))
-    ax.plot(zs, F.softplus(zs)-zs*y, color='k')
+    ax.plot(zs.numpy(), (F.softplus(zs)-zs*y).numpy(), color='k')
     ax.plot(z, loss, 'o', color=accent, ms=8)
-    tip = z-reach/3*slope,loss-reach/3*slope**2
+    step = reach/3*slope
+    tip = z-step,loss-step*slope
     arrow = dict(arrowstyle='-|>', color=accent, lw=2.5, shrinkA=0)
     ax.annotate('', tip, (z,loss), arrowprops=arrow)
     ax.set(xlabel='logit', ylabel='loss (nats)', ylim=(-.06*reach,1.1*reach))
     ax.set_title(f'target {y:.0f}: the arrow is as long as the slope', fontsize=10)
     is_right = abs(naive-loss) <= 1e-3*max(loss, 1e-3)
     verdict = '' if is_right else ': <b>it fails</b>'
-    return (f'Probability {prob.item():.4g}, target {y:.0f}: loss <b>{loss:.4g}</b> nats, '
-        f'slope {prob.item():.4g} - {y:.0f} = <b>{slope:.4g}</b>. '
+    return (f'Probability {prob}, target {y:.0f}: '
+        f'loss <b>{loss:.4g}</b> nats, slope {prob} - {y:.0f} = <b>{slope:.4g}</b>. '
         f'The naive formula says {naive:.4g}{verdict}.')
 
 # %% ../../nbs/ui/explorers.ipynb #widgets-075
@@ -273,9 +286,12 @@ def _draw_scene(fig, vocab, img, found):
         _frame(left, x1, y1, x2-x1, y2-y1, color_of(o['label']), 2)
         left.text(x1, y1, o['label'], fontsize=8, va='top', bbox=paper)
     right.imshow(targets, cmap='gray_r', vmin=0, vmax=1.6, aspect='auto')
-    for (i,_),yes in np.ndenumerate(targets): right.text(0, i, int(yes), ha='center', va='center')
+    for i,(yes,) in enumerate(targets):
+        right.text(0, i, int(yes), ha='center', va='center')
     right.set(xticks=[], yticks=range(len(vocab)), yticklabels=vocab)
     right.set_title('targets', fontsize=10)
-    n,things = len(labels),'thing' if len(found)==1 else 'things'
-    return (f'{len(found)} {things}, labels <b>“{" ".join(labels)}”</b>: '
+    n = len(labels)
+    things = 'thing' if len(found)==1 else 'things'
+    return (f'{len(found)} {things}, '
+        f'labels <b>“{" ".join(labels)}”</b>: '
         f'a row of {n} ones and {len(vocab)-n} zeros.')

@@ -51,7 +51,8 @@ def _write_model(folder):
     for o in pets('drawn').unknown:
         if not _is_donkey(o): shutil.copy(o, others)
     with no_random():
-        clf = Classifier.train(photos/'scenes.csv', 'small_cnn', others, epochs=10, size=96, say=noop)
+        clf = Classifier.train(photos/'scenes.csv', 'small_cnn', others,
+            epochs=10, size=96, say=noop)
     clf.save(folder/'model')
     shutil.rmtree(photos)
 
@@ -104,11 +105,15 @@ def explore_thresh(
         probs,targets,vocab,picture = d.probs,d.targets,d.vocab,d.picture
     probs,targets = as_table(probs, targets)
     n = len(vocab)
-    if probs.shape[1]!=n: raise ValueError(f'probs {tuple(probs.shape)} and {n} labels do not fit')
-    start = torch.as_tensor(thresh).expand(n).clamp(.01, .99).tolist()
-    sliders = {f't{i}': float_slider(vocab[i], round(t, 2), .01, .99) for i,t in enumerate(start)}
+    if probs.shape[1]!=n:
+        raise ValueError(f'probs {tuple(probs.shape)} and {n} labels do not fit')
+    start = torch.as_tensor(thresh).expand(n).clamp(.01, .99)
+    sliders = {}
+    for i,t in enumerate(start.tolist()):
+        sliders[f't{i}'] = float_slider(vocab[i], round(t, 2), .01, .99)
     def draw(fig, **ts):
-        return _draw_thresh(fig, probs, targets, vocab, picture, torch.tensor([*ts.values()]))
+        threshs = torch.tensor([*ts.values()])
+        return _draw_thresh(fig, probs, targets, vocab, picture, threshs)
     height = .19*n+2.7 if picture else .25*n+1
     return Explorer(draw, sliders, (10,height))
 
@@ -186,9 +191,11 @@ def explore_where(
     img = np.asarray(img)
     big = F.interpolate(maps[None].float(), img.shape[:2], mode='bilinear')[0]
     of = dict(zip(vocab, big))
-    top = big.max().clamp_min(1e-6)
-    def draw(fig, label, opacity): return _draw_where(fig, img, of[label], top, label, opacity, what)
-    controls = dict(label=chooser('label', of, max(of, key=lambda o: of[o].max())),
+    top = big.max().clamp_min(1e-6).item()
+    def strength(label): return of[label].max()
+    def draw(fig, label, opacity):
+        return _draw_where(fig, img, of[label], top, label, opacity, what)
+    controls = dict(label=chooser('label', of, max(of, key=strength)),
         opacity=float_slider('opacity', .6, 0, 1, .05))
     return Explorer(draw, controls, (4.6,3.8))
 
@@ -198,11 +205,13 @@ def _draw_where(fig, img, one, top, label, opacity, what):
     ax = fig.add_axes((.01,.02,.87,.89))
     ax.imshow(img)
     ax.axis('off')
-    shown = ax.imshow(one.clamp_min(0), cmap='inferno', vmin=0, vmax=top, alpha=opacity)
-    fig.colorbar(shown, ax=ax, label=f'{what} (bright: many)', fraction=.05, pad=.02)
+    shown = ax.imshow(one.clamp_min(0).numpy(), cmap='inferno',
+        vmin=0, vmax=top, alpha=opacity)
+    fig.colorbar(shown, ax=ax, label=f'{what} (bright: many)',
+        fraction=.05, pad=.02)
     h,w = one.shape
     y,x = divmod(int(one.argmax()), w)
-    most = one.max()
+    most = one.max().item()
     ax.plot(x, y, '+', color='w', ms=14, mew=4)
     ax.plot(x, y, '+', color='#0077BB', ms=12, mew=2)
     ax.set_title(f'{label}: at most {most:.3g} of {top:.3g}', fontsize=10)
@@ -236,14 +245,15 @@ def _draw_trust(fig, probs, targets, alpha, n_times):
     wrong = (preds & ~targets).sum(1).float().mean()
     answered = preds.any(1).float().mean()
     ax = fig.add_axes((.09,.2,.89,.67))
-    ax.hist(missed, np.linspace(0, .5, 51), color='#777777')
+    ax.hist(missed.numpy(), np.linspace(0, .5, 51), color='#777777')
     ax.axvline(alpha, color='k', ls=':', lw=2)
     ax.axvline(missed.mean(), color='#EE7733', lw=2.5)
     ax.set(xlabel='share of labels missed', ylabel='resplits', xlim=(0,.5))
     ax.set_title('promise (dotted), and mean of what happened (orange line)', fontsize=10)
-    return (f'Promise: at most {alpha:.2f} missed. Threshold <b>{thresh:.3f}</b> gives a label to '
-        f'{answered:.0%} of the pictures, {wrong:.2f} wrong labels a picture; '
-        f'missed over {n_times} resplits: <b>{missed.mean():.3f} ± {missed.std():.3f}</b>.')
+    return (f'Promise: at most {alpha:.2f} missed. '
+        f'Threshold <b>{thresh:.3f}</b> gives a label to {answered:.0%} of the pictures, '
+        f'{wrong:.2f} wrong labels a picture; missed over {n_times} resplits: '
+        f'<b>{missed.mean():.3f} ± {missed.std():.3f}</b>.')
 
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-080
 def explore_silence(
@@ -262,17 +272,18 @@ def explore_silence(
     if not all(n):
         raise ValueError('%d known, %d unknown and %d validation scores: '
             'need one of each or more' % n)
-    def draw(fig, keep): return _draw_silence(fig, known, unknown, keep_thresh(valid, keep), keep)
+    def draw(fig, keep):
+        return _draw_silence(fig, known, unknown, keep_thresh(valid, keep), keep)
     return Explorer(draw, dict(keep=float_slider('keep', .95, .5, 1)), (7,2.6))
 
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-081
 def _draw_silence(fig, known, unknown, thresh, keep):
     "Both histograms with the threshold, and who passes it"
-    both = torch.cat([known, unknown])
+    both = torch.cat([known, unknown]).numpy()
     bins = np.linspace(both.min(), both.max(), 41)
     ax = fig.add_axes((.09,.2,.89,.67))
-    ax.hist(known, bins, density=True, color='#0077BB', label='known (filled)')
-    ax.hist(unknown, bins, density=True, color='#CC3311', label='strangers (outlined)',
+    ax.hist(known.numpy(), bins, density=True, color='#0077BB', label='known (filled)')
+    ax.hist(unknown.numpy(), bins, density=True, color='#CC3311', label='strangers (outlined)',
         lw=2, histtype='step')
     ax.axvline(max(thresh, bins[0]), color='k', ls=':', lw=2)
     ax.set(xlabel='score', ylabel='density', yticks=[])

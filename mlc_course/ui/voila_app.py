@@ -97,8 +97,10 @@ def _brief(handler):
 class App(Voila):
     "Voilà with these handlers"
     def init_handlers(self):
-        found = super().init_handlers()
-        return [(url,_brief(handler),*more) for url,handler,*more in found if 'log' not in url]
+        res = []
+        for url,handler,*more in super().init_handlers():
+            if 'log' not in url: res.append((url,_brief(handler),*more))
+        return res
 
 # %% ../../nbs/ui/voila_app.ipynb #app-020
 def report_unless_closed(
@@ -117,6 +119,9 @@ def is_local(
     try: return ipaddress.ip_address(ip).is_loopback
     except ValueError: return ip=='localhost'
 
+_extensions = ['@jupyter-widgets/jupyterlab-manager',
+    '@voila-dashboards/widgets-manager8']
+
 def make_app(
     folder,   # With the page, its template and its kernel
     port:int, # Free
@@ -126,11 +131,12 @@ def make_app(
     "Voilà, told all that it has to know"
     # a page that calls itself evil.com cannot ask 127.0.0.1
     remote = dict(allow_remote_access=not is_local(ip))
-    server = dict(ip=ip, port=port, port_retries=0, token='', open_browser=False, log_level='ERROR',
-        root_dir=f'{folder}/page', connection_dir_root=str(folder), tornado_settings=remote)
+    server = dict(ip=ip, port=port, port_retries=0, token='',
+        open_browser=False, log_level='ERROR', tornado_settings=remote,
+        root_dir=f'{folder}/page', connection_dir_root=str(folder))
     page = dict(template='mlc_app', strip_sources=True, show_tracebacks=False,
         allow_template_override='NO', allow_theme_override='NO', file_allowlist=[],
-        extension_allowlist=['@jupyter-widgets/jupyterlab-manager','@voila-dashboards/widgets-manager8'],
+        extension_allowlist=_extensions,
         preheat_kernel=True, multi_kernel_manager_class=TabKernels)
     culling = dict(cull_idle_timeout=300, cull_interval=60, cull_connected=False, tabs=tabs)
     config = Config(Voila=server, VoilaConfiguration=page, TabKernels=culling)

@@ -3,6 +3,7 @@ import json, os, re, shutil, subprocess, sys
 import pytest
 import mlc_course
 from conftest import ROOT
+from mlc_course.ui.course import course_files
 
 COMMANDS = re.findall(r'^ +(\w+) = mlc_course', (ROOT/'settings.ini').read_text(), re.M)
 
@@ -49,9 +50,7 @@ def test_import_and_commands(home):
 
 
 def test_notebooks_travel(home):
-    def files(root):
-        found = [p.relative_to(root) for p in root.rglob('*.*') if p.is_file()]
-        return sorted(p.as_posix() for p in found if not any(part.startswith('.') for part in p.parts))
+    def files(root): return [p.relative_to(root).as_posix() for p in course_files(root)]
     names = files(ROOT/'nbs')
     run(home, 'mlc_notebooks', 'course')
     assert files(home/'course')==names
