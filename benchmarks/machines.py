@@ -104,6 +104,6 @@ def rows(n=3, size=224):
 
 
 if __name__=='__main__':
-    line = ('{row}: {ours:.3g} s, theirs {theirs:.3g} s, ratio {ratio:.3g} ({low:.3g} to {high:.3g}), {equal}; '
-        '{n} turns; {note}')
+    line = ('{row}: {ours:.3g} s, theirs {theirs:.3g} s, ratio {ratio:.3g} ({low:.3g} to {high:.3g}), '
+        '{equal}; {n} turns; {note}')
     for o in rows(*map(int, sys.argv[1:])): print(line.format(**o))
