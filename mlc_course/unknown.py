@@ -173,7 +173,7 @@ def _knn(logits, feats, refs, k): return knn_score(feats, refs, k)
 def _joint_energy(logits, *_): return log_energy(logits)
 def _max_logit(logits, *_): return max_logit(logits)
 
-# Name to function of `(logits, feats, refs, k)`; of equally good ones `fit_score` takes the first
+# Name to function of `(logits, feats, refs, k)`, the best liked first; one line adds one
 SCORES = dict(knn=_knn, joint_energy=_joint_energy, max_logit=_max_logit)
 
 def score_parts(

@@ -10,15 +10,6 @@ ort = pytest.importorskip('onnxruntime', reason=WHY)
 from PIL import Image
 from conftest import ROOT
 from mlc_course import classifier
-<<<<<<< HEAD
-from mlc_course.classifier import Classifier,own_nets
-from mlc_course.engine.model_file import model_format
-from mlc_course.engine.onnx_file import onnx_opset
-from mlc_course.engine.photos import InputError
-from mlc_course.draw.scenes import draw_portrait
-from mlc_course.engine.networks import build_model
-from mlc_course.engine.pictures import imagenet_mean,imagenet_std,picture_tensor
-=======
 from mlc_course.classifier import Classifier
 from mlc_course.draw.scenes import draw_portrait
 from mlc_course.engine import onnx_file
@@ -29,7 +20,6 @@ from mlc_course.engine.model_file import as_config
 from mlc_course.engine.networks import build_model, pooled_width
 from mlc_course.engine.onnx_file import onnx_opset
 from mlc_course.engine.pictures import picture_tensor
->>>>>>> upper
 
 SIZE = 64
 

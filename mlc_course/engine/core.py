@@ -1,4 +1,4 @@
-"""Errors that a user can put right, text that is safe to show, one line of progress, one check of
+"""Errors that a user can put right, text that is safe to show, one progress line, one check of
 shapes.
 
 Docs: https://mlc-course.github.io/mlc_course/engine/core.html.md"""
@@ -89,7 +89,8 @@ class _Line:
         self.n = n
         self.start = self.last = time.time()
         self.shown = False
-        self.stream = sys.stderr if show else None
+        stream = sys.stderr # None in a program without a console
+        self.stream = stream if show and stream and not stream.closed else None
         self.live = self.stream is not None and self.stream.isatty()
         self.every = 0.5 if self.live else every
 

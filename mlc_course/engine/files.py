@@ -57,6 +57,7 @@ def sweep(
         found = re.fullmatch(rf'\.({wanted})\.[a-z0-9_]{{8}}\.(part|old)', left.name)
         if not found: continue
         if found[2]=='old' and not (left.parent/found[1]).exists(): continue # then it is all that there is
+        if name is None and left.is_file(): continue # perhaps of another program
         with suppress(OSError): # its owner has just finished or cleaned up
             if _untouched(left)<=stale: continue
             if left.is_file(): left.unlink()
@@ -79,8 +80,9 @@ def writable(
 
 def _write(file, data):
     "Write so that it is on the disk, not only in the system's memory"
+    pieces = [data] if isinstance(data, bytes) else data
     with open(file, 'wb') as f:
-        f.write(data)
+        for piece in pieces: f.write(piece)
         f.flush()
         os.fsync(f.fileno())
 
@@ -99,7 +101,7 @@ def _umask():
 
 def whole_file(
     file, # Its folder is made if need be; a file that is there is replaced
-    data:bytes,
+    data, # Bytes, or pieces of them one after another, such as a download
 ):
     "Write a file, whole or not at all"
     file = Path(file)

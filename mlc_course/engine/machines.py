@@ -100,10 +100,10 @@ def rows_of_all(
     if not joined() or not n: return rows
     size = n_ranks()
     res = rows.new_empty(len(rows), size, *rows.shape[1:])
-    for mine,all_ in zip(rows.split(1024), res.split(1024)): # in pieces: those on the way need little memory
-        parts = [torch.empty_like(mine) for _ in range(size)]
-        torch.distributed.all_gather(parts, mine.contiguous())
-        all_.copy_(torch.stack(parts, 1))
+    for mine,of_all in zip(rows.split(1024), res.split(1024)):
+        by_rank = mine.new_empty(size, *mine.shape)
+        torch.distributed.all_gather(list(by_rank), mine.contiguous())
+        of_all.copy_(by_rank.transpose(0, 1))
     return res.flatten(0, 1)[:n]
 
 def all_errors(
@@ -125,8 +125,8 @@ def shared_dl(
     if not joined(): return dl
     from fastai.distributed import DistributedDL
     class SharedDL(DistributedDL):
-        # The first line should be `t = LongTensor(t).to(self.device)` in fastai itself, where it is `.cuda()`:
-        # mend it there, in nbs/20a_distributed.ipynb, and delete this
+        # The first line should be `t = LongTensor(t).to(self.device)` in fastai itself, where it is
+        # `.cuda()`: mend it there, in nbs/20a_distributed.ipynb, and delete this
         def _broadcast(self, t, rank):
             t = torch.tensor(t).to(self.device)
             torch.distributed.broadcast(t, rank)

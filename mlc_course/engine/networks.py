@@ -1,4 +1,4 @@
-"""A network of torchvision, cut before its pooling, with a head of ours on top.
+"""A network of torchvision, cut before its pooling, with a head of ours on top; or one of our own.
 
 Docs: https://mlc-course.github.io/mlc_course/engine/networks.html.md"""
 
@@ -9,8 +9,8 @@ __all__ = ['ARCHS', 'page_cnn', 'arch_names', 'check_arch', 'cut_body', 'unit_ha
            'UnitHead', 'pooled_width', 'build_model', 'blank_model', 'fetch_weights',
            'split_body']
 
-# %% ../../nbs/engine/networks.ipynb #networks-6eb172
-import hashlib,os,re,time
+# %% ../../nbs/engine/networks.ipynb #networks-003
+import hashlib,re,time,urllib.request
 from pathlib import Path
 
 import torch
@@ -18,6 +18,7 @@ from torch import nn,Tensor
 from torch.nn import functional as F
 
 from .core import InputError,reason
+from .files import whole_file
 from .quick_import import no_init,torchvision_models
 from ..sigmoid import small_cnn
 
@@ -28,20 +29,21 @@ def page_cnn(
     "A `small_cnn` narrow enough for a web page, with a finer grid: 53,000 numbers"
     return small_cnn(n_classes, (16,24,32,48,64), strides=(2,2,2,1,1))
 
-# Our own networks, without pretrained weights: name to the function that builds one for so many labels
-ARCHS = dict(small_cnn=small_cnn, page_cnn=page_cnn)
+ARCHS = dict( # Our own networks, without pretrained weights
+    small_cnn=small_cnn,
+    page_cnn=page_cnn)
 
-# No pooling to cut at, or an answer of another shape
+# no pooling to cut at, or an answer of another shape
 _uncut = 'vit_','googlenet','inception','maxvit','mnasnet','regnet','shufflenet'
 
 def arch_names()->list: # Names for `--arch`
-    "Our own networks, for training from scratch, and torchvision's that end in pooling and a classifier"
+    "Those of `ARCHS`, and torchvision's networks that end in a pooling and a classifier"
     models = torchvision_models()
-    names = models.list_models(module=models)
-    return [*ARCHS] + [o for o in names if not o.startswith(_uncut)]
+    theirs = models.list_models(module=models)
+    return [*ARCHS, *(o for o in theirs if not o.startswith(_uncut))]
 
 def check_arch(
-    arch:str, # Name of a network
+    arch:str, # Hopefully one of `arch_names`
 ):
     "`InputError` for an unknown network; our own do without torchvision"
     if arch in ARCHS or arch in arch_names(): return
@@ -55,7 +57,8 @@ def cut_body(
     "All before the last pooling: what fastai's `create_body` keeps, without importing fastai"
     parts = list(model.children())
     pools = [i for i,o in enumerate(parts) if isinstance(o, nn.AdaptiveAvgPool2d)]
-    end = pools[-1] if pools else -1 # squeezenet and densenet pool inside their classifier
+    # squeezenet and densenet pool inside their classifier
+    end = pools[-1] if pools else -1
     return nn.Sequential(*parts[:end])
 
 # %% ../../nbs/engine/networks.ipynb #transfer-019
@@ -68,9 +71,9 @@ def unit_halves(
 
 class UnitPool(nn.Module):
     "Mean and maximum of each channel, each half scaled to root mean square 1"
-    def forward(self, x):                              # (bs, n_feat, h, w)
+    def forward(self, x):                             # (bs, n_feat, h, w)
         both = torch.cat([x.mean((2,3)), x.amax((2,3))], 1)
-        return unit_halves(both)                       # (bs, 2*n_feat)
+        return unit_halves(both)                      # (bs, 2*n_feat)
 
 class UnitHead(nn.Sequential):
     "Feature map to one raw logit per class, by the directions of its mean and its maximum"
@@ -84,75 +87,75 @@ class UnitHead(nn.Sequential):
             nn.Linear(2*n_feat, n_classes))    # (bs, n_classes)
 
 def pooled_width(
-    model:nn.Sequential, # `(body, head)`
-)->int: # 2*n_feat
-    "How many numbers `UnitPool` makes of the body's last feature map"
+    model:nn.Sequential, # `(body, head)`, as from `build_model`
+)->int: # `2*n_feat`
+    "How many numbers `UnitPool` makes of what the body says of a picture"
     head = model[1]
-    width = head[-1].in_features
-    return width if isinstance(head, UnitHead) else 2*width # other heads read the mean alone
+    n_read = head[-1].in_features
+    return n_read if isinstance(head[0], UnitPool) else 2*n_read
 
 # %% ../../nbs/engine/networks.ipynb #transfer-021
-def _n_feat(body):
-    "Channels of the last feature map, tried out on a small picture"
-    with torch.no_grad(): return body.eval()(torch.zeros(1, 3, 64, 64)).shape[1]
-
 def build_model(
     arch:str,        # One of `arch_names`
     n_classes:int,   # `len(vocab)`
     n_feat:int=None, # Channels of the body's last feature map; None: tried out on a small picture
     weights=None,    # 'DEFAULT': torchvision's pretrained ones, from torch's checkpoints; None: random
 )->nn.Sequential: # `(body, head)`, logits `(bs, n_classes)` out; on torch's default device
-    "A body cut from a network of torchvision and a `UnitHead`; our own networks as their chapters made them"
+    "A body cut from a network of torchvision, and a `UnitHead`; our own networks as `ARCHS` makes them"
     check_arch(arch)
     if arch in ARCHS: return ARCHS[arch](n_classes)
-    whole = torchvision_models().get_model(arch, weights=weights, progress=False)
-    body = cut_body(whole)
-    return nn.Sequential(body, UnitHead(n_feat or _n_feat(body), n_classes))
+    model = torchvision_models().get_model(arch, weights=weights, progress=False)
+    body = cut_body(model)
+    if n_feat is None: n_feat = _n_feat(body)
+    return nn.Sequential(body, UnitHead(n_feat, n_classes))
 
-# %% ../../nbs/engine/networks.ipynb #networks-610e96
+@torch.no_grad()
+def _n_feat(body):
+    "Channels of the maps that come out, tried on a small picture"
+    device = next(body.parameters()).device
+    return body.eval()(torch.zeros(1, 3, 64, 64, device=device)).shape[1]
+
+# %% ../../nbs/engine/networks.ipynb #networks-blank
 def blank_model(
     arch:str,      # One of `arch_names`
     n_classes:int, # `len(vocab)`
     n_feat:int=None, # Channels of the body's last feature map; None: tried out, with torch's compiler
 )->nn.Sequential: # As from `build_model`, on the device `meta`
-    "The form of a network, without numbers and memory, to be filled by `load_state_dict(..., assign=True)`"
+    "The form of a network, to be filled by `load_state_dict(..., assign=True)`"
     with torch.device('meta'), no_init(): return build_model(arch, n_classes, n_feat).eval()
 
 # %% ../../nbs/engine/networks.ipynb #transfer-024
-def _copy(src, dst, patience, slowest=2e5):
-    "Copy a stream; `OSError` if it is slower than `slowest` bytes a second after `patience` seconds"
-    start,check = time.time(),hashlib.sha256()
-    while data := src.read1(1<<18):
-        dst.write(data)
-        check.update(data)
+def _pieces(source, name, patience=20.):
+    "What comes; an exception if it is slower than 0.2 MB/s after `patience` seconds, or damaged"
+    start = time.time()
+    n_bytes = 0
+    checksum = hashlib.sha256()
+    while piece := source.read1(1<<18):
+        yield piece
+        n_bytes += len(piece)
+        checksum.update(piece)
         secs = time.time()-start
-        if secs>patience and dst.tell()<slowest*secs: raise OSError('the download is too slow')
-    return check.hexdigest()
+        if secs>patience and n_bytes<2e5*secs: raise OSError('the download is too slow')
+    wanted = re.search(r'-([0-9a-f]{8,})\.', name)
+    if wanted and not checksum.hexdigest().startswith(wanted[1]):
+        raise OSError('the download is damaged')
 
-def _download(url, file, timeout, patience=20.):
+def _download(url, file, timeout):
     "Fetch `url`; refused, silent, slow or damaged: an exception, and no file"
-    from urllib.request import urlopen
-    part = file.with_name(f'{file.name}.{os.getpid()}.part')
-    try:
-        with urlopen(url, timeout=timeout) as src:
-            file.parent.mkdir(parents=True, exist_ok=True)
-            with open(part, 'wb') as dst: got = _copy(src, dst, patience)
-        want = re.search(r'-([0-9a-f]{8,})\.', file.name)
-        if want and not got.startswith(want[1]): raise OSError('the download is damaged')
-        os.replace(part, file)
-    finally: part.unlink(missing_ok=True)
+    with urllib.request.urlopen(url, timeout=timeout) as source:
+        whole_file(file, _pieces(source, file.name))
 
 # %% ../../nbs/engine/networks.ipynb #transfer-025
 def fetch_weights(
     arch:str, # One of `arch_names`
     timeout:float=5., # Seconds of silence after which a download is given up
 )->str: # None if they are at hand now, else a line that says why not, and what to do about it
-    "See that torchvision's weights lie in torch's checkpoints, by a download if need be; never an exception"
+    "See that torchvision's weights lie in torch's folder of checkpoints, by a download if need be"
     if arch in ARCHS: return f'{arch} has no pretrained weights: training from scratch'
     url = torchvision_models().get_model_weights(arch).DEFAULT.url
     file = Path(torch.hub.get_dir())/'checkpoints'/Path(url).name
     try:
-        # Is it what its name says?
+        # is it what its name says?
         if file.exists(): torch.load(file, map_location='meta', weights_only=True)
         else: _download(url, file, timeout)
     except Exception as e:
@@ -160,21 +163,23 @@ def fetch_weights(
                 f'put {file.name} into {file.parent} to change this')
 
 # %% ../../nbs/engine/networks.ipynb #transfer-028
+def _layers(module):
+    "Its layers in order; a sequence within a sequence laid flat"
+    if type(module) is not nn.Sequential: return [module]
+    res = []
+    for part in module: res += _layers(part)
+    return res
+
+def _n_params(module): return sum(p.numel() for p in module.parameters())
+
 def split_body(
     body:nn.Module, # Feature extractor made of layers in sequence
     share:float=0.25, # Of the parameters that `tail` holds at least
 )->tuple: # `(stem, tail)`, both `nn.Sequential`, sharing the layers of `body`
     "Cut a body in two: general patterns first, the last ones apart"
     layers = _layers(body)
-    sizes = [_n_params(o) for o in layers]
-    cut = max(i for i in range(len(layers)) if sum(sizes[i:])>=share*sum(sizes))
+    n_params = list(map(_n_params, layers))
+    needed = share*sum(n_params)
+    cut = len(layers)-1
+    while sum(n_params[cut:])<needed: cut -= 1
     return nn.Sequential(*layers[:cut]),nn.Sequential(*layers[cut:])
-
-def _n_params(module): return sum(p.numel() for p in module.parameters())
-
-def _layers(module):
-    "The modules of nested sequences, one after another"
-    if type(module) is not nn.Sequential: return [module]
-    res = []
-    for part in module: res += _layers(part)
-    return res

@@ -7,39 +7,39 @@ Docs: https://mlc-course.github.io/mlc_course/engine/quick_import.html.md"""
 # %% auto #0
 __all__ = ['torchvision_models', 'no_init']
 
-# %% ../../nbs/engine/quick_import.ipynb #transfer-014abf
+# %% ../../nbs/engine/quick_import.ipynb #quick_import-003
 import sys
 from contextlib import suppress
 from types import ModuleType
 
 from torch.overrides import TorchFunctionMode
 
+# %% ../../nbs/engine/quick_import.ipynb #transfer-014abf
 _compiler = 'torch._dynamo','torch._dynamo.utils'
 
-def torchvision_models(): # The module `torchvision.models`
-    "torchvision's models without torch's compiler, which only detectors need and which takes a second"
-    if not {'torchvision',*_compiler} & set(sys.modules): _import_without_compiler()
+def _stand_in():
+    "What torchvision asks of the compiler while it is imported, without the compiler"
+    def is_compile_supported(kind): # whoever does ask gets the real answer
+        from torch._dynamo.utils import is_compile_supported
+        return is_compile_supported(kind)
+    sys.modules.update({name: ModuleType(name) for name in _compiler})
+    sys.modules['torch._dynamo.utils'].is_compile_supported = is_compile_supported
+
+def torchvision_models(): # Module `torchvision.models`
+    "torchvision's models without torch's compiler, unless one of them is imported already"
+    if not {'torchvision',*_compiler} & set(sys.modules):
+        _stand_in()
+        with suppress(ImportError, AttributeError): import torchvision
+        for name in _compiler: del sys.modules[name]
     from torchvision import models
     return models
 
-def _import_without_compiler():
-    "torchvision meets stand-ins while it is imported; whoever asks them later gets the real answer"
-    def is_compile_supported(kind):
-        from torch._dynamo.utils import is_compile_supported
-        return is_compile_supported(kind)
-    stand_ins = {name: ModuleType(name) for name in _compiler}
-    stand_ins['torch._dynamo.utils'].is_compile_supported = is_compile_supported
-    sys.modules.update(stand_ins)
-    with suppress(ImportError, AttributeError): import torchvision
-    for name in _compiler: del sys.modules[name]
-
 # %% ../../nbs/engine/quick_import.ipynb #transfer-bc78c0
-_draws = 'normal_','uniform_','erfinv_'
-
 class no_init(TorchFunctionMode):
-    "Inside, networks get no first weights, which stored ones would replace"
+    "Inside, networks get no first weights: what would draw them leaves its tensor as it is"
     def __torch_function__(self, func, types, args=(), kwargs=None):
         kwargs = kwargs or {}
         is_init = getattr(func, '__module__', '')=='torch.nn.init'
-        if is_init or getattr(func, '__name__', '') in _draws: return args[0] if args else kwargs['tensor']
-        return func(*args, **kwargs)
+        is_draw = getattr(func, '__name__', '') in ('normal_','uniform_','erfinv_')
+        if not is_init and not is_draw: return func(*args, **kwargs)
+        return args[0] if args else kwargs['tensor']

@@ -89,7 +89,7 @@ def pipeline(
         if i: parts.append(_path(f'M{x-31} 65h22m-5 -4l5 4l-5 4'))
         parts.append(_tag('g', glyph, transform=f'translate({x},30)'))
         parts.append(_words(x+35, 122, title))
-        parts.append(_words(x+35, 164, notes.get(name, ''), grey))
+        if name in notes: parts.append(_words(x+35, 164, notes[name], grey))
         if name!=here: continue
         parts.append(_path(f'M{x-7} 22h84v124h-84z', accent, 4))
         parts.append(_words(x+35, 14, 'you are here', font_weight='bold'))

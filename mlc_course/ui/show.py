@@ -1,5 +1,5 @@
-"""The figures of a lesson in one to three lines each: images, maps, bars, boxes, numbers, tables,
-curves, and drawings of what a network is made of.
+"""The figures of a lesson in one to three lines each: images, boxes, maps, numbers, tables, bars,
+curves.
 
 Docs: https://mlc-course.github.io/mlc_course/ui/show.html.md"""
 
@@ -8,11 +8,9 @@ Docs: https://mlc-course.github.io/mlc_course/ui/show.html.md"""
 # %% auto #0
 __all__ = ['font_size', 'dpi', 'grey', 'ink', 'accent', 'canvas', 'color_of', 'plain', 'dressed',
            'pixels', 'show_images', 'show_boxes', 'show_maps', 'number_grid', 'heat_table',
-           'show_bars', 'curve', 'Svg', 'pipeline', 'filter_over_channels', 'stride_steps',
-           'field_stack']
+           'show_bars', 'curve']
 
 # %% ../../nbs/ui/show.ipynb #show-003
-from html import escape
 from textwrap import wrap
 
 import matplotlib.pyplot as plt
@@ -21,9 +19,9 @@ import pandas as pd
 from PIL import Image
 
 from .. import cam
-from ..convolution import receptive_field
 from ..draw import scenes
 from ..draw.animals import colors
+from ..engine.pictures import open_picture
 
 # %% ../../nbs/ui/show.ipynb #show-006
 font_size = 9 # Of every text, points
@@ -80,18 +78,18 @@ def pixels(
     img, # File, PIL image, array `(h, w)` or `(h, w, 3)`, or tensor `(1 or 3, h, w)`; numbers in [0,1]
 )->np.ndarray: # `(h, w, 3)`
     "A picture as matplotlib takes it"
-    if isinstance(img, Image.Image): return np.asarray(img.convert('RGB'))
-    if not hasattr(img, 'shape'): return pixels(Image.open(img))
+    if isinstance(img, Image.Image): img = img.convert('RGB')
+    elif not hasattr(img, 'shape'): img = open_picture(img)
     x = np.asarray(img)
     if x.ndim==2: x = x[None]
-    if x.shape[0] in (1,3): x = x.transpose(1,2,0)
+    if x.shape[0] in (1,3): x = x.transpose(1, 2, 0)
     if x.dtype!=np.uint8: x = x.clip(0, 1)
     return np.broadcast_to(x, (*x.shape[:2],3))
 
 def show_images(
     images,         # Each as for `pixels`
     titles=None,    # Of each: a text, or a list of labels
-    right=None,     # Of each: whether that answer is right
+    right=None,     # List: is the answer to each right?
     title='',       # What to see, above all
     n_cols:int=6,   # Pictures in a row
     size:float=1.5, # Inches a picture
@@ -101,20 +99,23 @@ def show_images(
     n_cols = max(1, min(n_cols, len(images)))
     n_rows = -(-len(images)//n_cols)
     if axs is None: axs = canvas(n_cols, n_rows, (size,size+.3*bool(titles)))
+    if right is None: right = [None]*len(images)
     for ax in axs: ax.axis('off')
     for i,(ax,img) in enumerate(zip(axs, images)):
         ax.imshow(pixels(img))
-        if titles: _caption(ax, plain(titles[i]))
-        if right is None: continue
-        dressed(ax, ('✓ ' if right[i] else '✗ ')+plain(titles[i]))
-        ax.title.set(color=ink if right[i] else '#AA3333', bbox=None)
+        if titles: _caption(ax, plain(titles[i]), right[i])
     return _headline(axs, title)
 
-def _caption(ax, text):
-    dressed(ax, text)
-    first = text.replace(',', ' ').split(' ')[0]
-    look = dict(fc='white', lw=2, boxstyle='round,pad=.2')
-    if first in colors: ax.title.set_bbox(dict(ec=colors[first], **look))
+def _caption(ax, text, right):
+    "A title, on the frame of its class or with a tick or a cross"
+    if right is None:
+        dressed(ax, text)
+        first = text.replace(',', ' ').split(' ')[0]
+        look = dict(fc='white', lw=2, boxstyle='round,pad=.2')
+        if first in colors: ax.title.set_bbox(dict(ec=colors[first], **look))
+        return
+    dressed(ax, ('✓ ' if right else '✗ ')+text)
+    ax.title.set_color(ink if right else '#AA3333')
 
 # %% ../../nbs/ui/show.ipynb #show-011
 def show_boxes(
@@ -150,16 +151,14 @@ def show_maps(
     if axs is None: axs = canvas(n, size=(size,size+.3))
     if img is None: _plain_maps(axs, np.asarray(maps))
     else: cam.show_maps(pixels(img), maps, np.ones(n), list(range(n)), axs=axs)
-    for i,ax in enumerate(axs): dressed(ax, titles[i] if titles else '')
+    for i,ax in enumerate(axs): dressed(ax, titles[i] if titles else '', xticks=[], yticks=[])
     return _headline(axs, title)
 
 def _plain_maps(axs, maps):
     "Maps on one scale, with its colour bar"
     top = max(np.abs(maps).max(), 1e-6)
     look = dict(cmap='PuOr_r', vmin=-top) if maps.min()<0 else dict(cmap='inferno', vmin=0)
-    for ax,o in zip(axs, maps):
-        shown = ax.imshow(o, vmax=top, **look)
-        ax.set(xticks=[], yticks=[])
+    for ax,o in zip(axs, maps): shown = ax.imshow(o, vmax=top, **look)
     bar = axs[0].figure.colorbar(shown, ax=list(axs), shrink=.8)
     bar.ax.tick_params(labelsize=font_size)
 
@@ -224,7 +223,9 @@ def show_bars(
     if n_bars>1: ax.legend(bars, df.columns, fontsize=font_size, loc='center left', bbox_to_anchor=(1,.5))
     else:
         for bar,name in zip(bars[0], df.index): bar.set_color(color_of(name))
-    if lines is not None: ax.vlines(lines, np.arange(n)-.5, np.arange(n)+.5, color=ink, ls=':')
+    if lines is not None:
+        at = np.arange(n)
+        ax.vlines(np.broadcast_to(lines, n), at-.5, at+.5, color=ink, ls=':')
     ax.set_yticks(range(n), map(plain, df.index))
     ax.margins(x=.15)
     ax.spines[['top','right']].set_visible(False)
@@ -249,151 +250,15 @@ def curve(
         c,ls = _strokes[i%len(_strokes)]
         ax.plot(x, np.asarray(ys), color=colors.get(name, c), ls=ls, lw=1.8, label=plain(name))
     first = ax.lines[0].get_ydata()
-    beside = dict(xytext=(6,3), textcoords='offset points', fontsize=font_size)
+    def write(text, *at): ax.annotate(plain(text), at, (6,3), textcoords='offset points', fontsize=font_size)
     for text,at in (marks or {}).items():
         i = np.abs(x-at).argmin()
         ax.plot(x[i], first[i], 'o', color=ink)
-        ax.annotate(plain(text), (x[i],first[i]), **beside)
+        write(text, x[i], first[i])
     for text,at in (levels or {}).items():
         ax.axhline(at, color=grey, ls=':')
-        ax.annotate(plain(text), (x.min(),at), color=grey, **beside)
+        write(text, x.min(), at)
     if len(lines)>1: ax.legend(fontsize=font_size)
     ax.grid(alpha=.3)
     ax.spines[['top','right']].set_visible(False)
     return dressed(ax, **kwargs)
-
-# %% ../../nbs/ui/show.ipynb #show-026
-class Svg(str):
-    "A drawing: SVG text that a notebook shows"
-    def _repr_svg_(self): return str(self)
-    def __repr__(self): return f'Svg of {len(self)} characters'
-
-def _tag(name, inside='', **attrs):
-    "One element; `_` in the name of an attribute stands for `-`"
-    said = ' '.join(f'{k.replace("_", "-")}="{v}"' for k,v in attrs.items())
-    return f'<{name} {said}>{inside}</{name}>'
-
-def _path(d, stroke=ink, stroke_width=1.5, fill='none', **attrs):
-    return _tag('path', d=d, stroke=stroke, stroke_width=stroke_width, fill=fill, **attrs)
-
-def _words(x, y, text, fill=ink, **attrs):
-    "Lines of text around `x`"
-    lines = [_tag('tspan', escape(o), x=x, dy=16*(i>0)) for i,o in enumerate(text.split('\n'))]
-    return _tag('text', ''.join(lines), y=y, text_anchor='middle', fill=fill, **attrs)
-
-def _cells(x, y, n_cols, n_rows=1, side=14, marked=(), fill='white', wide=None):
-    "A grid whose `marked` cells, `(row, col)`, are orange"
-    wide,res = wide or side,''
-    for r,c in np.ndindex(n_rows, n_cols):
-        corner = f'M{x+wide*c} {y+side*r}'
-        res += _path(f'{corner}h{wide}v{side}h-{wide}z', fill=accent if (r,c) in marked else fill)
-    return res
-
-def _drawing(width, height, parts, title):
-    "Elements on white paper, so that they can be read on a dark page; `title` for a reader who can't see it"
-    size = dict(viewBox=f'0 0 {width} {height}', width=width, height=height)
-    look = dict(font_family='sans-serif', font_size=13, role='img', aria_label=escape(title))
-    paper = _tag('rect', width=width, height=height, fill='white')
-    return Svg(_tag('svg', paper+''.join(parts), xmlns='http://www.w3.org/2000/svg', **size, **look))
-
-# %% ../../nbs/ui/show.ipynb #show-028
-_stations = {
-    'picture': _cells(0, 0, 1, side=70) + _path('M12 62V14l14 12h18l14 -12v48zm14 -26v8m18 -8v8', fill='#DDCC77'),
-    'maps': _cells(0, 0, 4, 4, 12) + _cells(11, 11, 4, 4, 12) + _cells(22, 22, 4, 4, 12, [(1,2)]),
-    'pooled\nnumbers': _cells(27, 0, 1, 5, 14, [(1,0),(4,0)]),
-    'weights': _path('M10 13L60 24L10 35L60 46L10 57L60 24M10 13L60 46', grey) + _path(
-        'M10 13h.1M10 35h.1M10 57h.1M60 24h.1M60 46h.1', stroke_width=10, stroke_linecap='round'),
-    'logits': _words(35, 26, 'cat 4.1\ndog −2.3'),
-    'sigmoids': _path('M4 66C44 66 26 4 66 4', stroke_width=3) + _path('M2 35H68', stroke_dasharray='3 3'),
-    'labels\nor none': _words(35, 26, '“cat”\nor nothing'),
-}
-
-def pipeline(
-    here=None,  # A station: "you are here"; None: nowhere
-    notes=None, # Dict from a station to a text under it
-)->Svg:
-    "From picture to labels: picture, maps, pooled numbers, weights, logits, sigmoids, labels or none"
-    names = [o.replace('\n', ' ') for o in _stations]
-    if here not in (None,*names): raise ValueError(f'{here!r} is no station: choose from {", ".join(names)}')
-    parts = []
-    for i,(name,glyph) in enumerate(_stations.items()):
-        x = 20+110*i
-        if i: parts.append(_path(f'M{x-31} 65h22m-5 -4l5 4l-5 4'))
-        parts.append(_tag('g', glyph, transform=f'translate({x},30)'))
-        parts.append(_words(x+35, 122, name))
-        parts.append(_words(x+35, 164, (notes or {}).get(names[i], ''), grey))
-        if names[i]!=here: continue
-        parts.append(_path(f'M{x-7} 22h84v124h-84z', accent, 4))
-        parts.append(_words(x+35, 14, 'you are here', font_weight='bold'))
-    return _drawing(780, 186 if notes else 152, parts, 'From picture to labels: '+', '.join(names))
-
-# %% ../../nbs/ui/show.ipynb #show-02c
-def _sheets(x, y, n, marked=()):
-    "A grid for each colour, the last in front"
-    res = ''
-    for i,(name,fill) in enumerate({'red':'#F2B8B5', 'green':'#BFE3C0', 'blue':'#B9CDF2'}.items()):
-        left,top = x+22*i,y+24*i
-        res += _cells(left, top, n, n, 14, marked, fill) + _words(left+14*n+20, top+14, name)
-    return res
-
-def filter_over_channels(
-    n_filters:int=2, # Each makes one map
-    ks:int=3,        # Rows and columns of a filter
-)->Svg:
-    "How filters that span all channels make maps"
-    window = [(r+1,c+1) for r in range(ks) for c in range(ks)]
-    height = max(220, 20+130*n_filters)
-    parts = [_sheets(15, height/2-90, 8, window), _words(95, height-8, 'one picture, 3 channels')]
-    for i in range(n_filters):
-        y = 15+130*i
-        parts += [_words(222, y+50, '×', font_size=22), _sheets(250, y, ks)]
-        parts.append(_words(300, y+112, f'filter {i+1}: {ks}×{ks}×3'))
-        parts.append(_words(410, y+18, f'{3*ks*ks} products,\nadded up'))
-        parts.append(_path(f'M375 {y+50}h70m-5 -4l5 4l-5 4'))
-        parts += [_cells(465, y, 9-ks, 9-ks, 14, [(1,1)]), _words(507, y+112, f'map {i+1}')]
-    return _drawing(570, height, parts, f'{n_filters} filters over three channels make {n_filters} maps')
-
-# %% ../../nbs/ui/show.ipynb #show-02f
-def stride_steps(
-    size:int=7,   # Rows and columns of the picture
-    ks:int=3,     # Of the filter
-    stride:int=2, # Cells from one place to the next
-)->Svg:
-    "The places of a filter along the first row, and the cell of the map that each makes"
-    if not 0<ks<=size: raise ValueError(f'a filter of {ks} does not fit into {size} cells')
-    n,wide,parts = (size-ks)//stride+1,14*size,[]
-    for i in range(n):
-        x = 20+(wide+30)*i
-        window = [(r,c+stride*i) for r in range(ks) for c in range(ks)]
-        parts.append(_words(x+wide/2, 20, f'step {i+1}'))
-        parts.append(_cells(x, 30, size, size, marked=window))
-        parts.append(_path(f'M{x+7*n} {wide+38}v18m-4 -5l4 5l4 -5'))
-        parts.append(_cells(x, wide+66, n, n, marked=[(0,i)]))
-    said = f'{size} cells, a filter of {ks}, stride {stride}: {n} places'
-    width,height = 10+(wide+30)*n,wide+14*n+96
-    return _drawing(width, height, [*parts, _words(width/2, height-8, said)], said)
-
-# %% ../../nbs/ui/show.ipynb #show-033
-def field_stack(
-    layers=((3,1),(3,1),(3,1)), # `(ks, stride)` of each, image side first
-)->Svg:
-    "A receptive field that grows through the layers, in a cut along one row of pixels"
-    counts = [1] # of cells seen in each row, picture first
-    for ks,stride in reversed(layers): counts.insert(0, (counts[0]-1)*stride+ks)
-    side = min(24, 400//(counts[0]+2))
-    middle = 110+side*(counts[0]+2)/2
-    parts = []
-    for i,n in enumerate(counts):
-        field,jump = receptive_field(list(layers[:i]))
-        wide,y = side*jump,20+60*(len(layers)-i)
-        left = middle-n*wide/2
-        if i:
-            cone = f'M{left} {y+24}h{n*wide}L{2*middle-base} {y+60}H{base}z'
-            parts.append(_path(cone, 'none', fill='#FBE0CC'))
-        seen = [(0,k+1) for k in range(n)] # between two that are not
-        parts.append(_cells(left-wide, y, n+2, side=24, marked=seen, wide=wide))
-        parts.append(_words(50, y+17, f'layer {i}' if i else 'picture'))
-        parts.append(_words(2*middle-20, y+17, f'a cell sees {field}' if i else 'pixels'))
-        base = left
-    said = f'One cell of layer {len(layers)} sees {counts[0]} pixels'
-    return _drawing(2*middle+40, 60*len(counts)+10, parts, said)
