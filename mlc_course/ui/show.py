@@ -11,11 +11,13 @@ __all__ = ['font_size', 'dpi', 'grey', 'ink', 'accent', 'canvas', 'color_of', 'p
            'show_bars', 'curve']
 
 # %% ../../nbs/ui/show.ipynb #show-003
+from itertools import cycle
 from textwrap import wrap
 
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.text import Text
 from PIL import Image
 
 from .. import cam
@@ -64,8 +66,7 @@ def dressed(
     lines = [o for line in plain(title).split('\n') for o in wrap(line, n, break_long_words=False)]
     ax.set_title('\n'.join(lines), fontsize=font_size)
     ax.tick_params(labelsize=font_size)
-    ax.xaxis.label.set_fontsize(font_size)
-    ax.yaxis.label.set_fontsize(font_size)
+    for text in ax.findobj(Text): text.set_fontsize(font_size)
     return ax
 
 def _headline(axs, title):
@@ -96,26 +97,25 @@ def show_images(
     axs=None,       # matplotlib axes, one a picture; None: new ones
 ): # The axes
     "Pictures in rows; a title that begins with a class has a frame in its colour"
-    n_cols = max(1, min(n_cols, len(images)))
+    n_cols = min(n_cols, len(images) or 1)
     n_rows = -(-len(images)//n_cols)
-    if axs is None: axs = canvas(n_cols, n_rows, (size,size+.3*bool(titles)))
-    if right is None: right = [None]*len(images)
+    height = size+.3 if titles else size
+    if axs is None: axs = canvas(n_cols, n_rows, (size,height))
     for ax in axs: ax.axis('off')
-    for i,(ax,img) in enumerate(zip(axs, images)):
-        ax.imshow(pixels(img))
-        if titles: _caption(ax, plain(titles[i]), right[i])
+    for i,img in enumerate(images):
+        axs[i].imshow(pixels(img))
+        if titles: _caption(axs[i], plain(titles[i]), None if right is None else right[i])
     return _headline(axs, title)
 
 def _caption(ax, text, right):
     "A title, on the frame of its class or with a tick or a cross"
-    if right is None:
-        dressed(ax, text)
-        first = text.replace(',', ' ').split(' ')[0]
-        look = dict(fc='white', lw=2, boxstyle='round,pad=.2')
-        if first in colors: ax.title.set_bbox(dict(ec=colors[first], **look))
+    if right is not None:
+        dressed(ax, ('✓ ' if right else '✗ ')+text)
+        ax.title.set_color(ink if right else '#AA3333')
         return
-    dressed(ax, ('✓ ' if right else '✗ ')+text)
-    ax.title.set_color(ink if right else '#AA3333')
+    dressed(ax, text)
+    color = colors.get(text.replace(',', ' ').split(' ')[0])
+    if color: ax.title.set_bbox(dict(ec=color, fc='white', lw=2, boxstyle='round,pad=.2'))
 
 # %% ../../nbs/ui/show.ipynb #show-011
 def show_boxes(
@@ -127,10 +127,9 @@ def show_boxes(
     **kwargs,    # For `dressed`
 ): # The axes
     "A picture with a frame in its class's colour around every animal, and crosses at points"
-    if ax is None: ax, = canvas()
+    ax = ax or canvas()[0]
     shown = pixels(img)
     scenes.show_boxes(shown, records, ax, ears)
-    for text in ax.texts: text.set_fontsize(font_size)
     for name,(x,y) in (points or {}).items():
         at = x*shown.shape[1],y*shown.shape[0]
         ax.plot(*at, 'x', color='white', ms=13, mew=5)
@@ -151,16 +150,21 @@ def show_maps(
     if axs is None: axs = canvas(n, size=(size,size+.3))
     if img is None: _plain_maps(axs, np.asarray(maps))
     else: cam.show_maps(pixels(img), maps, np.ones(n), list(range(n)), axs=axs)
-    for i,ax in enumerate(axs): dressed(ax, titles[i] if titles else '', xticks=[], yticks=[])
+    for ax,o in zip(axs, titles or ['']*n): dressed(ax, o, xticks=[], yticks=[])
     return _headline(axs, title)
 
 def _plain_maps(axs, maps):
     "Maps on one scale, with its colour bar"
-    top = max(np.abs(maps).max(), 1e-6)
-    look = dict(cmap='PuOr_r', vmin=-top) if maps.min()<0 else dict(cmap='inferno', vmin=0)
-    for ax,o in zip(axs, maps): shown = ax.imshow(o, vmax=top, **look)
+    look = _scale(maps, 'inferno')
+    for ax,o in zip(axs, maps): shown = ax.imshow(o, **look)
     bar = axs[0].figure.colorbar(shown, ax=list(axs), shrink=.8)
     bar.ax.tick_params(labelsize=font_size)
+
+def _scale(x, cmap, top=None):
+    "Colours for `imshow`: from 0 to `top`; around 0 where `x` has negative numbers"
+    top = top or max(np.abs(x).max(), 1e-6)
+    if x.min()<0: return dict(cmap='PuOr_r', vmin=-top, vmax=top)
+    return dict(cmap=cmap, vmin=0, vmax=top)
 
 # %% ../../nbs/ui/show.ipynb #show-018
 def number_grid(
@@ -173,15 +177,13 @@ def number_grid(
 ): # The axes
     "Numbers in their cells"
     x = np.asarray(numbers, dtype=float)
-    if ax is None: ax, = canvas(size=(.5+.45*x.shape[1],.5+.35*len(x)))
-    share = x/(top or max(np.abs(x).max(), 1e-6))
-    signed = x.min()<0
-    colored = plt.colormaps['PuOr_r' if signed else cmap]((share+1)/2 if signed else share)
-    ax.imshow(colored, aspect='auto')
-    for (r,c),number in np.ndenumerate(x if fmt else x[:0]):
-        light = colored[r,c,:3] @ (.3,.59,.11)>.5
-        look = dict(color='black' if light else 'white', fontsize=font_size)
-        ax.text(c, r, f'{number:{fmt}}', ha='center', va='center', **look)
+    rows,cols = x.shape
+    ax = ax or canvas(size=(.5+.45*cols,.5+.35*rows))[0]
+    shown = ax.imshow(x, aspect='auto', **_scale(x, cmap, top))
+    dark = shown.to_rgba(x)[...,:3] @ (.3,.59,.11) <= .5
+    for at,number in np.ndenumerate(x if fmt else x[:0]):
+        color = 'white' if dark[at] else 'black'
+        ax.text(*at[::-1], f'{number:{fmt}}', ha='center', va='center', color=color)
     return dressed(ax, **{'xticks': [], 'yticks': [], **kwargs})
 
 # %% ../../nbs/ui/show.ipynb #show-01b
@@ -195,12 +197,13 @@ def heat_table(
 ): # The axes
     "A table whose cells are darker the larger their number"
     df = pd.DataFrame(np.asarray(table), rows, cols) if rows else table
-    across,down = list(map(plain, df.columns)),list(map(plain, df.index))
+    n_rows,n_cols = df.shape
     wide = .6 if fmt else .25
-    if ax is None: ax, = canvas(size=(1.5+wide*len(across),.9+.27*len(down)))
+    ax = ax or canvas(size=(1.5+wide*n_cols,.9+.27*n_rows))[0]
     number_grid(df, fmt, cmap='Greys', ax=ax, **kwargs)
-    ax.set_xticks(range(len(across)), across)
-    ax.set_yticks(range(len(down)), down)
+    across = list(map(plain, df.columns))
+    ax.set_xticks(range(n_cols), across)
+    ax.set_yticks(range(n_rows), map(plain, df.index))
     if max(map(len, across))>5: ax.tick_params(axis='x', rotation=40)
     return ax
 
@@ -213,20 +216,19 @@ def show_bars(
     **kwargs,    # For `dressed`
 ): # The axes
     "Horizontal bars with their numbers, in their classes' colours; those of a group go from light to dark"
-    df = pd.DataFrame(values if hasattr(values, 'columns') else pd.Series(values)).astype(float)
+    df = values if hasattr(values, 'columns') else pd.Series(values).to_frame()
     n,n_bars = df.shape
-    if ax is None: ax, = canvas(size=(4,.7+.23*n*max(1, .75*n_bars)))
+    ax = ax or canvas(size=(4,.7+.23*n*max(1, .75*n_bars)))[0]
     tones = plt.colormaps['Greys'](np.linspace(.25, .85, n_bars))
-    df.plot.barh(ax=ax, xerr=errors, color=tones, width=.75, capsize=2, legend=False)
+    df.astype(float).plot.barh(ax=ax, xerr=errors, color=tones, width=.75, capsize=2, legend=False)
     bars = [o for o in ax.containers if hasattr(o, 'patches')]
-    for o in bars: ax.bar_label(o, fmt=' {:.2f}', fontsize=font_size)
-    if n_bars>1: ax.legend(bars, df.columns, fontsize=font_size, loc='center left', bbox_to_anchor=(1,.5))
-    else:
+    for o in bars: ax.bar_label(o, fmt=' {:.2f}')
+    if n_bars==1:
         for bar,name in zip(bars[0], df.index): bar.set_color(color_of(name))
-    if lines is not None:
-        at = np.arange(n)
-        ax.vlines(np.broadcast_to(lines, n), at-.5, at+.5, color=ink, ls=':')
-    ax.set_yticks(range(n), map(plain, df.index))
+    else: ax.legend(bars, df.columns, fontsize=font_size, loc='center left', bbox_to_anchor=(1,.5))
+    at = np.arange(n)
+    if lines is not None: ax.vlines(np.broadcast_to(lines, n), at-.5, at+.5, color=ink, ls=':')
+    ax.set_yticks(at, map(plain, df.index))
     ax.margins(x=.15)
     ax.spines[['top','right']].set_visible(False)
     return dressed(ax, **{'ylim': (n-.5,-.5), 'ylabel': '', **kwargs})
@@ -243,14 +245,13 @@ def curve(
     **kwargs,    # For `dressed`
 ): # The axes
     "Lines that differ in stroke as well as in colour; a class has its own colour"
-    if ax is None: ax, = canvas(size=(4.5,2.8))
+    ax = ax or canvas(size=(4.5,2.8))[0]
     lines = y if hasattr(y, 'items') else {'': y}
     x = np.asarray(x, dtype=float)
-    for i,(name,ys) in enumerate(lines.items()):
-        c,ls = _strokes[i%len(_strokes)]
-        ax.plot(x, np.asarray(ys), color=colors.get(name, c), ls=ls, lw=1.8, label=plain(name))
+    for (name,ys),(color,ls) in zip(lines.items(), cycle(_strokes)):
+        ax.plot(x, np.asarray(ys), color=colors.get(name, color), ls=ls, lw=1.8, label=plain(name))
     first = ax.lines[0].get_ydata()
-    def write(text, *at): ax.annotate(plain(text), at, (6,3), textcoords='offset points', fontsize=font_size)
+    def write(text, *at): ax.annotate(plain(text), at, (6,3), textcoords='offset points')
     for text,at in (marks or {}).items():
         i = np.abs(x-at).argmin()
         ax.plot(x[i], first[i], 'o', color=ink)
