@@ -25,7 +25,7 @@ def check_1(answer):
         first=(sides[0], 'try `conv_out_size` with 7, 2 and 3.', {
             conv_out_size(200, 7, 2): 'the padding of 3 is missing.',
             200: 'the stride of 2 is missing.'}),
-        end=(sides[-1], 'try it four times with 3, 2 and 1.', {
+        end=(sides[-1], 'try `conv_out_size` four times, with 3, 2, 1.', {
             200/32: odd,
             200//32: odd,
             sides[-2]: 'one halving is missing. '
