@@ -9,9 +9,8 @@ __all__ = ['backdrops']
 
 # %% ../../nbs/draw/backdrops.ipynb #backdrops-005
 from PIL import Image
-
-from .paper import ellipse,full,jitter,mix,moved,paint,spline
-from .props import any_paint,put_prop,rect
+from .paper import ellipse,full,jitter,mix,moved,paint,rect,spline
+from .props import any_paint,put_prop
 
 # %% ../../nbs/draw/backdrops.ipynb #scenes-072
 def gradient(paper, *cols, bottom):
@@ -192,14 +191,14 @@ diamond = [(0,-.5), (.35,0), (0,.5), (-.35,0)]
 def wallpaper(paper, rng, low):
     "A wall down to the height `low`, with stripes, dots, diamonds or nothing on it"
     wall = jitter(rng, rng.choice(walls), 8)
-    paper.put(rect(0, 0, 1, low), wall)
+    paper.put(rect((0,0), (1,low)), wall)
     color = any_paint(rng)
     motif = mix(wall, color, rng.uniform(.15, .5))
     kind = rng.randint(0, 3)
     n = rng.randint(5, 9)
     if kind==1:
         for i in range(n):
-            paper.put(rect(i/n, 0, (i+.5)/n, low), motif)
+            paper.put(rect((i/n,0), ((i+.5)/n,low)), motif)
     if kind<2: return
     for j in range(int(low*n)+1):
         for i in range(n+1):
@@ -232,18 +231,18 @@ def rug(paper, rng):
     pale = mix(a, (255,250,240), .3)
     for share,color in ((1,a), (.88,b), (.8,a), (.5,pale)):
         at = moved(full, x, .82, w*share)
-        paper.put(ellipse(0, 0, 1, .34), color, at)
+        paper.put(ellipse((0,0), 1, .34), color, at)
 
 def room(paper, rng):
     low = rng.uniform(.5, .6)
     wallpaper(paper, rng, low)
     floor = mix(ground(rng, 'room', 12), any_paint(rng), .2)
-    paper.put(rect(0, low, 1, 1), floor)
+    paper.put(rect((0,low), (1,1)), floor)
     joint = mix(floor, (60,40,40), .16)
     for y in (low+.06, low+.15, low+.28):
-        paper.put(rect(0, y, 1, y+.006), joint)
+        paper.put(rect((0,y), (1,y+.006)), joint)
     skirting = mix(floor, (255,250,240), .7)
-    paper.put(rect(0, low-.025, 1, low+.008), skirting)
+    paper.put(rect((0,low-.025), (1,low+.008)), skirting)
     furnish(paper, rng, low)
     rug(paper, rng)
     return ('cushion','box','plant','books','bowl'),(124,160,110)

@@ -7,196 +7,126 @@ Docs: https://mlc-course.github.io/mlc_course/draw/bodies.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/draw/bodies.ipynb #bodies-5e03
-from .paper import blob,ellipse,even,fur,mirror,points,shaded,tube
-
 # %% ../../nbs/draw/bodies.ipynb #scenes-044
-def tail(x, y, w0, w1, course, tufts=0):
-    "A tail: a tube that starts near `(x, y)`"
-    shifted = [(x+u,y+v) for u,v in points(course)]
-    outline = tube(w0, w1, *shifted)
-    if tufts: outline = fur(outline, tufts, .11)
-    return [('s','tail', outline)]
-
-def slim_tail(x, y):
-    return tail(x, y, .3, .24, '-.2,.1 .4,0 .75,-.5 .6,-1.1 .85,-1.5')
-
-def ring_tail(x, y):
-    parts = tail(x, y, .32, .26, '-.2,.1 .4,0 .75,-.5 .62,-1.1 .8,-1.45')
-    for u,v,turn in (.62,-.24,-40),(.74,-.62,0),(.64,-1,10),(.72,-1.35,20):
-        parts.append(('','mark', ellipse(x+u, y+v, .19, .07, turn)))
-    return parts
-
-def plume_tail(x, y):
-    return tail(x, y, .6, .5, '-.2,.1 .45,0 .85,-.5 .8,-1.1', 11)
-
-def flag_tail(x, y):
-    parts = tail(x, y, .26, .2, '-.2,.1 .3,-.2 .5,-.7 .6,-1.2')
-    tip = tube(.22, .16, (x+.52,y-.8), (x+.6,y-1.25))
-    return [*parts, ('s','tip', tip)]
-
-def curl_tail(x, y):
-    return tail(x, y, .3, .2, '-.2,.1 .3,-.1 .5,-.45 .2,-.68 -.02,-.45 .14,-.3')
-
-def stub_tail(x, y):
-    return tail(x, y, .3, .24, '-.2,.1 .2,-.15 .3,-.3')
-
-def over_tail(x, y):
-    "Lies over the back"
-    return tail(x, y, .6, .6, '-.2,.1 .3,-.5 .1,-1 -.4,-1.1', 11)
-
-def tuft_tail(x, y):
-    tuft = fur(ellipse(x+.42, y+.95, .14, .26), 8, .06)
-    return tail(x, y, .14, .12, '-.2,.1 .3,0 .45,.5 .42,.8')+[('s','mane', tuft)]
-
-def puff_tail(x, y):
-    return [('s','pale', fur(ellipse(x+.1, y-.05, .3), 9, .08))]
+slim_tail = 'tail:s tube .3 .24 -.2,.1 .4,0 .75,-.5 .6,-1.1 .85,-1.5'
+ring_tail = '''
+tail:s tube .32 .26 -.2,.1 .4,0 .75,-.5 .62,-1.1 .8,-1.45
+mark ellipse .62,-.24 .19 .07 -40
+mark ellipse .74,-.62 .19 .07
+mark ellipse .64,-1 .19 .07 10
+mark ellipse .72,-1.35 .19 .07 20'''
+plume_tail = 'tail:s fur 11 .11 tube .6 .5 -.2,.1 .45,0 .85,-.5 .8,-1.1'
+flag_tail = '''
+tail:s tube .26 .2 -.2,.1 .3,-.2 .5,-.7 .6,-1.2
+tip:s tube .22 .16 .52,-.8 .6,-1.25'''
+curl_tail = '''
+tail:s tube .3 .2 -.2,.1 .3,-.1 .5,-.45
+.2,-.68 -.02,-.45 .14,-.3'''
+stub_tail = 'tail:s tube .3 .24 -.2,.1 .2,-.15 .3,-.3'
+over_tail = 'tail:s fur 11 .11 tube .6 .6 -.2,.1 .3,-.5 .1,-1 -.4,-1.1' # lies on the back
+tuft_tail = '''
+tail:s tube .14 .12 -.2,.1 .3,0 .45,.5 .42,.8
+mane:s fur 8 .06 ellipse .42,.95 .14 .26'''
+puff_tail = 'pale:s fur 9 .08 ellipse .1,-.05 .3'
 
 # %% ../../nbs/draw/bodies.ipynb #scenes-045
 def paw(x, w=.27):
-    "A front paw at `x`, `2*w` wide"
-    return [
-        ('','sock', ellipse(x, -.36, .19, .24)),
-        *shaded('paw', ellipse(x, -.13, w, .17), by=.04),
-        ('','toe', tube(.035, .03, (x-.08,-.12), (x-.08,0))),
-        ('','toe', tube(.035, .03, (x+.08,-.12), (x+.08,0)))]
+    "Text of a front paw at `x`, `2*w` wide"
+    return f'''
+sock ellipse {x},-.36 .19 .24
+paw:s.04 ellipse {x},-.13 {w} .17
+toe tube .035 .03 {x-.08},-.12 {x-.08},0
+toe tube .035 .03 {x+.08},-.12 {x+.08},0'''
 
-def tufted(pts, n, furry):
-    "The outline, with `n` tufts if it is `furry`"
-    return fur(pts, n, .1) if furry else pts
-
-def leg(w0, w1, course, flags='', by=.05):
-    "From its upper end, `w0` wide, to the paw"
-    return shaded('leg', tube(w0, w1, course), flags, by)
-
-def raised_paw():
-    "A leg that waves"
-    parts = leg(.42, .34, '.4,-1.5 .95,-1.45 1.28,-1.95', 's')
-    parts += shaded('paw', ellipse(1.32, -2.08, .27), by=.04)
-    parts.append(('','inner', ellipse(1.33, -2.04, .1, .08)))
-    for d in (-.12,0,.12): # pads
-        parts.append(('','inner', ellipse(1.33+d, -2.19+abs(d)*.4, .045)))
-    return parts
+raised_paw = '''
+leg:s.05 tube .42 .34 .4,-1.5 .95,-1.45 1.28,-1.95
+paw:s.04 ellipse 1.32,-2.08 .27
+inner ellipse 1.33,-2.04 .1 .08
+inner ellipse 1.21,-2.142 .045 # pads
+inner ellipse 1.33,-2.19 .045
+inner ellipse 1.45,-2.142 .045'''
 
 # %% ../../nbs/draw/bodies.ipynb #bodies-5e0b
-def sit(
-    tail,        # One of the tails above
-    furry=False, # Tufts in the outline?
-    wave=False,  # One paw in the air?
-): # Two lists of parts: the body, and what lies in front of its pattern
-    "Seen from the front"
-    coat = even('0,-2.3 .46,-2.1 .72,-1.5 .98,-.75 1,-.25 .7,-.02 0,0')
-    body = [
-        *tail(.75, -.3),
-        *shaded('coat', tufted(coat, 13, furry), 's', .13, 'under'),
-        *shaded('coat', ellipse(.68, -.46, .38, .42), 'm', .05),
-        *shaded('paw', ellipse(.8, -.12, .34, .16), 'sm', .04)]
-    bib = even('0,-2.1 .36,-1.8 .4,-1.35 .2,-1.05 0,-.98')
-    right = leg(.46, .38, '.29,-1.25 .3,-.7 .3,-.16')
-    left = [(flags,role,mirror(pts)) for flags,role,pts in right]
-    right = raised_paw() if wave else right+paw(.31)
-    front = [('','bib', tufted(bib, 9, furry)), *left, *right, *paw(-.31)]
-    return body,front
-
-def wave(tail, furry=False):
-    "Sits, with one paw in the air"
-    return sit(tail, furry, wave=True)
+leg = 'tube .46 .38 .29,-1.25 .3,-.7 .3,-.16'
+seat = f''' # seen from the front
+tail .75,-.3
+torso:s.13 tufts 13 even 0,-2.3 .46,-2.1 .72,-1.5 .98,-.75
+1,-.25 .7,-.02 0,0
+coat:m.05 ellipse .68,-.46 .38 .42
+paw:sm.04 ellipse .8,-.12 .34 .16
+pattern 0,0
+bib tufts 9 even 0,-2.1 .36,-1.8 .4,-1.35 .2,-1.05 0,-.98
+leg:l.05 {leg}'''
+sit = f'''{seat}
+leg:.05 {leg}
+{paw(.31)}{paw(-.31)}'''
+wave = f'{seat}{raised_paw}{paw(-.31)}'
 
 # %% ../../nbs/draw/bodies.ipynb #scenes-046
-def stand(tail, furry=False):
-    "Seen from the side, heading left"
-    coat = blob('-1.4,-2 -.7,-2.3 .1,-1.97 1.05,-1.98 1.46,-1.55',
-        '1.3,-.95 .3,-.78 -.8,-.7 -1.42,-1.1')
-    body = [
-        ('s','leg-', tube(.4, .32, '-.62,-1 -.6,-.14')),
-        ('s','leg-', tube(.42, .32, '.85,-1.1 .86,-.6 .8,-.14')),
-        ('s','paw-', ellipse(-.66, -.12, .24, .15)),
-        ('s','paw-', ellipse(.74, -.12, .24, .15)),
-        *tail(1.3, -1.65),
-        *shaded('coat', tufted(coat, 15, furry), 's', .15, 'under')]
-    bib = blob('-1.34,-1.9 -1,-1.7 -.9,-1.2 -1.12,-.9 -1.34,-1.15')
-    front = [
-        ('','bib', tufted(bib, 9, furry)),
-        *leg(.46, .38, '-1.05,-1.15 -1.06,-.16'),
-        *leg(.6, .38, '1.08,-1.4 1.2,-.8 1.16,-.16', by=.06),
-        *paw(-1.12),
-        *paw(1.1)]
-    return body,front
+stand = f''' # seen from the side, heading left
+leg-:s tube .4 .32 -.62,-1 -.6,-.14
+leg-:s tube .42 .32 .85,-1.1 .86,-.6 .8,-.14
+paw-:s ellipse -.66,-.12 .24 .15
+paw-:s ellipse .74,-.12 .24 .15
+tail 1.3,-1.65
+torso:s.15 tufts 15 blob -1.4,-2 -.7,-2.3 .1,-1.97 1.05,-1.98
+1.46,-1.55 1.3,-.95 .3,-.78 -.8,-.7 -1.42,-1.1
+pattern 0,0
+bib tufts 9 blob -1.34,-1.9 -1,-1.7 -.9,-1.2 -1.12,-.9 -1.34,-1.15
+leg:.05 tube .46 .38 -1.05,-1.15 -1.06,-.16
+leg:.06 tube .6 .38 1.08,-1.4 1.2,-.8 1.16,-.16
+{paw(-1.12)}{paw(1.1)}'''
 
-def lie(tail, furry=False):
-    "Seen from the side, heading left"
-    coat = blob('-1.3,-.3 -1.2,-1 -.5,-1.5 .5,-1.42 1.3,-1.1',
-        '1.68,-.5 1.5,-.06 0,0 -1.1,-.02')
-    body = [
-        *tail(1.4, -.4),
-        *shaded('coat', tufted(coat, 15, furry), 's', .13, 'under'),
-        *shaded('coat', ellipse(1, -.5, .5, .46), '', .06),
-        *shaded('paw', ellipse(.78, -.12, .4, .15), by=.04)]
-    bib = blob('-1.15,-.9 -.7,-1.1 -.2,-.9 -.4,-.4 -1,-.4')
-    front = [
-        ('','bib', tufted(bib, 9, furry)),
-        *leg(.4, .36, '-.5,-.5 -.42,-.2'),
-        *leg(.4, .36, '-1.2,-.5 -1.16,-.2'),
-        *paw(-.42, .3),
-        *paw(-1.16, .3)]
-    return body,front
+lie = f''' # likewise
+tail 1.4,-.4
+torso:s.13 tufts 15 blob -1.3,-.3 -1.2,-1 -.5,-1.5 .5,-1.42
+1.3,-1.1 1.68,-.5 1.5,-.06 0,0 -1.1,-.02
+coat:.06 ellipse 1,-.5 .5 .46
+paw:s.04 ellipse .78,-.12 .4 .15
+pattern 0,0
+bib tufts 9 blob -1.15,-.9 -.7,-1.1 -.2,-.9 -.4,-.4 -1,-.4
+leg:.05 tube .4 .36 -.5,-.5 -.42,-.2
+leg:.05 tube .4 .36 -1.2,-.5 -1.16,-.2
+{paw(-.42, .3)}{paw(-1.16, .3)}'''
 
 # %% ../../nbs/draw/bodies.ipynb #scenes-047
-def stand_donkey(tail, furry=False):
-    "Stands like the others, but on a neck with a mane"
-    body,front = stand(tail)
-    mane = tube(.3, .3, '-.5,-3.3 -.42,-2.6 -.1,-1.9')
-    neck = tube(.85, .8, '-1.05,-3.1 -.95,-2.4 -.75,-1.6')
-    throat = tube(.62, .6, '-1.05,-3 -.98,-2.4 -.8,-1.6')
-    body += [
-        ('s','mane', fur(mane, 9, .1)),
-        ('s','coat~', neck),
-        ('','coat', throat)]
-    return body,front
-
-poses = dict( # How to draw it, and where the centre of the head is
+poses = dict( # Its text, and where the centre of the head is
     sit=(sit,(0,-2.75)),
     wave=(wave,(0,-2.75)),
     stand=(stand,(-1.1,-2.5)),
     lie=(lie,(-.72,-1.6)),
-    donkey=(stand_donkey,(-1.12,-3.05)))
+    donkey=(stand,(-1.12,-3.05)))
 
 # %% ../../nbs/draw/bodies.ipynb #scenes-052
-def rosette(x, y, r, flags=''):
-    "A dark spot with a lighter middle"
-    return [
-        (flags,'mark', ellipse(x, y, r, .85*r)),
-        (flags,'coat-', ellipse(x+.02, y+.02, .5*r, .42*r))]
-
-def rosettes(pose):
-    parts = []
-    if pose in ('sit','wave'):
-        spots = points('.42,-1.85 .58,-1.4 .74,-1 .5,-1 .72,-.62 .84,-.34')
-        for x,y in spots: parts += rosette(x, y, .13, 'm')
-        return parts
-    top = -1.75 if pose=='stand' else -1.1
-    spots = points('-.35,0 .1,.12 .55,0 .95,.08',
-        '-.15,.42 .35,.45 .8,.42 1.2,.4 .6,.75')
-    for x,y in spots: parts += rosette(x, top+y, .14)
-    return parts
-
-def saddle(pose):
-    if pose=='stand':
-        patch = blob('-.75,-2.2 .1,-1.93 1,-1.95 1.3,-1.6',
-            '.9,-1.25 .1,-1.3 -.6,-1.5')
-    elif pose=='lie':
-        patch = blob('-.4,-1.42 .4,-1.4 1.2,-1.1 1.4,-.7 .8,-.66 0,-.8')
-    else:
-        patch = blob('.3,-2.1 .56,-1.9 .9,-1 .8,-.7 .62,-.9 .5,-1.5')
-        return [('m','mark', patch)]
-    return [('','mark', patch)]
-
-def chest_marks(pose):
-    if pose=='stand': left,right,y = -1.2,-.8,-1.45
-    elif pose=='lie': left,right,y = -.95,-.5,-.72
-    else:
-        patch = blob('.05,-1.42 .3,-1.72 .5,-1.7 .44,-1.42 .24,-1.28')
-        return [('m','mark', patch)]
-    return [
-        ('','mark', ellipse(left, y, .2, .14, -15)),
-        ('','mark', ellipse(right, y, .2, .14, 15))]
+pieces = dict( # a rosette is a dark spot with a lighter middle
+    rosette='''
+mark ellipse 0,0 .14 .119
+coat- ellipse .02,.02 .07 .0588''',
+    both='''
+mark:m ellipse 0,0 .13 .1105
+coat-:m ellipse .02,.02 .065 .0546''',
+    rosettes='''
+rosette -.35,0 .1,.12 .55,0 .95,.08 -.15,.42
+.35,.45 .8,.42 1.2,.4 .6,.75''')
+rosettes = dict(
+    sit='both .42,-1.85 .58,-1.4 .74,-1 .5,-1 .72,-.62 .84,-.34',
+    stand='rosettes 0,-1.75',
+    lie='rosettes 0,-1.1')
+saddle = dict(
+    sit='mark:m blob .3,-2.1 .56,-1.9 .9,-1 .8,-.7 .62,-.9 .5,-1.5',
+    stand='''
+mark blob -.75,-2.2 .1,-1.93 1,-1.95 1.3,-1.6
+.9,-1.25 .1,-1.3 -.6,-1.5''',
+    lie='mark blob -.4,-1.42 .4,-1.4 1.2,-1.1 1.4,-.7 .8,-.66 0,-.8')
+chest_marks = dict(
+    sit='mark:m blob .05,-1.42 .3,-1.72 .5,-1.7 .44,-1.42 .24,-1.28',
+    stand='''
+mark ellipse -1.2,-1.45 .2 .14 -15
+mark ellipse -.8,-1.45 .2 .14 15''',
+    lie='''
+mark ellipse -.95,-.72 .2 .14 -15
+mark ellipse -.5,-.72 .2 .14 15''')
+neck = dict(donkey='''
+mane:s fur 9 .1 tube .3 .3 -.5,-3.3 -.42,-2.6 -.1,-1.9
+coat~:s tube .85 .8 -1.05,-3.1 -.95,-2.4 -.75,-1.6
+coat tube .62 .6 -1.05,-3 -.98,-2.4 -.8,-1.6''')

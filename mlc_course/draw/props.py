@@ -11,155 +11,138 @@ __all__ = ['any_paint', 'prop_shapes', 'put_prop']
 import math
 from functools import lru_cache
 from itertools import cycle
-
-from .paper import blob,compiled,ellipse,even,full,fur,ink,jitter
-from .paper import mix,moved,paint,points,shaded,tones,tube
+from .paper import compiled,full,ink,jitter,mix,moved,paint,parts_of,tones
 
 # %% ../../nbs/draw/props.ipynb #props-006
-def rect(x1, y1, x2, y2): return [(x1,y1), (x2,y1), (x2,y2), (x1,y2)]
-
-def bar(role, x1, y1, x2, y2, flags=''):
-    "A rectangle as a part: left, top, right, bottom"
-    return flags,role,rect(x1, y1, x2, y2)
-
-def each(role, shape, *args):
-    "One part for each of `args`"
-    return [('', role, shape(*o)) for o in args]
+pieces = dict(button='b ellipse 0,0 .1', pane='sky rect 0,0 .78,1.08')
 
 def leaves(shape, *args):
-    "Leaves with rims, bright and dark in turn"
-    return [('s', role, shape(*o)) for role,o in zip(cycle(('leaf','leaf-')), args)]
+    "Text of leaves with rims, bright and dark in turn"
+    roles = cycle(('leaf:s','leaf-:s'))
+    lines = [f'{role} {shape(*o)}' for role,o in zip(roles, args)]
+    return '\n'.join(lines)
 
-def button(x, y): return ellipse(x, y, .1)
+def blade(x, h): return f'blob {x-.16},.03 {x+.3*x-.02},{-h} {x+.16},.03 {x},.1'
+
+def frond(x, y):
+    "A palm leaf"
+    return f'tube .5 .08 .5,-2.5 {.5+.75*x},{-2.75+y} {.5+1.5*x},{-2.2+2*y}'
 
 def petal(y, far, rx, ry, turn):
     "An ellipse on a stalk of length `far` that leaves `(0, y)` at an angle"
     angle = math.radians(turn)
-    return ellipse(far*math.sin(angle), y-far*math.cos(angle), rx, ry, turn)
-
-def crown(role, by, *half):
-    "Foliage from its right half"
-    return shaded(role, fur(even(*half), 15, .12), by=by)
-
-def blade(x, h): return blob((x-.16,.03), (x+.3*x-.02,-h), (x+.16,.03), (x,.1))
-
-def frond(x, y):
-    "A palm leaf"
-    return tube(.5, .08, (.5,-2.5), (.5+.75*x,-2.75+y), (.5+1.5*x,-2.2+2*y))
-
-def pane(x, y): return rect(x, y, x+.78, y+1.08)
-
-def awning(width): return [p for p in ellipse(0, -2, width, 1) if p[1]<-1.99]
+    at = f'{far*math.sin(angle)},{y-far*math.cos(angle)}'
+    return f'ellipse {at} {rx} {ry} {turn}'
 
 # %% ../../nbs/draw/props.ipynb #scenes-066
-in_rooms = dict(
-    cushion=[
-        *shaded('a', blob('-1,-.1 -1.08,-.85 -.8,-1.1 0,-1 .8,-1.1 1.08,-.85 1,-.1',
-            '.8,.08 0,.02 -.8,.08'), by=.12),
-        *each('b', button, (-.5,-.75), (.1,-.8), (.6,-.6),
-            (-.2,-.4), (.35,-.25), (-.65,-.25))],
-    box=[
-        bar('a', -.9, -1.1, .9, 0, 's'),
-        bar('a~', -.9, -1.1, .9, -.9),
-        ('s','a+', points('-.9,-1.1 -1.25,-1.38 -.25,-1.42 0,-1.1')),
-        ('s','a+', points('.9,-1.1 1.25,-1.38 .25,-1.42 0,-1.1')),
-        bar('b', -.14, -.9, .14, -.4)],
-    bowl=[
-        *shaded('a', blob('-1,-.8 0,-.74 1,-.8 .8,-.05 0,.02 -.8,-.05')),
-        ('s','b', tube(.2, .2, '-1,-.8 0,-.72 1,-.8')),
-        *[('','a-', tube(.06, .06, (-.82,y), (0,y+.07), (.82,y)))
-            for y in (-.5,-.25)]],
-    books=[
-        bar('a', -.95, -.28, .95, 0, 's'),
-        bar('b', -.8, -.56, .8, -.28, 's'),
-        bar('a-', -.88, -.84, .88, -.56, 's')],
-    plant=[
-        *leaves(petal, *[(-1,.62,.2,.6,t) for t in (-78,78,-40,40,0)]),
-        *shaded('a', points('-.62,-.9 .62,-.9 .46,0 -.46,0'), by=.08),
-        bar('b', -.7, -1, .7, -.78, 's')])
+props = dict( # name -> text of parts
+    cushion='''
+a:s.12 blob -1,-.1 -1.08,-.85 -.8,-1.1 0,-1 .8,-1.1
+1.08,-.85 1,-.1 .8,.08 0,.02 -.8,.08
+button -.5,-.75 .1,-.8 .6,-.6 -.2,-.4 .35,-.25 -.65,-.25''',
+    box='''
+a:s rect -.9,-1.1 .9,0
+a~ rect -.9,-1.1 .9,-.9
+a+:s path -.9,-1.1 -1.25,-1.38 -.25,-1.42 0,-1.1
+a+:s path .9,-1.1 1.25,-1.38 .25,-1.42 0,-1.1
+b rect -.14,-.9 .14,-.4''',
+    bowl='''
+a:s.1 blob -1,-.8 0,-.74 1,-.8 .8,-.05 0,.02 -.8,-.05
+b:s tube .2 .2 -1,-.8 0,-.72 1,-.8
+a- tube .06 .06 -.82,-.5 0,-.43 .82,-.5
+a- tube .06 .06 -.82,-.25 0,-.18 .82,-.25''',
+    books='''
+a:s rect -.95,-.28 .95,0
+b:s rect -.8,-.56 .8,-.28
+a-:s rect -.88,-.84 .88,-.56''',
+    plant=leaves(petal, *[(-1,.62,.2,.6,t) for t in (-78,78,-40,40,0)])+'''
+a:s.08 path -.62,-.9 .62,-.9 .46,0 -.46,0
+b:s rect -.7,-1 .7,-.78''')
 
 # %% ../../nbs/draw/props.ipynb #scenes-067
-at_walls = dict(
-    lamp=[
-        bar('wood', -.07, -2.6, .07, 0),
-        ('','wood-', ellipse(0, 0, .5, .1)),
-        ('','glow', ellipse(0, -3, 1.5)),
-        ('s','a', points('-.45,-3.6 .45,-3.6 .85,-2.5 -.85,-2.5')),
-        ('','a+', points('-.4,-3.5 -.1,-3.5 -.3,-2.6 -.72,-2.6'))],
-    frame=[
-        bar('b', -1, -.8, 1, .8),
-        bar('cream', -.85, -.65, .85, .65),
-        ('','a', blob('-.85,.65 -.6,-.1 -.2,.25 .3,-.35 .85,.2 .85,.65')),
-        ('','sun', ellipse(.45, -.38, .16))],
-    window=[
-        bar('white', -1, -1.3, 1, 1.3),
-        *each('sky', pane, (-.86,-1.16), (-.86,.08), (.08,-1.16), (.08,.08))],
-    sofa=[
-        *shaded('a', blob('-1,-.2 -1,-.95 -.7,-1.12 0,-1.08 .7,-1.12 1,-.95 1,-.2',
-            '0,-.15'), by=.06),
-        bar('a~', -.9, -.5, .9, -.08),
-        ('','a+', blob('-.9,-.5 -.5,-.58 0,-.5 -.05,-.36 -.85,-.36')),
-        ('','a+', blob('0,-.5 .5,-.58 .9,-.5 .85,-.36 .05,-.36')),
-        *shaded('a', ellipse(-1, -.4, .22, .36), by=.05),
-        *shaded('a', ellipse(1, -.4, .22, .36), by=.05),
-        *shaded('b', blob('-.7,-.5 -.72,-.85 -.35,-.85 -.3,-.5'), by=.04)])
+props.update( # along a wall
+    lamp='''
+wood rect -.07,-2.6 .07,0
+wood- ellipse 0,0 .5 .1
+glow ellipse 0,-3 1.5
+a:s path -.45,-3.6 .45,-3.6 .85,-2.5 -.85,-2.5
+a+ path -.4,-3.5 -.1,-3.5 -.3,-2.6 -.72,-2.6''',
+    frame='''
+b rect -1,-.8 1,.8
+cream rect -.85,-.65 .85,.65
+a blob -.85,.65 -.6,-.1 -.2,.25 .3,-.35 .85,.2 .85,.65
+sun ellipse .45,-.38 .16''',
+    window='''
+white rect -1,-1.3 1,1.3
+pane -.86,-1.16 -.86,.08 .08,-1.16 .08,.08''',
+    sofa='''
+a:s.06 blob -1,-.2 -1,-.95 -.7,-1.12 0,-1.08
+.7,-1.12 1,-.95 1,-.2 0,-.15
+a~ rect -.9,-.5 .9,-.08
+a+ blob -.9,-.5 -.5,-.58 0,-.5 -.05,-.36 -.85,-.36
+a+ blob 0,-.5 .5,-.58 .9,-.5 .85,-.36 .05,-.36
+a:s.05 ellipse -1,-.4 .22 .36
+a:s.05 ellipse 1,-.4 .22 .36
+b:s.04 blob -.7,-.5 -.72,-.85 -.35,-.85 -.3,-.5''')
 
 # %% ../../nbs/draw/props.ipynb #scenes-068
-plants = dict(
+props.update( # that grow
     tuft=leaves(blade, (-.9,.7), (-.6,1.05), (-.3,.9),
         (0,1.25), (.3,.95), (.6,1.1), (.9,.75)),
-    bush=[
-        *crown('leaf', .16, '0,-1.3 .7,-1.1 1.1,-.5 1,0 0,.05'),
-        *each('b', button, (-.6,-.4), (-.2,-.9), (.25,-.5),
-            (.65,-.75), (.75,-.2), (-.15,-.2))],
-    tree=[
-        ('s','wood', points('-.18,0 -.12,-1.4 .12,-1.4 .2,0')),
-        *crown('a', .2, '0,-3.3 .8,-2.9 1.15,-2 .75,-1.2 0,-1.05'),
-        ('','a+', ellipse(-.4, -2.5, .3, .2, -30))],
-    pine=[
-        bar('wood', -.12, -.5, .12, 0),
-        *shaded('a', points('0,-1.7 1,-.35 -1,-.35'), by=.09),
-        *shaded('a', points('0,-2.4 .8,-1.1 -.8,-1.1'), by=.09),
-        *shaded('a', points('0,-3 .6,-1.8 -.6,-1.8'), by=.09)],
-    palm=[
-        ('','wood', tube(.3, .18, '0,0 .12,-1.2 .5,-2.5')),
-        *leaves(frond, (-1,.1), (1,.1), (-.6,-.25),
-            (.65,-.25), (-.75,.5), (.75,.5))],
-    flower=[
-        ('','leaf', tube(.34, .26, '0,0 .2,-1 0,-2')),
-        ('','leaf', ellipse(.4, -.7, .5, .22, -35)),
-        *each('a', petal, *[(-2,.8,.5,.62,t) for t in range(0, 360, 72)]),
-        ('','sun', ellipse(0, -2, .46))],
-    fallen=[('','a', blob('-1,0 0,-.55 1,-.1 0,.45'))])
+    bush='''
+leaf:s.16 fur 15 .12 even 0,-1.3 .7,-1.1 1.1,-.5 1,0 0,.05
+button -.6,-.4 -.2,-.9 .25,-.5 .65,-.75 .75,-.2 -.15,-.2''',
+    tree='''
+wood:s path -.18,0 -.12,-1.4 .12,-1.4 .2,0
+a:s.2 fur 15 .12 even 0,-3.3 .8,-2.9 1.15,-2 .75,-1.2 0,-1.05
+a+ ellipse -.4,-2.5 .3 .2 -30''',
+    pine='''
+wood rect -.12,-.5 .12,0
+a:s.09 path 0,-1.7 1,-.35 -1,-.35
+a:s.09 path 0,-2.4 .8,-1.1 -.8,-1.1
+a:s.09 path 0,-3 .6,-1.8 -.6,-1.8''',
+    palm='wood tube .3 .18 0,0 .12,-1.2 .5,-2.5\n'
+        +leaves(frond, (-1,.1), (1,.1), (-.6,-.25),
+            (.65,-.25), (-.75,.5), (.75,.5)),
+    flower='\n'.join(['leaf tube .34 .26 0,0 .2,-1 0,-2',
+        'leaf ellipse .4,-.7 .5 .22 -35',
+        *['a '+petal(-2, .8, .5, .62, t) for t in range(0, 360, 72)],
+        'sun ellipse 0,-2 .46']),
+    fallen='a blob -1,0 0,-.55 1,-.1 0,.45')
 
 # %% ../../nbs/draw/props.ipynb #scenes-069
-outside = dict(
-    rock=shaded('a', blob('-1,-.05 -.95,-.5 -.4,-.9',
-        '.25,-.82 .8,-.55 1.05,-.05 0,.04'), by=.14),
-    cloud=each('white', ellipse, (-1,.2,.6), (0,0,.85),
-        (1,.2,.65), (.3,.35,.8,.6)),
-    sun=[
-        ('','glow', ellipse(0, 0, 1.5)),
-        ('','sun', ellipse(0, 0, 1))],
-    moon=[
-        ('','glow', ellipse(0, 0, 1.5)),
-        ('','cream', ellipse(0, 0, 1)),
-        *each('a', ellipse, (-.3,-.2,.2), (.35,.3,.26), (.1,-.55,.12))],
-    parasol=[
-        bar('wood', -.05, -2.4, .05, 0),
-        ('','a', awning(1.4)),
-        ('','b', awning(.6))],
-    house=[
-        bar('a', -1, -1.2, 1, 0, 's'),
-        ('s','b', points('-1.25,-1.15 0,-2.2 1.25,-1.15')),
-        ('','b-', points('.5,-1.95 .5,-2.3 .75,-2.3 .75,-1.7')),
-        bar('wood', -.22, -.7, .22, 0),
-        *each('sun', rect, (-.8,-.9,-.45,-.5), (.45,-.9,.8,-.5))],
-    shell=[
-        ('s','a', even('0,0 .5,-.2 .95,-.75 .5,-1.1 0,-1.2')),
-        *[('','a-', tube(.07, .05, (0,-.1), (x,-.95)))
-            for x in (-.5,0,.5)]])
-props = in_rooms|at_walls|plants|outside # name -> parts
+props.update( # out of doors
+    rock='''
+a:s.14 blob -1,-.05 -.95,-.5 -.4,-.9 .25,-.82
+.8,-.55 1.05,-.05 0,.04''',
+    cloud='''
+white ellipse -1,.2 .6
+white ellipse 0,0 .85
+white ellipse 1,.2 .65
+white ellipse .3,.35 .8 .6''',
+    sun='glow ellipse 0,0 1.5\nsun ellipse 0,0 1',
+    moon='''
+glow ellipse 0,0 1.5
+cream ellipse 0,0 1
+a ellipse -.3,-.2 .2
+a ellipse .35,.3 .26
+a ellipse .1,-.55 .12''',
+    parasol='''
+wood rect -.05,-2.4 .05,0
+a dome 0,-2 1.4 1
+b dome 0,-2 .6 1''',
+    house='''
+a:s rect -1,-1.2 1,0
+b:s path -1.25,-1.15 0,-2.2 1.25,-1.15
+b- path .5,-1.95 .5,-2.3 .75,-2.3 .75,-1.7
+wood rect -.22,-.7 .22,0
+sun rect -.8,-.9 -.45,-.5
+sun rect .45,-.9 .8,-.5''',
+    shell='''
+a:s even 0,0 .5,-.2 .95,-.75 .5,-1.1 0,-1.2
+a- tube .07 .05 0,-.1 -.5,-.95
+a- tube .07 .05 0,-.1 0,-.95
+a- tube .07 .05 0,-.1 .5,-.95''')
 
 # %% ../../nbs/draw/props.ipynb #props-00a
 fixed = tones(leaf=(124,164,106), wood=(150,110,82))
@@ -179,9 +162,9 @@ def any_paint(
 def prop_shapes(
     name,      # One of `props`
     fine=True, # False: half the points, for small pictures
-)->tuple: # As from `compiled`
+)->list: # As from `compiled`
     "A prop's shapes, compiled once"
-    return tuple(compiled(props[name], fine=fine))
+    return compiled(parts_of(props[name], **pieces), fine=fine)
 
 def put_prop(
     paper,     # `Paper` to draw on
