@@ -178,11 +178,19 @@ def fur(
     return out
 
 # %% ../../nbs/draw/paper.ipynb #scenes-022
-paint = dict(
-    black=(54,49,57), charcoal=(104,110,124), grey=(150,152,158),
-    silver=(202,203,207), white=(248,244,237), cream=(243,225,196),
-    fawn=(226,190,146), golden=(222,168,92), ginger=(219,134,74),
-    tan=(192,128,76), brown=(132,88,62), choc=(92,64,54))
+def rgb(code): return tuple(bytes.fromhex(code))
+
+def fields(text):
+    "A dict from a text such as 'tip=pale mane=mark'"
+    return dict(word.split('=') for word in text.split())
+
+def hues(text):
+    "Colours by name, from a text such as 'black=363139 white=f8f4ed'"
+    return {name: rgb(code) for name,code in fields(text).items()}
+
+paint = hues('''black=363139 charcoal=686e7c grey=96989e silver=cacbcf
+white=f8f4ed cream=f3e1c4 fawn=e2be92 golden=dea85c
+ginger=db864a tan=c0804c brown=84583e choc=5c4036''')
 
 def mix(
     a, # Colours: red, green and blue, 0 to 255

@@ -11,7 +11,7 @@ __all__ = ['any_paint', 'prop_shapes', 'put_prop']
 import math
 from functools import lru_cache
 from itertools import cycle
-from .paper import compiled,full,ink,jitter,mix,moved,paint,parts_of,tones
+from .paper import compiled,full,hues,ink,jitter,mix,moved,paint,parts_of,tones
 
 # %% ../../nbs/draw/props.ipynb #props-006
 pieces = dict(button='b ellipse 0,0 .1', pane='sky rect 0,0 .78,1.08')
@@ -145,11 +145,10 @@ a- tube .07 .05 0,-.1 0,-.95
 a- tube .07 .05 0,-.1 .5,-.95''')
 
 # %% ../../nbs/draw/props.ipynb #props-00a
-fixed = tones(leaf=(124,164,106), wood=(150,110,82))
-fixed.update(white=(252,250,246), sun=(252,218,132), cream=(250,240,214),
-    glow=(255,240,190,60), sky=(176,214,230))
-accents = [*paint.values(), (228,164,62), (104,160,214), (232,156,150),
-    (150,170,88), (62,48,52), (214,110,110), (252,250,246)]
+fixed = tones(**hues('leaf=7ca46a wood=966e52'))
+fixed |= hues('white=fcfaf6 sun=fcda84 cream=faf0d6 glow=fff0be3c sky=b0d6e6')
+more = hues('gold=e4a43e blue=68a0d6 pink=e89c96 green=96aa58 ink=3e3034 red=d66e6e snow=fcfaf6')
+accents = [*paint.values(), *more.values()]
 
 # %% ../../nbs/draw/props.ipynb #scenes-071
 def any_paint(
