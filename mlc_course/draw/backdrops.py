@@ -62,10 +62,11 @@ def cottage(paper, rng, y):
     wall = mix(any_paint(rng), (255,250,240), .4)
     put_prop(paper, 'house', x, y, r, wall, any_paint(rng))
 
-def hills(paper, rng, y, step, rough, near, far, shares, house, *plants):
+def hills(paper, rng, y, step, rough, near, far, share, less, house, *plants):
     "Three hills from far to near; yields `x` and the number of the hill, least to most times a hill"
     for i in range(3):
-        paper.put(hill(rng, y+step*i, rough), mix(near, far, shares[i]))
+        shade = mix(near, far, share-less*i)
+        paper.put(hill(rng, y+step*i, rough), shade)
         if i==1: cottage(paper, rng, house)
         for x, in spots(rng, *plants, (0,1)): yield x,i
 
@@ -78,7 +79,7 @@ def meadow(paper, rng):
     for x,y,r in spots(rng, 0, 3, (0,1), (.05,.3), (.05,.1)):
         put_prop(paper, 'cloud', x, y, r, paint['white'])
     green = jitter(rng, one_of(rng, 'meadow'), 10)
-    for x,i in hills(paper, rng, .38, .12, .05, green, (236,240,222), (.5,.25,0), .52, 0, 2):
+    for x,i in hills(paper, rng, .38, .12, .05, green, (236,240,222), .5, .25, .52, 0, 2):
         leaf = mix(green, (60,90,70), rng.uniform(.15, .4))
         put_prop(paper, 'tree', x, .42+.12*i, .05+.02*i, leaf)
     for y,x in spots(rng, 4, 12, (.6,.98), (0,1)):
@@ -90,7 +91,7 @@ def meadow(paper, rng):
 def autumn(paper, rng):
     sky(paper, rng, 'autumn')
     soil = jitter(rng, one_of(rng, 'autumn'), 10)
-    for x,i in hills(paper, rng, .36, .12, .04, soil, (248,238,220), (.55,.28,.01), .5, 1, 3):
+    for x,i in hills(paper, rng, .36, .12, .04, soil, (248,238,220), .55, .27, .5, 1, 3):
         leaf = mix(any_paint(rng), one_of(rng, 'leaf'), .6)
         put_prop(paper, 'tree', x, .4+.12*i, .06+.025*i, leaf)
     for x,y,r in spots(rng, 6, 16, (0,1), (.6,1), (.012,.02)):
@@ -103,7 +104,7 @@ def autumn(paper, rng):
 def snow(paper, rng):
     sky(paper, rng, 'snow')
     white = jitter(rng, (240,242,246), 6)
-    for x,i in hills(paper, rng, .36, .12, .05, white, (150,170,200), (.36,.19,.02), .51, 0, 3):
+    for x,i in hills(paper, rng, .36, .12, .05, white, (150,170,200), .36, .17, .51, 0, 3):
         needles = mix((92,132,116), any_paint(rng), .2)
         put_prop(paper, 'pine', x, .42+.12*i, .04+.02*i, needles)
     flakes = spots(rng, 8, 24, (0,1), (0,1), (.004,.009))
@@ -146,7 +147,7 @@ def night(paper, rng):
     put_prop(paper, 'moon', x, y, r, (232,220,190))
     soil = jitter(rng, one_of(rng, 'night'), 10)
     needles = mix(soil, (40,50,70), .45)
-    for x,i in hills(paper, rng, .42, .1, .04, soil, (130,130,170), (.36,.18,0), .54, 0, 2):
+    for x,i in hills(paper, rng, .42, .1, .04, soil, (130,130,170), .36, .18, .54, 0, 2):
         put_prop(paper, 'pine', x, .46+.1*i, .04+.02*i, needles)
     for x,y in spots(rng, 3, 9, (0,1), (.66,.98)):
         put_prop(paper, 'flower', x, y, .015, any_paint(rng), leaf=(84,120,110))
