@@ -62,10 +62,17 @@ def cottage(paper, rng, y):
     wall = mix(any_paint(rng), (255,250,240), .4)
     put_prop(paper, 'house', x, y, r, wall, any_paint(rng))
 
-def hills(paper, rng, y, step, rough, near, far, share, less, house, *plants):
-    "Three hills from far to near; yields `x` and the number of the hill, least to most times a hill"
+ranges = dict( # height, step, roughness; haze, its share, less a hill; house; plants a hill
+    meadow=(.38, .12, .05, (236,240,222), .5, .25, .52, 0, 2),
+    autumn=(.36, .12, .04, (248,238,220), .55, .27, .5, 1, 3),
+    snow=(.36, .12, .05, (150,170,200), .36, .17, .51, 0, 3),
+    night=(.42, .1, .04, (130,130,170), .36, .18, .54, 0, 2))
+
+def hills(paper, rng, name, near):
+    "Three hills from far to near; yields `x` and the number of the hill for each plant"
+    y,step,rough,haze,share,less,house,*plants = ranges[name]
     for i in range(3):
-        shade = mix(near, far, share-less*i)
+        shade = mix(near, haze, share-less*i)
         paper.put(hill(rng, y+step*i, rough), shade)
         if i==1: cottage(paper, rng, house)
         for x, in spots(rng, *plants, (0,1)): yield x,i
@@ -79,7 +86,7 @@ def meadow(paper, rng):
     for x,y,r in spots(rng, 0, 3, (0,1), (.05,.3), (.05,.1)):
         put_prop(paper, 'cloud', x, y, r, paint['white'])
     green = jitter(rng, one_of(rng, 'meadow'), 10)
-    for x,i in hills(paper, rng, .38, .12, .05, green, (236,240,222), .5, .25, .52, 0, 2):
+    for x,i in hills(paper, rng, 'meadow', green):
         leaf = mix(green, (60,90,70), rng.uniform(.15, .4))
         put_prop(paper, 'tree', x, .42+.12*i, .05+.02*i, leaf)
     for y,x in spots(rng, 4, 12, (.6,.98), (0,1)):
@@ -91,7 +98,7 @@ def meadow(paper, rng):
 def autumn(paper, rng):
     sky(paper, rng, 'autumn')
     soil = jitter(rng, one_of(rng, 'autumn'), 10)
-    for x,i in hills(paper, rng, .36, .12, .04, soil, (248,238,220), .55, .27, .5, 1, 3):
+    for x,i in hills(paper, rng, 'autumn', soil):
         leaf = mix(any_paint(rng), one_of(rng, 'leaf'), .6)
         put_prop(paper, 'tree', x, .4+.12*i, .06+.025*i, leaf)
     for x,y,r in spots(rng, 6, 16, (0,1), (.6,1), (.012,.02)):
@@ -104,7 +111,7 @@ def autumn(paper, rng):
 def snow(paper, rng):
     sky(paper, rng, 'snow')
     white = jitter(rng, (240,242,246), 6)
-    for x,i in hills(paper, rng, .36, .12, .05, white, (150,170,200), .36, .17, .51, 0, 3):
+    for x,i in hills(paper, rng, 'snow', white):
         needles = mix((92,132,116), any_paint(rng), .2)
         put_prop(paper, 'pine', x, .42+.12*i, .04+.02*i, needles)
     flakes = spots(rng, 8, 24, (0,1), (0,1), (.004,.009))
@@ -147,7 +154,7 @@ def night(paper, rng):
     put_prop(paper, 'moon', x, y, r, (232,220,190))
     soil = jitter(rng, one_of(rng, 'night'), 10)
     needles = mix(soil, (40,50,70), .45)
-    for x,i in hills(paper, rng, .42, .1, .04, soil, (130,130,170), .36, .18, .54, 0, 2):
+    for x,i in hills(paper, rng, 'night', soil):
         put_prop(paper, 'pine', x, .46+.1*i, .04+.02*i, needles)
     for x,y in spots(rng, 3, 9, (0,1), (.66,.98)):
         put_prop(paper, 'flower', x, y, .015, any_paint(rng), leaf=(84,120,110))

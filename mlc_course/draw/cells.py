@@ -10,30 +10,28 @@ __all__ = ['atlas_names', 'atlas_counts', 'channels', 'draw_labels', 'draw_cell'
            'read_atlas', 'atlas_targets', 'load_item']
 
 # %% ../../nbs/draw/cells.ipynb #atlas-003
-import csv
 from functools import lru_cache
 from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
 from torch import Tensor
-
 from ..data import encode_labels
-from .datasets import drawing_version,kept_in
+from .datasets import drawing_version,kept_in,write_csv
 from ..engine.core import watched
 
 # %% ../../nbs/draw/cells.ipynb #atlas-006
-atlas_names = [
-    'nucleoplasm', 'nuclear membrane', 'nucleoli', 'nucleoli fibrillar center',
-    'nuclear speckles', 'nuclear bodies', 'endoplasmic reticulum',
-    'Golgi apparatus', 'peroxisomes', 'endosomes', 'lysosomes',
-    'intermediate filaments', 'actin filaments', 'focal adhesion sites',
-    'microtubules', 'microtubule ends', 'cytokinetic bridge', 'mitotic spindle',
-    'microtubule organizing center', 'centrosome', 'lipid droplets',
-    'plasma membrane', 'cell junctions', 'mitochondria', 'aggresome',
-    'cytosol', 'cytoplasmic bodies', 'rods and rings']
+atlas_names = (
+    'nucleoplasm, nuclear membrane, nucleoli, '
+    'nucleoli fibrillar center, nuclear speckles, nuclear bodies, '
+    'endoplasmic reticulum, Golgi apparatus, peroxisomes, endosomes, '
+    'lysosomes, intermediate filaments, actin filaments, '
+    'focal adhesion sites, microtubules, microtubule ends, '
+    'cytokinetic bridge, mitotic spindle, '
+    'microtubule organizing center, centrosome, lipid droplets, '
+    'plasma membrane, cell junctions, mitochondria, aggresome, '
+    'cytosol, cytoplasmic bodies, rods and rings').split(', ')
 atlas_counts = [ # of 31072 items
     12885, 1254, 3621, 1561, 1858, 2513, 1008, 2822, 53, 45, 28, 1093, 688, 537,
     1066, 21, 530, 210, 902, 1482, 172, 3777, 802, 2965, 322, 8228, 328, 11]
@@ -70,61 +68,63 @@ class Oval:
     "An ellipse: its middle, its half axes, its turn in radians"
     def __init__(self, mid, axes, turn):
         self.mid,self.axes = mid,axes
-        self.cos,self.sin = np.cos(turn),np.sin(turn)
+        c,s = np.cos(turn),np.sin(turn)
+        self.turned = np.array([[c,s],[-s,c]]) # directions of its axes
     def radius(self, points):
         "Relative radius of points, `(..., 2)`: 1 at the rim"
-        off = points-self.mid
-        u = off@np.array([self.cos,self.sin])
-        v = off@np.array([-self.sin,self.cos])
+        u,v = ((points-self.mid)@axis for axis in self.turned)
         return np.hypot(u/self.axes[0], v/self.axes[1])
     def at(self, angle, r):
         "Points at `angle` (radians) and relative radius `r`"
         u = np.cos(angle)*self.axes[0]*r
         v = np.sin(angle)*self.axes[1]*r
-        x = self.mid[0]+self.cos*u-self.sin*v
-        y = self.mid[1]+self.sin*u+self.cos*v
+        x,y = (mid+u*a+v*b for mid,a,b in zip(self.mid, *self.turned))
         return np.stack([x,y], -1)
 
 # %% ../../nbs/draw/cells.ipynb #atlas-011
 class Cell:
     "One cell's geometry, and points at random inside its parts"
     def __init__(self, rng, size):
-        self.rng,self.size = rng,size
-        self.count,self.uniform = rng.randint,rng.uniform
-        mid,turn = self.uniform(.46,.54,2),self.uniform(0,np.pi)
-        self.body = Oval(mid, self.uniform(.33,.43,2), turn)
-        mid = mid+self.uniform(-.05,.05,2)
-        self.nucleus = Oval(mid, self.uniform(.13,.18,2), turn)
-        self.dn = self.nucleus.radius(grid(size))
-        self.dc = self.body.radius(grid(size))
-        self.side = self.uniform(0, 2*np.pi) # where organelles sit that have one place
+        self.rng,self.uniform = rng,rng.uniform
+        self.grid = grid(size)
+        mid,turn = rng.uniform(.46,.54,2),rng.uniform(0,np.pi)
+        self.body = Oval(mid, rng.uniform(.33,.43,2), turn)
+        mid = mid+rng.uniform(-.05,.05,2)
+        self.nucleus = Oval(mid, rng.uniform(.13,.18,2), turn)
+        self.dn = self.nucleus.radius(self.grid)
+        self.dc = self.body.radius(self.grid)
+        self.side = rng.uniform(0, 2*np.pi) # where organelles sit that have one place
         self.beside = self.nucleus.at(self.side, 1.3)
-        self.noise = 0
+        waves = 0
         for _ in range(6):
-            wave = grid(size)@self.uniform(-60,60,2)
-            self.noise = self.noise+np.sin(wave+self.uniform(0,6))
-        self.noise = self.noise/6
+            wave = self.grid@rng.uniform(-60,60,2)
+            waves = waves+np.sin(wave+rng.uniform(0,6))
+        self.noise = waves/6
     def dots(self, points, r):
         "Soft dots of radius `r` (shares of the side) at `points`, `(n, 2)`"
-        off = grid(self.size)-columns(points)
-        return soft(off, r)
+        return soft(self.grid-columns(points), r)
     def strokes(self, a, b, r):
         "Soft straight strokes from points `a` to points `b`, `(n, 2)` each"
-        a,b = columns(a),columns(b)
-        off = grid(self.size)-a
-        length = ((b-a)**2).sum(-1).clip(1e-9)
-        along = (off*(b-a)).sum(-1)/length
-        return soft(off-along.clip(0,1)[...,None]*(b-a), r)
+        off = self.grid-columns(a)
+        way = columns(b)-columns(a)
+        length = (way**2).sum(-1).clip(1e-9)
+        along = (off*way).sum(-1)/length
+        return soft(off-along.clip(0,1)[...,None]*way, r)
     def rays(self, points, r):
         "Strokes from beside the nucleus to `points`"
-        start = np.repeat(self.beside[None], len(points), 0)
-        return self.strokes(start, points, r)
-    def in_nucleus(self, n, r=.75):
+        return self.strokes(self.beside, points, r)
+    def in_nucleus(self, low, high, r=.75):
+        "At least `low`, fewer than `high` points"
+        n = self.rng.randint(low, high)
         angles = self.uniform(0,2*np.pi,n)
         return self.nucleus.at(angles, r*np.sqrt(self.uniform(0,1,n)))
-    def in_cell(self, n, lo=.55, hi=.95):
+    def in_cell(self, low, high, near=.55, far=.95):
+        n = self.rng.randint(low, high)
         angles = self.uniform(0,2*np.pi,n)
-        return self.body.at(angles, self.uniform(lo,hi,n))
+        return self.body.at(angles, self.uniform(near,far,n))
+    def around(self, oval, low, high, r):
+        n = self.rng.randint(low, high)
+        return oval.at(self.uniform(0,6.3,n), r)
 
 # %% ../../nbs/draw/cells.ipynb #atlas-013
 patterns = [] # one function for each of `atlas_names`
@@ -141,18 +141,18 @@ def nucleoplasm(c): return (c.dn<1)*(.75+.25*c.noise)
 def nuclear_membrane(c): return np.exp(-((c.dn-1)/.13)**2)
 
 @pattern
-def nucleoli(c): return c.dots(c.in_nucleus(c.count(2,5)), .032)
+def nucleoli(c): return c.dots(c.in_nucleus(2, 5), .032)
 
 @pattern
 def fibrillar_center(c):
-    middles = c.in_nucleus(c.count(2,4))[:,None]
+    middles = c.in_nucleus(2, 4)[:,None]
     return c.dots(middles+c.rng.normal(0,.018,(1,4,2)), .012)
 
 @pattern
-def speckles(c): return .8*c.dots(c.in_nucleus(c.count(14,22), .85), .014)
+def speckles(c): return .8*c.dots(c.in_nucleus(14, 22, .85), .014)
 
 @pattern
-def bodies(c): return c.dots(c.in_nucleus(c.count(2,6)), .016)
+def bodies(c): return c.dots(c.in_nucleus(2, 6), .016)
 
 # %% ../../nbs/draw/cells.ipynb #atlas-014
 @pattern
@@ -167,20 +167,18 @@ def golgi(c):
     return .9*c.dots(c.nucleus.at(angles, radii), .02)
 
 @pattern
-def peroxisomes(c): return .9*c.dots(c.in_cell(c.count(35,50)), .010)
+def peroxisomes(c): return .9*c.dots(c.in_cell(35, 50), .01)
 
 @pattern
-def endosomes(c): return .9*c.dots(c.in_cell(c.count(9,14), .75, .97), .018)
+def endosomes(c): return .9*c.dots(c.in_cell(9, 14, .75, .97), .018)
 
 @pattern
-def lysosomes(c):
-    angles = c.uniform(0,6.3,c.count(7,11))
-    return c.dots(c.nucleus.at(angles, 1.35), .024)
+def lysosomes(c): return c.dots(c.around(c.nucleus, 7, 11, 1.35), .024)
 
 # %% ../../nbs/draw/cells.ipynb #atlas-015
 @pattern
 def filaments(c):
-    off = grid(c.size)-c.body.mid
+    off = c.grid-c.body.mid
     angle = np.arctan2(*off.T.swapaxes(1,2))
     threads = np.sin(38*c.dc+5*c.noise+6*angle)>.55
     return .8*threads*(c.dc<.95)*(c.dn>1.05)
@@ -188,12 +186,12 @@ def filaments(c):
 @pattern
 def actin(c):
     across = np.array([np.cos(c.side),np.sin(c.side)])
-    off = grid(c.size)-c.body.mid
+    off = c.grid-c.body.mid
     return .8*(np.sin(off@across*75)>.5)*(c.dc<.97)
 
 @pattern
 def adhesion_sites(c):
-    p = c.body.at(c.uniform(0,6.3,c.count(8,13)), .93)
+    p = c.around(c.body, 8, 13, .93)
     return c.strokes(p, p+.16*(c.body.mid-p), .012)
 
 @pattern
@@ -214,7 +212,7 @@ def spindle(c):
     poles = [c.nucleus.at(c.side+o, 1.) for o in (0,np.pi)]
     across = np.array([[0,-1],[1,0]])@(poles[1]-poles[0])
     middle = c.nucleus.mid+np.outer(np.linspace(-.33,.33,7), across)
-    halves = [c.strokes(np.repeat(p[None], 7, 0), middle, .009) for p in poles]
+    halves = [c.strokes(pole, middle, .009) for pole in poles]
     return np.maximum(*halves)
 
 # %% ../../nbs/draw/cells.ipynb #atlas-016
@@ -228,7 +226,7 @@ def centrosome(c):
 
 @pattern
 def droplets(c):
-    p = c.in_cell(c.count(7,11))
+    p = c.in_cell(7, 11)
     rings = c.dots(p, .034)-1.1*c.dots(p, .02)
     return rings.clip(0)*2.2
 
@@ -242,7 +240,7 @@ def junctions(c):
 
 @pattern
 def mitochondria(c):
-    p = c.in_cell(c.count(22,32), .5, .85)
+    p = c.in_cell(22, 32, .5, .85)
     a = c.uniform(0,np.pi,(32,1))
     along = np.hstack([np.cos(a),np.sin(a)])[:len(p)]
     return .9*c.strokes(p, p+.05*along, .011)
@@ -254,16 +252,16 @@ def aggresome(c): return (1.3*c.dots(c.nucleus.at(c.side, 1.35), .075)).clip(0,1
 def cytosol(c): return (c.dn>1)*(c.dc<1)*(.55+.15*c.noise)
 
 @pattern
-def cytoplasmic_bodies(c): return c.dots(c.in_cell(c.count(3,6), .6, .9), .022)
+def cytoplasmic_bodies(c): return c.dots(c.in_cell(3, 6, .6, .9), .022)
 
 @pattern
 def rods_and_rings(c):
-    p = c.in_cell(2, .65, .8)
+    center,rod = c.in_cell(2, 3, .65, .8)
     a = c.uniform(0,np.pi)
-    ring = c.dots(p[:1], .055)-1.1*c.dots(p[:1], .038)
+    ring = c.dots(center, .055)-1.1*c.dots(center, .038)
     ring = (ring.clip(0)*3).clip(0,1)
-    along = np.array([[np.cos(a),np.sin(a)]])
-    return np.maximum(ring, c.strokes(p[1:], p[1:]+.11*along, .014))
+    along = np.array([np.cos(a),np.sin(a)])
+    return np.maximum(ring, c.strokes(rod, rod+.11*along, .014))
 
 # %% ../../nbs/draw/cells.ipynb #atlas-017
 def draw_cell(
@@ -293,7 +291,7 @@ def write_atlas(root, n, size, seed):
     "Draw and save `n` items below `root`"
     (root/'train').mkdir()
     rng = np.random.RandomState(seed)
-    rows = [('Id','Target')]
+    rows = []
     for i in watched(range(n), 'drawing cells, once'):
         labels = draw_labels(rng)
         item = f'{i:05}-{rng.randint(16**8):08x}'
@@ -302,8 +300,7 @@ def write_atlas(root, n, size, seed):
             file = root/'train'/f'{item}_{channel}.png'
             Image.fromarray(a).save(file, compress_level=1)
         rows.append((item, ' '.join(map(str, labels))))
-    with open(root/'train.csv', 'w', newline='') as f:
-        csv.writer(f, lineterminator='\n').writerows(rows)
+    write_csv(root/'train.csv', ['Id','Target'], rows)
 
 # %% ../../nbs/draw/cells.ipynb #atlas-022
 def drawn_atlas(
@@ -367,12 +364,13 @@ def load_item(
     for channel in channels:
         file = Path(path)/table/f'{item}_{channel}.png'
         img = load_stain(file)
-        if stains and img.size!=stains[0].size:
-            sides = '{}x{}, but {}_red.png is {}x{}'.format(*img.size, item, *stains[0].size)
+        if stains and img.size!=first:
+            sides = '{}x{}, but {}_red.png is {}x{}'.format(*img.size, item, *first)
             raise ValueError(f'{file} is {sides}: all four need one size')
-        stains.append(img)
-    if size: stains = [o.resize((size,size), Image.Resampling.BILINEAR) for o in stains]
-    return torch.stack([torch.from_numpy(np.array(o)) for o in stains])
+        first = img.size
+        if size: img = img.resize((size,size), Image.Resampling.BILINEAR)
+        stains.append(torch.from_numpy(np.array(img)))
+    return torch.stack(stains)
 
 # %% ../../nbs/draw/cells.ipynb #cells-8a05
 def load_stain(file):
