@@ -11,10 +11,11 @@ __all__ = ['BREEDS', 'STRANGERS', 'breeds', 'strangers', 'cat_breeds', 'dog_bree
 import re
 from dataclasses import dataclass
 from functools import lru_cache
+from fastcore.basics import AttrDict
 from PIL import ImagePath
 from . import bodies,heads
-from .paper import compiled,ellipse,full,ink,jitter,mix,moved
-from .paper import paint,parts_of,tones
+from .paper import compiled,ellipse,fields,full,hues,ink,jitter
+from .paper import mix,moved,paint,parts_of,rgb,tones
 
 # %% ../../nbs/draw/animals.ipynb #animals-5e09
 @dataclass(frozen=True)
@@ -104,10 +105,10 @@ def kind_of(
     name:str, # A breed or a stranger
 )->Kind: # Its record
     "Look a name up in both tables"
-    if name in BREEDS: return BREEDS[name]
-    if name in STRANGERS: return STRANGERS[name]
+    kinds = BREEDS|STRANGERS
+    if name in kinds: return kinds[name]
     raise ValueError(f'{name!r} is no breed and no stranger: '
-        f'choose from {[*BREEDS,*STRANGERS]}')
+        f'choose from {list(kinds)}')
 
 # %% ../../nbs/draw/animals.ipynb #scenes-009
 breeds = list(BREEDS)
@@ -146,13 +147,10 @@ def sprite(
     return shapes+compiled(head, 'head', size, size, fine),head_at
 
 # %% ../../nbs/draw/animals.ipynb #scenes-057
-face = dict(beak=(236,160,70), inner=(226,168,160), pupil=(42,34,40),
-    gleam=(255,255,255), white=(255,252,246), mouth=(66,44,50), lid=(60,46,50),
-    tongue=(232,128,132), glass=(190,218,226))
-noses = {'pink':(214,128,128), 'pink+':(238,170,168),
-    'rosy':(94,64,70), 'rosy+':(130,96,100)}
-collars = (None,None,(200,84,76),(70,142,150),
-    (226,176,84),(84,96,140),(244,236,222))
+face = hues('''inner=e2a8a0 pupil=2a2228 gleam=ffffff lid=3c2e32
+beak=eca046 mouth=422c32 tongue=e88084 white=fffcf6 glass=bedae2
+pink=d68080 pink+=eeaaa8 rosy=5e4046 rosy+=826064''')
+collars = None,None,*map(rgb, 'c8544c 468e96 e2b054 54608c f4ecde'.split())
 # whose colour a role wears
 usual = 'tail=coat leg=light paw=light toe=paw- tip=pale mane=mark torso=coat '
 
@@ -190,13 +188,12 @@ def palette(
     p = tones(coat=coat, mark=mark, pale=pale, light=light,
         nose=(74,56,60), tag=(238,196,92))
     p.update(face)
-    p.update(noses)
     p['rim'] = mix(coat, (255,236,214), .22) if dark else mix(coat, (70,44,50), .5)
     p['whisk'] = (255,250,240,150) if dark else (90,70,70,130)
     p['blush'] = (238,120,110,26 if dark else 52)
     p['iris'] = jitter(rng, eye_color(rng, kind), 18)
     p.update(mood(rng, kind, dark))
-    roles = dict(pair.split('=') for pair in (usual+kind.like).split())
+    roles = fields(usual+kind.like)
     for role,other in roles.items(): wear(p, role, other)
     if not p['collar']: p['tag'] = p['tag+'] = None
     return p
@@ -211,11 +208,10 @@ def animal(
     "One animal that has its colours, its pose and its mood, but no place yet"
     pose = rng.choice(('sit','sit','wave','stand','stand','lie','lie'))
     pose = kind_of(name).pose or pose
-    a = dict(name=name, colors=palette(rng, name), flip=rng.choice((-1,1)),
-        lean=rng.uniform(-4, 4), tilt=rng.uniform(-14, 14))
-    a['parts'],a['head_at'] = sprite(name, pose)
-    a['thin'] = sprite(name, pose, False)[0]
-    return a
+    parts,head_at = sprite(name, pose)
+    return AttrDict(name=name, colors=palette(rng, name), flip=rng.choice((-1,1)),
+        lean=rng.uniform(-4, 4), tilt=rng.uniform(-14, 14),
+        parts=parts, thin=sprite(name, pose, False)[0], head_at=head_at)
 
 def place(
     a, # From `animal`
@@ -224,21 +220,20 @@ def place(
     r, # Half the width of its head
 ): # The same with `x`, `y`, `r`, the maps `body` and `head`, and `face`: where its head is
     "An animal in its place"
-    r *= kind_of(a['name']).size
-    body = moved(full, x, y, r, a['lean'], a['flip'])
-    if a['head_at']: head = moved(body, *a['head_at'], turn=a['tilt'])
+    r *= kind_of(a.name).size
+    body = moved(full, x, y, r, a.lean, a.flip)
+    if a.head_at: head = moved(body, *a.head_at, turn=a.tilt)
     else: head = moved(body, 0, -1)
     face = head[2],head[5]
-    return dict(a, x=x, y=y, r=r, body=body, head=head, face=face)
+    return AttrDict(a, x=x, y=y, r=r, body=body, head=head, face=face)
 
 def draw_animal(
     paper, # A `Paper`
     a,     # From `place`
 ):
     "Shadow on the ground, then body, then head"
-    at = moved(full, a['x'], a['y'], a['r'])
-    paper.put(pool, (40,30,50,60), at)
-    shapes = a['parts' if paper.fine else 'thin']
+    paper.put(pool, (40,30,50,60), moved(full, a.x, a.y, a.r))
+    shapes = a.parts if paper.fine else a.thin
     for group in ('body','head'):
         own = [s for s in shapes if s[0]==group]
-        ink(paper, own, a['colors'], a[group])
+        ink(paper, own, a.colors, a[group])
