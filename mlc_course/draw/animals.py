@@ -25,7 +25,7 @@ class Kind:
     color:str=None          # Its colour in figures; None: a stranger, grey like all
     head:str=''             # Its head, as a text of parts; a thing is all head
     tail:str=''             # Its tail, likewise; '': a thing
-    coats:tuple=()          # One text a coat: the colours of `coat`, `mark` and `pale`, from `paint`
+    coats:str=''            # Coats, with commas between them: `paint` for `coat`, `mark` and `pale`
     like:str=''             # Roles in another role's colour, see `usual`; 'nothing': not drawn
     iris:tuple=(84,56,44)   # Colour of its eyes; a cat may have another cat's
     mask:bool=False         # Dark around the eyes? Then shut eyes are drawn light
@@ -42,63 +42,63 @@ BREEDS = dict(
     Bengal=Kind('cat', '#DDCC77', heads.bengal, bodies.ring_tail,
         pattern=bodies.rosettes, wide=.94, head_size=.96, ear=1.65,
         like='bib=pale torso~=pale~ nose=pink', iris=(150,172,84),
-        coats=('golden black cream', 'silver charcoal white',
-            'fawn brown cream', 'tan black fawn', 'cream brown white')),
+        coats='golden black cream, silver charcoal white, '
+            'fawn brown cream, tan black fawn, cream brown white'),
     Bombay=Kind('cat', '#882255', heads.bombay, bodies.slim_tail,
         wide=.98, like='nose=rosy', iris=(226,160,52),
-        coats=('black black charcoal', 'black black charcoal',
-            'choc choc brown', 'charcoal charcoal grey')),
+        coats='black black charcoal, black black charcoal, '
+            'choc choc brown, charcoal charcoal grey'),
     Persian=Kind('cat', '#CC6677', heads.persian, bodies.plume_tail,
         furry=True, wide=1.08, head_size=1.06,
         like='bib=coat+ nose=pink', iris=(222,142,58),
-        coats=('white white white', 'cream cream white', 'grey grey silver',
-            'ginger ginger cream', 'charcoal charcoal grey')),
+        coats='white white white, cream cream white, grey grey silver, '
+            'ginger ginger cream, charcoal charcoal grey'),
     Siamese=Kind('cat', '#AA4499', heads.siamese, bodies.slim_tail,
         mask=True, wide=.82, head_size=.94, ear=1.6, iris=(96,162,222),
         like='tail=mark paw=mark sock=mark nose=rosy',
-        coats=('cream choc white', 'cream charcoal white',
-            'white ginger white', 'fawn black cream')))
+        coats='cream choc white, cream charcoal white, '
+            'white ginger white, fawn black cream'))
 
 # %% ../../nbs/draw/animals.ipynb #animals-5e0b
 BREEDS.update(
     beagle=Kind('dog', '#117733', heads.beagle, bodies.flag_tail,
         pattern=bodies.saddle, wide=.95,
         like='tail=mark leg=pale paw=pale bib=pale torso~=pale~',
-        coats=('tan black white', 'ginger choc white',
-            'golden charcoal white', 'fawn tan white')),
+        coats='tan black white, ginger choc white, '
+            'golden charcoal white, fawn tan white'),
     pug=Kind('dog', '#44AA99', heads.pug, bodies.curl_tail,
         mask=True, wide=1.05, head_size=1.06,
-        coats=('fawn black cream', 'cream black white',
-            'silver black white', 'golden choc fawn')),
+        coats='fawn black cream, cream black white, '
+            'silver black white, golden choc fawn'),
     rottweiler=Kind('dog', '#332288', heads.rottweiler, bodies.stub_tail,
         pattern=bodies.chest_marks, wide=1.12, like='paw=mark sock=mark',
-        coats=('black tan ginger', 'black golden fawn',
-            'choc tan golden', 'charcoal fawn cream')),
+        coats='black tan ginger, black golden fawn, '
+            'choc tan golden, charcoal fawn cream'),
     samoyed=Kind('dog', '#88CCEE', heads.samoyed, bodies.over_tail,
         furry=True, wide=1.08, like='bib=coat+',
-        coats=('white cream white', 'cream fawn white',
-            'silver grey white', 'golden fawn cream')))
+        coats='white cream white, cream fawn white, '
+            'silver grey white, golden fawn cream'))
 
 # %% ../../nbs/draw/animals.ipynb #animals-5e0c
 STRANGERS = dict(
     ball=Kind(head=heads.ball, size=1.25,
-        coats=('ginger cream white', 'black fawn white',
-            'golden choc cream', 'grey tan white', 'white charcoal golden')),
+        coats='ginger cream white, black fawn white, '
+            'golden choc cream, grey tan white, white charcoal golden'),
     bird=Kind(head=heads.bird, size=1.3, like='nose=beak',
-        coats=('golden brown cream', 'grey charcoal white',
-            'black charcoal ginger', 'tan choc cream', 'white silver cream')),
+        coats='golden brown cream, grey charcoal white, '
+            'black charcoal ginger, tan choc cream, white silver cream'),
     car=Kind(head=heads.car, size=1.15,
-        coats=('cream tan white', 'charcoal black silver',
-            'ginger choc cream', 'silver grey white', 'golden brown cream')),
+        coats='cream tan white, charcoal black silver, '
+            'ginger choc cream, silver grey white, golden brown cream'),
     donkey=Kind(head=heads.donkey, tail=bodies.tuft_tail, pose='donkey',
         pattern=bodies.neck, head_size=.92, ear=2.05,
         like='paw=mark collar=nothing blush=nothing',
-        coats=('grey charcoal white', 'brown choc cream',
-            'charcoal black silver', 'tan choc cream', 'fawn brown white')),
+        coats='grey charcoal white, brown choc cream, '
+            'charcoal black silver, tan choc cream, fawn brown white'),
     rabbit=Kind(head=heads.rabbit, tail=bodies.puff_tail, pose='sit',
         wide=.9, head_size=.92, ear=2., like='bib=pale nose=pink',
-        coats=('white white white', 'fawn fawn cream', 'grey grey silver',
-            'brown brown fawn', 'black black charcoal', 'ginger ginger cream')))
+        coats='white white white, fawn fawn cream, grey grey silver, '
+            'brown brown fawn, black black charcoal, ginger ginger cream'))
 
 # %% ../../nbs/draw/animals.ipynb #animals-5e11
 def kind_of(
@@ -181,7 +181,7 @@ def palette(
 ): # Colour by role; None: not drawn
     "Colours of one animal: a coat of its kind, a mood, its small differences"
     kind = kind_of(name)
-    names = rng.choice(kind.coats).split()
+    names = rng.choice(kind.coats.split(', ')).split()
     coat,mark,pale = (jitter(rng, paint[c]) for c in names)
     light = mix(coat, (255,250,240), .06)
     dark = sum(coat)<330

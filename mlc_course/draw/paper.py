@@ -162,7 +162,7 @@ def fur(
     pts = clockwise(pts)
     ends = pts[1:]+pts[:1]
     out_there = normals(pts)
-    steps = [math.dist(a, b) for a,b in zip(pts, ends)]
+    steps = list(map(math.dist, pts, ends))
     total = sum(steps)
     out,i,done = [],0,0
     for j in range(n):
@@ -294,7 +294,8 @@ def dome(middle, *radii):
     low = middle[1]+.01
     return [p for p in ellipse(middle, *radii) if p[1]<low]
 
-shapes = {f.__name__: f for f in (blob,dome,ellipse,even,path,rect,tube)}
+shapes = dict(blob=blob, dome=dome, ellipse=ellipse, even=even,
+    path=path, rect=rect, tube=tube)
 
 def value(word, x=0, y=0):
     "A number, or a point such as '0,-.8', moved by `(x, y)`"

@@ -121,8 +121,8 @@ def layout(rng, names):
     return placed
 
 # %% ../../nbs/draw/scenes.ipynb #scenes-089
-def litter(rng, animals):
-    "Where things stand: at the feet of an animal, or anywhere, but not in front of a face: (x, y, r)"
+def litter(rng, animals, kinds):
+    "What stands at the feet of an animal, or anywhere, but not in front of a face: (kind, x, y, r)"
     spots = []
     for a in animals:
         if rng.random()>=.5: continue
@@ -130,7 +130,10 @@ def litter(rng, animals):
         spots.append((a.x+x*a.r, a.y+y*a.r, r*a.r))
     for _ in range(rng.randint(0, 3)):
         spots.append(spot(rng, (0,1), (.62,1.02), (.05,.1)))
-    return [o for o in spots if not hides_face(animals, *o)]
+    out = []
+    for o in spots:
+        if not hides_face(animals, *o): out.append((rng.choice(kinds), *o))
+    return out
 
 def hides_face(animals, x, y, r):
     "Whether a thing at `(x, y)` stands before an animal's face"
@@ -147,9 +150,8 @@ def light(rng):
 
 def clutter(rng, animals, kinds):
     "Props for `litter`, with their colours and the map that puts them in their place"
-    placed = [(rng.choice(kinds), *o) for o in litter(rng, animals)]
     out = []
-    for kind,x,y,r in placed:
+    for kind,x,y,r in litter(rng, animals, kinds):
         a,b,flip = any_paint(rng),any_paint(rng),rng.choice((-1,1))
         if kind=='rock': a = mix(a, (150,146,142), .5)
         out.append(AttrDict(y=y, prop=(kind,x,y,r,a,b,0,flip),
