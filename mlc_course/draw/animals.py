@@ -136,13 +136,13 @@ def sprite(
     kind = kind_of(name)
     if not kind.tail: return compiled(parts_of(kind.head), fine=fine),None
     body,head_at = bodies.poses[pose]
-    tufts = r'fur \1 .1' if kind.furry else ''
+    tufts = r'fur \1 10' if kind.furry else ''
     body = re.sub(r'tufts (\d+)', tufts, body)
     patterns = kind.pattern or {}
     pattern = patterns.get(pose.replace('wave', 'sit'), '')
     parts = parts_of(body, tail=kind.tail, pattern=pattern, **bodies.pieces)
     shapes = compiled(parts, 'body', kind.wide, fine=fine)
-    head = parts_of(heads.collar+kind.head)
+    head = parts_of(heads.collar+kind.head, **heads.pieces)
     size = kind.head_size
     return shapes+compiled(head, 'head', size, size, fine),head_at
 

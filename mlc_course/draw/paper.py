@@ -298,21 +298,22 @@ shapes = dict(blob=blob, dome=dome, ellipse=ellipse, even=even,
     path=path, rect=rect, tube=tube)
 
 def value(word, x=0, y=0):
-    "A number, or a point such as '0,-.8', moved by `(x, y)`"
-    if ',' not in word: return float(word)
+    "A number or a point, moved by `(x, y)`, from hundredths: '20' or '0,-80'; '30°' stays 30"
+    if '°' in word: return float(word[:-1])
+    if ',' not in word: return float(word)/100
     u,v = word.split(',')
-    return x+float(u),y+float(v)
+    return x+float(u)/100,y+float(v)/100
 
 def shape(
-    text, # Such as 'tube .3 .2 0,0 1,.5'
-    x=0,  # How far to move it
+    text, # Such as 'tube 30 20 0,0 100,50', in hundredths
+    x=0,  # How far to move it, not in hundredths
     y=0,
 ): # Points
     "The outline that a text describes"
     name,*words = text.split()
     if name=='fur':
         n,h,*inner = words
-        return fur(shape(' '.join(inner), x, y), int(n), float(h))
+        return fur(shape(' '.join(inner), x, y), int(n), value(h))
     values = [value(word, x, y) for word in words]
     return shapes[name](*values)
 
@@ -335,12 +336,12 @@ def parts_of(
     for part in re.split(r'\n(?=[a-z])', text):
         name,_,form = part.partition(' ')
         role,_,flags = name.partition(':')
-        letters = flags.rstrip('.0123456789')
+        letters = flags.rstrip('0123456789')
         by = flags[len(letters):]
         if name in pieces:
             for at in form.split():
                 out += parts_of(pieces[name], *value(at, x, y), **pieces)
-        elif by: out += shaded(letters, role, shape(form, x, y), float(by))
+        elif by: out += shaded(letters, role, shape(form, x, y), value(by))
         elif form: out.append((flags,role,shape(form, x, y)))
     return out
 

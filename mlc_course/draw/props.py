@@ -14,7 +14,7 @@ from itertools import cycle
 from .paper import compiled,full,hues,ink,jitter,mix,moved,paint,parts_of,tones
 
 # %% ../../nbs/draw/props.ipynb #props-006
-pieces = dict(button='b ellipse 0,0 .1', pane='sky rect 0,0 .78,1.08')
+pieces = dict(button='b ellipse 0,0 10', pane='sky rect 0,0 78,108')
 
 def leaves(shape, *args):
     "Text of leaves with rims, bright and dark in turn"
@@ -22,127 +22,127 @@ def leaves(shape, *args):
     lines = [f'{role} {shape(*o)}' for role,o in zip(roles, args)]
     return '\n'.join(lines)
 
-def blade(x, h): return f'blob {x-.16},.03 {x+.3*x-.02},{-h} {x+.16},.03 {x},.1'
+def blade(x, h): return f'blob {x-16},3 {1.3*x-2},{-h} {x+16},3 {x},10'
 
 def frond(x, y):
     "A palm leaf"
-    return f'tube .5 .08 .5,-2.5 {.5+.75*x},{-2.75+y} {.5+1.5*x},{-2.2+2*y}'
+    return f'tube 50 8 50,-250 {50+.75*x},{y-275} {50+1.5*x},{2*y-220}'
 
 def petal(y, far, rx, ry, turn):
     "An ellipse on a stalk of length `far` that leaves `(0, y)` at an angle"
     angle = math.radians(turn)
     at = f'{far*math.sin(angle)},{y-far*math.cos(angle)}'
-    return f'ellipse {at} {rx} {ry} {turn}'
+    return f'ellipse {at} {rx} {ry} {turn}°'
 
 # %% ../../nbs/draw/props.ipynb #scenes-066
 props = dict( # name -> text of parts
     cushion='''
-a:s.12 blob -1,-.1 -1.08,-.85 -.8,-1.1 0,-1 .8,-1.1
-1.08,-.85 1,-.1 .8,.08 0,.02 -.8,.08
-button -.5,-.75 .1,-.8 .6,-.6 -.2,-.4 .35,-.25 -.65,-.25''',
+a:s12 blob -100,-10 -108,-85 -80,-110 0,-100 80,-110
+108,-85 100,-10 80,8 0,2 -80,8
+button -50,-75 10,-80 60,-60 -20,-40 35,-25 -65,-25''',
     box='''
-a:s rect -.9,-1.1 .9,0
-a~ rect -.9,-1.1 .9,-.9
-a+:s path -.9,-1.1 -1.25,-1.38 -.25,-1.42 0,-1.1
-a+:s path .9,-1.1 1.25,-1.38 .25,-1.42 0,-1.1
-b rect -.14,-.9 .14,-.4''',
+a:s rect -90,-110 90,0
+a~ rect -90,-110 90,-90
+a+:s path -90,-110 -125,-138 -25,-142 0,-110
+a+:s path 90,-110 125,-138 25,-142 0,-110
+b rect -14,-90 14,-40''',
     bowl='''
-a:s.1 blob -1,-.8 0,-.74 1,-.8 .8,-.05 0,.02 -.8,-.05
-b:s tube .2 .2 -1,-.8 0,-.72 1,-.8
-a- tube .06 .06 -.82,-.5 0,-.43 .82,-.5
-a- tube .06 .06 -.82,-.25 0,-.18 .82,-.25''',
+a:s10 blob -100,-80 0,-74 100,-80 80,-5 0,2 -80,-5
+b:s tube 20 20 -100,-80 0,-72 100,-80
+a- tube 6 6 -82,-50 0,-43 82,-50
+a- tube 6 6 -82,-25 0,-18 82,-25''',
     books='''
-a:s rect -.95,-.28 .95,0
-b:s rect -.8,-.56 .8,-.28
-a-:s rect -.88,-.84 .88,-.56''',
-    plant=leaves(petal, *[(-1,.62,.2,.6,t) for t in (-78,78,-40,40,0)])+'''
-a:s.08 path -.62,-.9 .62,-.9 .46,0 -.46,0
-b:s rect -.7,-1 .7,-.78''')
+a:s rect -95,-28 95,0
+b:s rect -80,-56 80,-28
+a-:s rect -88,-84 88,-56''',
+    plant=leaves(petal, *[(-100,62,20,60,t) for t in (-78,78,-40,40,0)])+'''
+a:s8 path -62,-90 62,-90 46,0 -46,0
+b:s rect -70,-100 70,-78''')
 
 # %% ../../nbs/draw/props.ipynb #scenes-067
 props.update( # along a wall
     lamp='''
-wood rect -.07,-2.6 .07,0
-wood- ellipse 0,0 .5 .1
-glow ellipse 0,-3 1.5
-a:s path -.45,-3.6 .45,-3.6 .85,-2.5 -.85,-2.5
-a+ path -.4,-3.5 -.1,-3.5 -.3,-2.6 -.72,-2.6''',
+wood rect -7,-260 7,0
+wood- ellipse 0,0 50 10
+glow ellipse 0,-300 150
+a:s path -45,-360 45,-360 85,-250 -85,-250
+a+ path -40,-350 -10,-350 -30,-260 -72,-260''',
     frame='''
-b rect -1,-.8 1,.8
-cream rect -.85,-.65 .85,.65
-a blob -.85,.65 -.6,-.1 -.2,.25 .3,-.35 .85,.2 .85,.65
-sun ellipse .45,-.38 .16''',
+b rect -100,-80 100,80
+cream rect -85,-65 85,65
+a blob -85,65 -60,-10 -20,25 30,-35 85,20 85,65
+sun ellipse 45,-38 16''',
     window='''
-white rect -1,-1.3 1,1.3
-pane -.86,-1.16 -.86,.08 .08,-1.16 .08,.08''',
+white rect -100,-130 100,130
+pane -86,-116 -86,8 8,-116 8,8''',
     sofa='''
-a:s.06 blob -1,-.2 -1,-.95 -.7,-1.12 0,-1.08
-.7,-1.12 1,-.95 1,-.2 0,-.15
-a~ rect -.9,-.5 .9,-.08
-a+ blob -.9,-.5 -.5,-.58 0,-.5 -.05,-.36 -.85,-.36
-a+ blob 0,-.5 .5,-.58 .9,-.5 .85,-.36 .05,-.36
-a:s.05 ellipse -1,-.4 .22 .36
-a:s.05 ellipse 1,-.4 .22 .36
-b:s.04 blob -.7,-.5 -.72,-.85 -.35,-.85 -.3,-.5''')
+a:s6 blob -100,-20 -100,-95 -70,-112 0,-108
+70,-112 100,-95 100,-20 0,-15
+a~ rect -90,-50 90,-8
+a+ blob -90,-50 -50,-58 0,-50 -5,-36 -85,-36
+a+ blob 0,-50 50,-58 90,-50 85,-36 5,-36
+a:s5 ellipse -100,-40 22 36
+a:s5 ellipse 100,-40 22 36
+b:s4 blob -70,-50 -72,-85 -35,-85 -30,-50''')
 
 # %% ../../nbs/draw/props.ipynb #scenes-068
 props.update( # that grow
-    tuft=leaves(blade, (-.9,.7), (-.6,1.05), (-.3,.9),
-        (0,1.25), (.3,.95), (.6,1.1), (.9,.75)),
+    tuft=leaves(blade, (-90,70), (-60,105), (-30,90),
+        (0,125), (30,95), (60,110), (90,75)),
     bush='''
-leaf:s.16 fur 15 .12 even 0,-1.3 .7,-1.1 1.1,-.5 1,0 0,.05
-button -.6,-.4 -.2,-.9 .25,-.5 .65,-.75 .75,-.2 -.15,-.2''',
+leaf:s16 fur 15 12 even 0,-130 70,-110 110,-50 100,0 0,5
+button -60,-40 -20,-90 25,-50 65,-75 75,-20 -15,-20''',
     tree='''
-wood:s path -.18,0 -.12,-1.4 .12,-1.4 .2,0
-a:s.2 fur 15 .12 even 0,-3.3 .8,-2.9 1.15,-2 .75,-1.2 0,-1.05
-a+ ellipse -.4,-2.5 .3 .2 -30''',
+wood:s path -18,0 -12,-140 12,-140 20,0
+a:s20 fur 15 12 even 0,-330 80,-290 115,-200 75,-120 0,-105
+a+ ellipse -40,-250 30 20 -30°''',
     pine='''
-wood rect -.12,-.5 .12,0
-a:s.09 path 0,-1.7 1,-.35 -1,-.35
-a:s.09 path 0,-2.4 .8,-1.1 -.8,-1.1
-a:s.09 path 0,-3 .6,-1.8 -.6,-1.8''',
-    palm='wood tube .3 .18 0,0 .12,-1.2 .5,-2.5\n'
-        +leaves(frond, (-1,.1), (1,.1), (-.6,-.25),
-            (.65,-.25), (-.75,.5), (.75,.5)),
-    flower='\n'.join(['leaf tube .34 .26 0,0 .2,-1 0,-2',
-        'leaf ellipse .4,-.7 .5 .22 -35',
-        *['a '+petal(-2, .8, .5, .62, t) for t in range(0, 360, 72)],
-        'sun ellipse 0,-2 .46']),
-    fallen='a blob -1,0 0,-.55 1,-.1 0,.45')
+wood rect -12,-50 12,0
+a:s9 path 0,-170 100,-35 -100,-35
+a:s9 path 0,-240 80,-110 -80,-110
+a:s9 path 0,-300 60,-180 -60,-180''',
+    palm='wood tube 30 18 0,0 12,-120 50,-250\n'
+        +leaves(frond, (-100,10), (100,10), (-60,-25),
+            (65,-25), (-75,50), (75,50)),
+    flower='\n'.join(['leaf tube 34 26 0,0 20,-100 0,-200',
+        'leaf ellipse 40,-70 50 22 -35°',
+        *['a '+petal(-200, 80, 50, 62, t) for t in range(0, 360, 72)],
+        'sun ellipse 0,-200 46']),
+    fallen='a blob -100,0 0,-55 100,-10 0,45')
 
 # %% ../../nbs/draw/props.ipynb #scenes-069
 props.update( # out of doors
     rock='''
-a:s.14 blob -1,-.05 -.95,-.5 -.4,-.9 .25,-.82
-.8,-.55 1.05,-.05 0,.04''',
+a:s14 blob -100,-5 -95,-50 -40,-90 25,-82
+80,-55 105,-5 0,4''',
     cloud='''
-white ellipse -1,.2 .6
-white ellipse 0,0 .85
-white ellipse 1,.2 .65
-white ellipse .3,.35 .8 .6''',
-    sun='glow ellipse 0,0 1.5\nsun ellipse 0,0 1',
+white ellipse -100,20 60
+white ellipse 0,0 85
+white ellipse 100,20 65
+white ellipse 30,35 80 60''',
+    sun='glow ellipse 0,0 150\nsun ellipse 0,0 100',
     moon='''
-glow ellipse 0,0 1.5
-cream ellipse 0,0 1
-a ellipse -.3,-.2 .2
-a ellipse .35,.3 .26
-a ellipse .1,-.55 .12''',
+glow ellipse 0,0 150
+cream ellipse 0,0 100
+a ellipse -30,-20 20
+a ellipse 35,30 26
+a ellipse 10,-55 12''',
     parasol='''
-wood rect -.05,-2.4 .05,0
-a dome 0,-2 1.4 1
-b dome 0,-2 .6 1''',
+wood rect -5,-240 5,0
+a dome 0,-200 140 100
+b dome 0,-200 60 100''',
     house='''
-a:s rect -1,-1.2 1,0
-b:s path -1.25,-1.15 0,-2.2 1.25,-1.15
-b- path .5,-1.95 .5,-2.3 .75,-2.3 .75,-1.7
-wood rect -.22,-.7 .22,0
-sun rect -.8,-.9 -.45,-.5
-sun rect .45,-.9 .8,-.5''',
+a:s rect -100,-120 100,0
+b:s path -125,-115 0,-220 125,-115
+b- path 50,-195 50,-230 75,-230 75,-170
+wood rect -22,-70 22,0
+sun rect -80,-90 -45,-50
+sun rect 45,-90 80,-50''',
     shell='''
-a:s even 0,0 .5,-.2 .95,-.75 .5,-1.1 0,-1.2
-a- tube .07 .05 0,-.1 -.5,-.95
-a- tube .07 .05 0,-.1 0,-.95
-a- tube .07 .05 0,-.1 .5,-.95''')
+a:s even 0,0 50,-20 95,-75 50,-110 0,-120
+a- tube 7 5 0,-10 -50,-95
+a- tube 7 5 0,-10 0,-95
+a- tube 7 5 0,-10 50,-95''')
 
 # %% ../../nbs/draw/props.ipynb #props-00a
 fixed = tones(**hues('leaf=7ca46a wood=966e52'))
