@@ -1,4 +1,5 @@
-"One measurement in a process of its own: python child.py SIDE MODEL LIST OUT, SIDE is ours, fastai or bare; prints seconds and peak memory as JSON"
+"""One measurement in its own process: python child.py SIDE MODEL LIST OUT; SIDE is ours, fastai or bare.
+Prints seconds and peak memory as JSON"""
 import json, sys, time, warnings
 from pathlib import Path
 
@@ -25,17 +26,19 @@ def fastai(model, files):
 
 
 def bare(model, files):
-    "The network alone, on tensors that are there already: the quicker of torch's own threads on batches of 64, and a thread for each small batch"
+    """The network alone, on tensors that are there already: the quicker of torch's own threads on batches
+    of 64, and a thread for each small batch"""
     from concurrent.futures import ThreadPoolExecutor
     from mlc_course.classifier import Classifier
-    from mlc_course.engine.pictures import batch_size,normalise,picture_tensor
-    clf, n = Classifier.load(model), torch.get_num_threads()
+    from mlc_course.engine.pictures import batch_size, normalise, picture_tensor
+    clf, n = Classifier.load(model, 'cpu'), torch.get_num_threads()
     size, best = clf.config['size'], []
     xs = normalise(torch.stack([picture_tensor(f, size) for f in files[:512]]))
     @torch.no_grad()
     def work(xb): return clf.model(xb).sigmoid()
-    for bs,threads in ((64,n), (batch_size(size),1)):
-        with ThreadPoolExecutor(n//threads, initializer=torch.set_num_threads, initargs=(threads,)) as pool:
+    for bs,threads in (64,n), (batch_size(size),1):
+        pool = ThreadPoolExecutor(n//threads, initializer=torch.set_num_threads, initargs=(threads,))
+        with pool:
             list(pool.map(work, xs[:64].split(bs)))
             t0 = time.perf_counter()
             probs = torch.cat(list(pool.map(work, xs.split(bs))))

@@ -1,10 +1,11 @@
-"""How cost grows with the number of pictures, with that of labels, and with their size; what most of the time goes to, by a profile.
+"""How cost grows with the number of pictures, of labels, and with the size; what most of the time goes to.
 Writes growth.csv and growth.png. Run it alone: `python benchmarks/growth.py`"""
 import cProfile, pstats, re, time
 from pathlib import Path
 
 import pandas as pd
 import torch
+from fastcore.basics import noop
 
 import photos
 from labelling import child
@@ -23,9 +24,11 @@ def top(fn):
     prof = cProfile.Profile()
     prof.runcall(fn)
     stats = pstats.Stats(prof)
-    (file, _, name), row = max(stats.stats.items(), key=lambda o: o[1][2])
+    def own_time(item): return item[1][2]
+    (_, _, name), row = max(stats.stats.items(), key=own_time)
     name = re.sub(r"<(?:built-in )?method '?|'? of .*|[<>]", '', name)
-    return f'{row[2]/stats.total_tt:.0%}'.replace('%', ' %')+f', goes into `{name}`'
+    share = f'{row[2]/stats.total_tt:.0%}'.replace('%', ' %')
+    return f'{share}, goes into `{name}`'
 
 
 def by_pictures(model, sizes=(100,300,1000,3000,10_000)):
@@ -38,34 +41,38 @@ def by_pictures(model, sizes=(100,300,1000,3000,10_000)):
 
 
 def with_labels(n, seed=0):
-    "A classifier of `n` labels that has learned nothing: what it costs is the same"
-    from mlc_course.classifier import Classifier
+    "A function that chooses score and thresholds for `n` labels; what is random costs the same"
+    from mlc_course.classifier import fitted_classifier
     from mlc_course.engine.networks import build_model
+    from mlc_course.engine.training import Fitted, Parts
     torch.manual_seed(seed)
+    model = build_model('squeezenet1_0', n)
     vocab = [f'label_{i}' for i in range(n)]
-    clf = Classifier(build_model('squeezenet1_0', n), dict(arch='squeezenet1_0', vocab=vocab, size=224, rare=[], keep=.95))
     feats, targets = torch.randn(3000, 1, 1024), (torch.rand(3000, n)<max(.01, 1/n)).float()
     logits = torch.randn(2000, n)+3*targets[1000:]
-    def judge(): clf.judge(feats[:1000], feats[1000:,0], logits, (targets[:1000],targets[1000:]), None, dict(seed=0), lambda o: None)
-    return clf, judge
+    fitted = Fitted(feats[:1000], feats[1000:,0], logits)
+    of_parts = Parts(targets[:1000], targets[1000:])
+    config = dict(arch='squeezenet1_0', size=224, rare=[], training=dict(seed=0))
+    def choose(): return fitted_classifier(model, fitted, of_parts, vocab, .95, config, say=noop)
+    return choose
 
 
 def by_labels(sizes=(3,10,30,100,300,1000)):
-    "Labelling 200 pictures; and choosing score and thresholds on 2,000 validation pictures, which is done once"
+    "Labelling 200 pictures; and choosing score and thresholds on 2,000, which is done once"
     files, res = photos.drawn(200), []
     for n in sizes:
-        clf, judge = with_labels(n)
-        chosen = seconds(judge)
+        choose = with_labels(n)
+        chosen, clf = seconds(choose), choose()
         clf.predict(files[:8])
         res.append(dict(what='labels', n=n, seconds=seconds(lambda: clf.predict(files)), choosing=chosen))
-    res[-1]['profile'] = top(judge)
+    res[-1]['profile'] = top(choose)
     return res
 
 
 def by_size(model, sizes=(96,128,160,224,320,448)):
-    "Milliseconds a picture, on one thread: reading a large and a small JPEG, the network, and all the rest of an answer"
+    "Milliseconds a picture, on one thread: reading a large and a small JPEG, and the network"
     from mlc_course.classifier import Classifier
-    from mlc_course.engine.pictures import batch_size,normalise,picture_tensor
+    from mlc_course.engine.pictures import batch_size, normalise, picture_tensor
     clf, res, n_threads = Classifier.load(model), [], torch.get_num_threads()
     large, small = photos.six_megapixels()[:8], photos.drawn(32)
     torch.set_num_threads(1)
@@ -73,10 +80,13 @@ def by_size(model, sizes=(96,128,160,224,320,448)):
         xb = torch.stack([picture_tensor(f, size) for f in small[:batch_size(size)]])
         @torch.no_grad()
         def network(): clf.model(normalise(xb))
+        def read(files):
+            def all_of_them(): return [picture_tensor(f, size) for f in files]
+            return min(seconds(all_of_them) for _ in range(2))
         network()
-        res.append(dict(what='size', n=size, network=min(seconds(network) for _ in range(5))/len(xb),
-            read_large=min(seconds(lambda: [picture_tensor(f, size) for f in large]) for _ in range(2))/len(large),
-            read_small=min(seconds(lambda: [picture_tensor(f, size) for f in small]) for _ in range(2))/len(small)))
+        in_network = min(seconds(network) for _ in range(5))
+        res.append(dict(what='size', n=size, network=in_network/len(xb),
+            read_large=read(large)/len(large), read_small=read(small)/len(small)))
     torch.set_num_threads(n_threads)
     return res
 
@@ -91,15 +101,19 @@ def draw(df):
     o = part('pictures')
     axs[0].plot(o.n, o.seconds, 'o-', color=blue, label='seconds')
     axs[0].plot(o.n, o.peak_mb/1000, 's--', color=orange, label='peak memory, GB')
-    axs[0].set(xscale='log', yscale='log', xlabel='pictures of 128 px', title='Time grows with the pictures, memory not')
+    axs[0].set(xscale='log', yscale='log', xlabel='pictures of 128 px')
+    axs[0].set(title='Time grows with the pictures, memory not')
     o = part('labels')
     axs[1].plot(o.n, o.seconds, 'o-', color=blue, label='label 200 pictures, s')
     axs[1].plot(o.n, o.choosing, 's--', color=orange, label='choose thresholds on 2,000, s')
-    axs[1].set(xscale='log', ylim=(0, None), xlabel='labels', title='Labels cost nothing, their choice little')
+    axs[1].set(xscale='log', ylim=(0, None), xlabel='labels')
+    axs[1].set(title='Labels cost nothing, their choice little')
     o = part('size')
-    for k,c,style,text in (('network',blue,'o-','network'), ('read_large',orange,'s--','read a 6-megapixel JPEG'), ('read_small',green,'^:','read a 128 px JPEG')):
-        axs[2].plot(o.n, o[k]*1000, style, color=c, label=text)
-    axs[2].set(xlabel='side of the square, pixels', ylabel='ms a picture, one thread', title='The network outgrows the area')
+    lines = dict(network=(blue,'o-','network'), read_large=(orange,'s--','read a 6-megapixel JPEG'),
+        read_small=(green,'^:','read a 128 px JPEG'))
+    for k,(c,style,text) in lines.items(): axs[2].plot(o.n, o[k]*1000, style, color=c, label=text)
+    axs[2].set(xlabel='side of the square, pixels', ylabel='ms a picture, one thread')
+    axs[2].set(title='The network outgrows the area')
     for ax in axs:
         ax.legend(frameon=False, fontsize=9)
         ax.spines[['top','right']].set_visible(False)

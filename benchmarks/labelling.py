@@ -1,5 +1,5 @@
-"""A folder of photos and a first answer, beside fastai with the same weights; and what importing costs. Each measurement has a process of its own.
-Run it alone: `python benchmarks/labelling.py`"""
+"""A folder of photos and a first answer, beside fastai with the same weights; and what importing costs.
+Each measurement has a process of its own. Run it alone: `python benchmarks/labelling.py`"""
 import json, os, statistics, subprocess, sys, time
 from pathlib import Path
 
@@ -26,10 +26,11 @@ def child(side, model, files):
 
 
 def agreement(clf, ours, theirs):
-    "By how much probabilities differ, and in how many pictures the labels, by the thresholds of the model (its silence is nothing that fastai has)"
+    "In how many pictures labels differ, by the thresholds of the model, and by how much probabilities do"
     import torch
-    labels = [clf.given(o.logit(eps=1e-7), torch.full((len(o),), torch.inf)) for o in (ours, theirs)]
-    return int((labels[0]!=labels[1]).any(1).sum()), (ours-theirs).abs().max().item()
+    def labels(probs): return clf.decision.given(probs.logit(eps=1e-7), torch.full((len(probs),), torch.inf))
+    n_odd = (labels(ours)!=labels(theirs)).any(1).sum()
+    return int(n_odd), (ours-theirs).abs().max().item()
 
 
 def folder(name, model, files, bar, n):
@@ -43,8 +44,9 @@ def folder(name, model, files, bar, n):
     n_odd, diff = agreement(Classifier.load(model), ours[-1]['probs'], theirs[-1]['probs'])
     peaks = [statistics.median(o['peak_mb'] for o in side) for side in (ours, theirs)]
     assert not n_odd, f'{n_odd} pictures have other labels'
+    speeds = f'{len(files)/timed.ours:.0f} and {len(files)/timed.theirs:.0f} pictures/s'
     return row(name, timed, bar, f'labels of all {len(files)} equal, probabilities to {diff:.0e}',
-               f'{len(files)/timed.ours:.0f} and {len(files)/timed.theirs:.0f} pictures/s; peak {peaks[0]:.0f} and {peaks[1]:.0f} MB')
+        f'{speeds}; peak {peaks[0]:.0f} and {peaks[1]:.0f} MB')
 
 
 def share_of_bare(name, model, files, n):
@@ -53,27 +55,35 @@ def share_of_bare(name, model, files, n):
     for _ in range(n):
         a.append(child('ours', model, files)['secs'])
         b.append(child('bare', model, files)['secs'])
-    return row(name, summary(a, b), .85, 'the same network', 'theirs: full precision, tensors in memory, the quicker of two ways to use both cores')
+    note = 'theirs: full precision, tensors in memory, the quicker of two ways to use both cores'
+    return row(name, summary(a, b), .85, 'the same network', note)
 
 
 def first_answer(model, file, n=5):
     "Process start to end, one photo"
-    code = ('import sys, warnings; warnings.simplefilter("ignore"); from fastai.vision.all import *; learn = load_learner(sys.argv[1])\n'
-            'with learn.no_bar(): print(*learn.predict(sys.argv[2])[0])')
-    ours, theirs = [BIN/'mlc_predict', model, file], [sys.executable, '-c', code, photos.in_fastai(model), file]
+    code = '''import sys, warnings
+warnings.simplefilter("ignore")
+from fastai.vision.all import *
+learn = load_learner(sys.argv[1])
+with learn.no_bar(): print(*learn.predict(sys.argv[2])[0])'''
+    ours = [BIN/'mlc_predict', model, file]
+    theirs = [sys.executable, '-c', code, photos.in_fastai(model), file]
     said = [run(o)[1] for o in (ours, theirs)]
     label = said[1].split()[-1]
     assert f': {label} ' in said[0], said
     a, b = zip(*((run(ours)[0], run(theirs)[0]) for _ in range(n)))
-    return row('first answer: process start to labels of one photo', summary(a, b), 2.5, f'both say {label}', 'peak memory is that of the rows above')
+    name = 'first answer: process start to labels of one photo'
+    return row(name, summary(a, b), 2.5, f'both say {label}', 'peak memory is that of the rows above')
 
 
 def start_up(n=5):
     "Seconds in all, Python's own start included; what matters is the limit"
     res = []
-    for name,cmd,limit in (('import mlc_course', [sys.executable,'-c','import mlc_course'], .1), ('mlc_predict --help', [BIN/'mlc_predict','--help'], 1)):
+    python, predict = [sys.executable,'-c'], [BIN/'mlc_predict','--help']
+    limits = (('import mlc_course', [*python,'import mlc_course'], .1), ('mlc_predict --help', predict, 1))
+    for name,cmd,limit in limits:
         secs = [run(cmd)[0] for _ in range(n)]
-        bare = [run([sys.executable,'-c','pass'])[0] for _ in range(n)]
+        bare = [run([*python,'pass'])[0] for _ in range(n)]
         timed = summary(secs, bare)
         assert timed.ours<limit, f'{name} takes {timed.ours:.2f} s'
         res.append(row(name, timed, f'below {limit} s', '', 'theirs: Python alone'))
@@ -89,7 +99,8 @@ def rows():
     res = [folder('label 300 six-megapixel JPEGs', model, six, 3, 3)]
     if small := photos.cats_dogs():
         cats = photos.model('cats', small.train)
-        res += [folder('label 2,000 small photos', cats, small.label, 1.5, 3), share_of_bare('the same beside the network alone', cats, small.label, 3)]
+        res.append(folder('label 2,000 small photos', cats, small.label, 1.5, 3))
+        res.append(share_of_bare('the same beside the network alone', cats, small.label, 3))
     else: print(f'left out, no {photos.SHARED.name}/cats-dogs: labelling small photos')
     return [*res, first_answer(model, six[0]), *start_up()]
 

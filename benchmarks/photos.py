@@ -1,4 +1,5 @@
-"What the benchmarks label: drawn six-megapixel JPEGs as a camera would write them, small photos if there are any, models, and the same models in fastai"
+"""What the benchmarks label: drawn six-megapixel JPEGs as a camera would write them, small photos if there
+are any, models, and the same models in fastai"""
 import os, shutil
 from pathlib import Path
 from types import SimpleNamespace
@@ -10,7 +11,8 @@ PETS = 'Siamese', 'beagle', 'rottweiler'
 
 
 def six_megapixels(n=300):
-    "`n` JPEGs of 3000 x 2000 pixels, 2 MB each: drawn pets with the grain of a sensor, without which a JPEG is small and quick to read"
+    """`n` JPEGs of 3000 x 2000 pixels, 2 MB each: drawn pets with the grain of a sensor, without which a
+    JPEG is small and quick to read"""
     import numpy as np
     from PIL import Image
     from mlc_course.draw.scenes import draw_portrait
@@ -25,7 +27,8 @@ def six_megapixels(n=300):
         a, grain = np.concatenate([a[:,:1000], a], 1), rng.normal(0, 8, (2000,3000,1))
         for k in range(10):
             b = np.roll(a, k*37, 1)+np.roll(grain, k*53, 0)
-            Image.fromarray(b.clip(0, 255).astype(np.uint8)).save(tmp/f'{PETS[i%3]}_{i*10+k+1}.jpg', quality=90)
+            img = Image.fromarray(b.clip(0, 255).astype(np.uint8))
+            img.save(tmp/f'{PETS[i%3]}_{i*10+k+1}.jpg', quality=90)
     tmp.rename(folder)
     return sorted(folder.iterdir())
 
@@ -58,7 +61,8 @@ def three_breeds():
 
 
 def model(name, files):
-    "Folder of a model trained on `files`, named after their label; made once. None without pretrained weights"
+    "Folder of a model trained on `files`, named after their label; made once. None without weights"
+    from fastcore.basics import noop
     from mlc_course.classifier import Classifier
     from mlc_course.engine.networks import fetch_weights
     dest, photos = CACHE/f'model_{name}', CACHE/f'photos_{name}'
@@ -68,17 +72,19 @@ def model(name, files):
         label = f.name.split('_')[0].split('.')[0]
         (photos/label).mkdir(parents=True, exist_ok=True)
         (photos/label/f.name).symlink_to(f)
-    return Classifier.train(photos, say=lambda o: None).save(dest)
+    return Classifier.train(photos, say=noop).save(dest)
 
 
 def in_fastai(folder):
     "The same network with the same weights, as `learn.export` writes it: a file for `load_learner`"
-    from fastai.vision.all import (BCEWithLogitsLossFlat, DataBlock, ImageBlock, Learner, MultiCategoryBlock, Normalize, Pipeline, RegexLabeller,
-        Resize, imagenet_stats, listify, using_attr)
+    from fastai.vision.all import (BCEWithLogitsLossFlat, DataBlock, ImageBlock, Learner, MultiCategoryBlock,
+        Normalize, Pipeline, RegexLabeller, Resize, imagenet_stats, listify, using_attr)
     from mlc_course.classifier import Classifier
     dest, clf = folder.with_suffix('.pkl'), Classifier.load(folder)
-    block = DataBlock((ImageBlock, MultiCategoryBlock(vocab=clf.vocab)), get_y=Pipeline([using_attr(RegexLabeller(r'^([A-Za-z]+)'), 'name'), listify]),
-        item_tfms=Resize(clf.config['size'], method='squish'), batch_tfms=Normalize.from_stats(*imagenet_stats))
-    files = [f for f in sorted((CACHE/f'photos_{folder.name[6:]}').rglob('*.jpg'))][:16]
+    label_of = Pipeline([using_attr(RegexLabeller(r'^([A-Za-z]+)'), 'name'), listify])
+    squeeze = Resize(clf.config['size'], method='squish')
+    block = DataBlock((ImageBlock, MultiCategoryBlock(vocab=clf.vocab)), get_y=label_of,
+        item_tfms=squeeze, batch_tfms=Normalize.from_stats(*imagenet_stats))
+    files = sorted((CACHE/f'photos_{folder.name[6:]}').rglob('*.jpg'))[:16]
     Learner(block.dataloaders(files, bs=8), clf.model.cpu(), loss_func=BCEWithLogitsLossFlat()).export(dest)
     return dest

@@ -1,5 +1,8 @@
-"""From photos to a validation mAP: `Classifier.train` beside `fine_tune` of plain fastai. Run it alone: `python benchmarks/training.py`"""
+"""From photos to a validation mAP: `Classifier.train` beside `fine_tune` of plain fastai.
+Run it alone: `python benchmarks/training.py`"""
 import csv, time, warnings
+
+from fastcore.basics import noop
 
 import photos
 from versus import row, summary
@@ -12,21 +15,23 @@ def write_table(items):
     for f,_,_ in items:
         if not (folder/f.name).exists(): (folder/f.name).symlink_to(f)
     with open(folder/'labels.csv', 'w', newline='') as out:
-        csv.writer(out).writerows([('fname','labels','is_valid'), *((f.name, label, valid) for f,label,valid in items)])
+        rows = [(f.name, label, valid) for f,label,valid in items]
+        csv.writer(out).writerows([('fname','labels','is_valid'), *rows])
     return folder/'labels.csv'
 
 
 def ours(table, seed):
     from mlc_course.classifier import Classifier
     t0 = time.perf_counter()
-    clf = Classifier.train(table, seed=seed, say=lambda o: None)
+    clf = Classifier.train(table, seed=seed, say=noop)
     return time.perf_counter()-t0, clf.config['metrics']['map']
 
 
 def theirs(table, want, epochs, seed):
     "Seconds until validation mAP first reaches `want`, else of the whole; the best mAP after any epoch"
-    from fastai.vision.all import (AccumMetric, BCEWithLogitsLossFlat, Callback, ColReader, ColSplitter, DataBlock, ImageBlock, MultiCategoryBlock,
-        Resize, aug_transforms, pd, set_seed, squeezenet1_0, vision_learner)
+    from fastai.vision.all import (AccumMetric, BCEWithLogitsLossFlat, Callback, ColReader, ColSplitter,
+        DataBlock, ImageBlock, MultiCategoryBlock, Resize, aug_transforms, pd, set_seed, squeezenet1_0,
+        vision_learner)
     from mlc_course.metrics import mean_ap
     class Reached(Exception): pass
     class Watch(Callback):
@@ -36,11 +41,14 @@ def theirs(table, want, epochs, seed):
             if self.best >= want: raise Reached
     t0 = time.perf_counter()
     set_seed(seed, reproducible=True)
-    dls = DataBlock((ImageBlock, MultiCategoryBlock), splitter=ColSplitter(), get_x=ColReader('fname', pref=f'{table.parent}/'),
-        get_y=ColReader('labels', label_delim=' '), item_tfms=Resize(224, method='squish'), batch_tfms=aug_transforms()).dataloaders(pd.read_csv(table), bs=32)
+    block = DataBlock((ImageBlock, MultiCategoryBlock), splitter=ColSplitter(),
+        get_x=ColReader('fname', pref=f'{table.parent}/'), get_y=ColReader('labels', label_delim=' '),
+        item_tfms=Resize(224, method='squish'), batch_tfms=aug_transforms())
+    dls = block.dataloaders(pd.read_csv(table), bs=32)
+    def map_of(logits, targets): return mean_ap(logits.sigmoid(), targets).item()
     watch = Watch()
     learn = vision_learner(dls, squeezenet1_0, loss_func=BCEWithLogitsLossFlat(), cbs=watch,
-        metrics=AccumMetric(lambda z,y: mean_ap(z.sigmoid(), y).item(), flatten=False))
+        metrics=AccumMetric(map_of, flatten=False))
     try:
         with learn.no_bar(), learn.no_logging(): learn.fine_tune(epochs)
     except Reached: pass
@@ -60,11 +68,14 @@ def rows(seeds=(0,1,2), schedules=(1,2,4)):
         secs, want = ours(table, seed)
         tries = [(n, *theirs(table, want, n, seed)) for n in schedules]
         reached = [o for o in tries if o[2]>=want]
-        n, t, best = min(reached, key=lambda o: o[1]) if reached else max(tries, key=lambda o: o[2])
+        quickest, best_of_all = (lambda o: o[1]), (lambda o: o[2])
+        n, t, best = min(reached, key=quickest) if reached else max(tries, key=best_of_all)
         a.append(secs)
         b.append(t)
-        said.append(f'{want:.3f} in {secs:.0f} s, fine_tune({n}) {best:.3f} in {t:.0f} s' + ('' if reached else ' (not reached)'))
-    return [row('train to equal validation mAP, 480 photos', summary(a, b), 2, '; '.join(said), f'fastai: the best of fine_tune with {schedules} epochs; where none gets there, the time of the best')]
+        missed = '' if reached else ' (not reached)'
+        said.append(f'{want:.3f} in {secs:.0f} s, fine_tune({n}) {best:.3f} in {t:.0f} s{missed}')
+    note = f'fastai: the best of fine_tune with {schedules} epochs; if none gets there, the time of the best'
+    return [row('train to equal validation mAP, 480 photos', summary(a, b), 2, '; '.join(said), note)]
 
 
 if __name__=='__main__':
