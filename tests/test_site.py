@@ -251,6 +251,8 @@ def test_small_site(tmp_path, capfd, playground):
     assert '../ui/course.html#def-copy_notebooks' in api
     appendix = (site/'ui'/'course.html').read_text(encoding='utf-8')
     assert '../api/ui.course.html' in appendix and '../notebooks/ui/course.ipynb' in appendix
+    twin = (site/'ui'/'course.html.md').read_text(encoding='utf-8') # the address that nbdev writes into modules
+    assert 'def copy_notebooks' in twin
     front = (site/'index.html').read_text(encoding='utf-8')
     assert 'class="card" href="01_math.html"' in front and 'href="ui/course.html"' in front
     download = json.loads((site/'notebooks'/'01_math.ipynb').read_text())

@@ -1,4 +1,4 @@
-"""Errors that a user can put right, text that is safe to show, one line of progress, one check of
+"""Errors that a user can put right, text that is safe to show, one progress line, one check of
 shapes.
 
 Docs: https://mlc-course.github.io/mlc_course/engine/core.html.md"""

@@ -53,9 +53,12 @@ def measure(
     right = (given==targets.bool()).all(1)
     res = dict.fromkeys(FIGURES)
     res.update(n_known=len(logits), n_unknown=len(unknown_score))
-    res.update(exact_match=_share(right), macro_f1=_number(macro_f1(given.float(), targets)))
-    res.update(map=_number(mean_ap(logits, targets)), silent=_share(~unknown_given.any(1)))
-    res.update(answered=_share(given.any(1)[named]), answered_right=_share(right[named]))
+    res['exact_match'] = _share(right)
+    res['macro_f1'] = _number(macro_f1(given.float(), targets))
+    res['map'] = _number(mean_ap(logits, targets))
+    res['answered'] = _share(given.any(1)[named])
+    res['answered_right'] = _share(right[named])
+    res['silent'] = _share(~unknown_given.any(1))
     if not named.any(): return res
     res['aurc'] = _number(aurc(score[named], right[named]))
     if not len(unknown_score): return res

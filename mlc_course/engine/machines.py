@@ -126,7 +126,7 @@ def shared_dl(
     from fastai.distributed import DistributedDL
     class SharedDL(DistributedDL):
         # The first line should be `t = LongTensor(t).to(self.device)` in fastai itself, where it is
-        # `.cuda()`: send that to github.com/fastai/fastai, nbs/20a_distributed.ipynb, and delete this
+        # `.cuda()`: mend it there, in nbs/20a_distributed.ipynb, and delete this
         def _broadcast(self, t, rank):
             t = torch.tensor(t).to(self.device)
             torch.distributed.broadcast(t, rank)
@@ -142,7 +142,7 @@ def shared_dl(
 def shared_fit(
     learn, # `Learner` on data loaders from `shared_dl`
 ): # Context
-    "Inside, `learn` trains with all processes, each with other dropout; alone, nothing changes"
+    "Inside, `learn` trains with all processes, dropout differs in each; alone, nothing changes"
     if not joined(): return nullcontext()
     import fastai.distributed
     torch.manual_seed(torch.initial_seed()+rank())

@@ -12,6 +12,7 @@ __all__ = ['model_format', 'max_refs', 'model_files', 'Saved', 'as_config', 'ver
 # %% ../../nbs/engine/model_file.ipynb #model_file-003
 import hashlib
 import json
+import os
 import platform
 import reprlib
 from importlib.metadata import PackageNotFoundError,version
@@ -99,7 +100,10 @@ def check_config(
     return {k: config[k] for k in _facts},decision
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-014
-_max_config,_max_header,_max_weights = 16_000_000,1_000_000,800_000_000 # bytes; no model of ours has more
+# bytes; no model of ours has more
+_max_config = 16_000_000
+_max_header = 1_000_000
+_max_weights = 800_000_000
 
 def _read_config(file):
     "JSON that can be written again as it is: UTF-8, no key twice, no NaN, nothing infinite"
@@ -116,8 +120,9 @@ def _read_config(file):
 model_files = 'config.json','model.safetensors'
 
 def _is_ours(folder):
-    try: return str(_read_config(folder/'config.json')['format']).startswith('mlc_course model')
+    try: found = _read_config(folder/'config.json')['format']
     except (ValueError,KeyError,TypeError,RecursionError): return False
+    return str(found).startswith('mlc_course model')
 
 def check_dest(
     dest, # Folder for a model
@@ -126,7 +131,7 @@ def check_dest(
     real = writable(dest)
     if not real.exists(): return real
     if not real.is_dir(): raise InputError(f'{dest} is a file: name another folder for the model')
-    names = sorted(o.name for o in real.iterdir())
+    names = sorted(os.listdir(real))
     if not names or names==list(model_files) and _is_ours(real): return real
     raise InputError(f'{dest} exists and is not a model ({", ".join(names[:3])}): '
         'it is left alone, name another folder')
@@ -141,9 +146,11 @@ def save_model(
     tensors = dict(clf.model.state_dict(), references=clf.refs)
     weights = to_bytes({k: v.cpu().contiguous() for k,v in tensors.items()})
     if len(weights)>_max_weights:
-        raise InputError(f'{dest}: the model has {len(weights)/1e6:.0f} MB, but only {_max_weights/1e6:.0f} '
-            'can be loaded: train a smaller network, or with fewer labels')
-    config = dict(as_config(clf), weights_sha256=hashlib.sha256(weights).hexdigest())
+        mb,most = len(weights)/1e6,_max_weights/1e6
+        raise InputError(f'{dest}: the model has {mb:.0f} MB, but only {most:.0f} can be loaded: '
+            'train a smaller network, or with fewer labels')
+    check_sum = hashlib.sha256(weights).hexdigest()
+    config = dict(as_config(clf), weights_sha256=check_sum)
     text = json.dumps(config, indent=1, ensure_ascii=False).encode()
     replace_folder(real, {'model.safetensors': weights, 'config.json': text})
     return Path(dest)
@@ -163,7 +170,8 @@ def _check_sum(file, config):
 def _check_tensors(announced, wanted):
     "`ValueError` unless the tensors of a file are those of the network, by name, type and shape"
     for name in sorted(set(announced)^set(wanted)):
-        raise ValueError(f'{name[:40]!r} is {"missing" if name in wanted else "none of its own"}')
+        fault = 'missing' if name in wanted else 'none of its own'
+        raise ValueError(f'{name[:40]!r} is {fault}')
     for name,tensor in wanted.items():
         got = [announced[name].get_dtype(), announced[name].get_shape()]
         want = [_dtypes[tensor.dtype], list(tensor.shape)]
@@ -173,7 +181,8 @@ def _read_state(file, arch, n_classes):
     "The network, still empty, and its tensors with the references; `ValueError` for any others"
     from safetensors import safe_open
     with open(file, 'rb') as f:
-        if int.from_bytes(f.read(8), 'little')>_max_header: raise ValueError('its header is too long')
+        n_header = int.from_bytes(f.read(8), 'little')
+    if n_header>_max_header: raise ValueError('its header is too long')
     with safe_open(file, 'pt') as f: # maps the file: no tensor is in memory twice
         announced = {k: f.get_slice(k) for k in f.keys()}
         n_refs,width = announced['references'].get_shape()
@@ -189,7 +198,8 @@ def _fill(model, state):
     "Take over the numbers of `state`; `ValueError` if they are none, or give none"
     for name,values in state.items():
         if not values.is_floating_point(): continue
-        if not torch.stack(values.aminmax()).isfinite().all(): raise ValueError(f'{name} is not finite')
+        ends = torch.stack(values.aminmax())
+        if not ends.isfinite().all(): raise ValueError(f'{name} is not finite')
     model.load_state_dict(state, assign=True)
     with torch.no_grad(): # its features may be fewer than the head wants, or a table inside wrong
         answer = model(torch.zeros(1, 3, 64, 64))
@@ -215,10 +225,9 @@ def load_model(
     path = Path(path)
     if not path.exists():
         raise MissingError(f'{path} does not exist: name a model folder written by mlc_train')
-    missing = [o for o in model_files if not (path/o).is_file()]
+    missing = ' and '.join(o for o in model_files if not (path/o).is_file())
     if missing:
-        raise InputError(f'{path} is no model folder: it lacks {" and ".join(missing)}; '
-            'name one written by mlc_train')
+        raise InputError(f'{path} is no model folder: it lacks {missing}; name one written by mlc_train')
     config_file = path/'config.json'
     try: config = _read_config(config_file)
     except InputError: raise

@@ -1,6 +1,4 @@
-"""Labelled pictures from a table, from folders or from file names, split so that every label gets
-its
-share. What can be read in two ways is refused with one line.
+"""Labelled pictures from tables, folders or file names, split so that every label gets its share.
 
 Docs: https://mlc-course.github.io/mlc_course/engine/photos.html.md"""
 

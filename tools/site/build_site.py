@@ -3,6 +3,7 @@ import json, shutil, subprocess, sys, time
 from pathlib import Path
 
 from fastcore.nbio import write_nb
+from nbdev.config import nbpath2html
 from PIL import Image, ImageOps
 
 import links, pages
@@ -75,8 +76,10 @@ def write_sources(paths, src, package, playground):
     for name,nb in made.items():
         pages.link_playground(nb, bool(playground))
         page,download = src/f'{name}.ipynb',src/'extra'/'notebooks'/f'{name}.ipynb'
-        for o in page,download: o.parent.mkdir(parents=True, exist_ok=True)
+        twin = src/'extra'/f'{nbpath2html(f"{name}.ipynb")}.md'
+        for o in page,download,twin: o.parent.mkdir(parents=True, exist_ok=True)
         write_nb(nb, page)
+        twin.write_text(pages.markdown(nb), encoding='utf-8')
         shutil.copy(paths[name], download)
     for module,chapter in modules.items():
         text = pages.api(module, chapter, chapters[chapter])

@@ -125,6 +125,12 @@ def page(path):
     return nb
 
 
+def markdown(nb):
+    "Words and code of a page, for programs that read: what nbdev's links in the modules lead to"
+    parts = [f'```python\n{c.source}\n```' if c.cell_type=='code' else c.source for c in nb.cells]
+    return '\n\n'.join(parts) + '\n'
+
+
 def link_playground(nb, is_there):
     "Links to the playground's folder lead to its page, or are plain words where there is none"
     def link(m): return f'[{m[1]}]({m[2] or ""}playground.md)' if is_there else m[1]
