@@ -74,7 +74,7 @@ def test_no_other_keep():
     says(lambda: clf.with_keep(.5), 'no_keep')
 
 
-@pytest.mark.parametrize('device', ['gpu', 'cuda:x', 'meta', '', 3.5])
+@pytest.mark.parametrize('device', ['gpu', 'cuda:x', 'meta', '', 3.5, object()])
 def test_device(device): says(lambda: find_device(device), 'device', device)
 
 
