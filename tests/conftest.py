@@ -36,7 +36,8 @@ def draw(folder, kinds, n=12, size=48):
 
 def png(side, color=2, depth=8, n_rows=None):
     "A black PNG, packed to next to nothing; with less than all its rows it is a broken one"
-    def chunk(kind, data): return struct.pack('>I', len(data))+kind+data+struct.pack('>I', zlib.crc32(kind+data))
+    def number(n): return struct.pack('>I', n)
+    def chunk(kind, data): return number(len(data))+kind+data+number(zlib.crc32(kind+data))
     n_channels = {0: 1, 2: 3, 4: 2, 6: 4}[color]
     row,pack = bytes(1+n_channels*depth*side//8),zlib.compressobj(1)
     rows = [pack.compress(row) for _ in range(side if n_rows is None else n_rows)]
@@ -87,7 +88,14 @@ def json_rows(res): return [json.loads(o) for o in res.stdout.splitlines()]
 
 # --- models
 
-def untrained(arch='small_cnn', vocab=('cat','dog'), rule='joint_energy+knn', n_refs=20, facts=(), **decision):
+def untrained(
+    arch='small_cnn', # One of `arch_names`
+    vocab=('cat','dog'), # Labels
+    rule='joint_energy+knn', # Name of the score
+    n_refs=20, # References
+    facts=(),  # Other values for the fields of its configuration
+    **decision, # The same for those of its decision
+):
     "A classifier with random weights, as good as any for reading, writing and comparing"
     import math, torch
     from mlc_course.classifier import Classifier
@@ -130,7 +138,8 @@ def trained(pets, strangers):
 
 
 @pytest.fixture(scope='session')
-def trained_folder(trained, tmp_path_factory): return trained.save(tmp_path_factory.mktemp('models')/'trained')
+def trained_folder(trained, tmp_path_factory):
+    return trained.save(tmp_path_factory.mktemp('models')/'trained')
 
 
 @pytest.fixture(scope='session')

@@ -1,6 +1,7 @@
-"""What the package says of mistakes, word for word: the one place where wording is pinned. test_messages.py makes
-each mistake and compares. Other tests ask for the class of the exception and the name of the thing; which fault
-it is, where that matters, they ask by `fault`"""
+"""What the package says of mistakes, word for word: the one place where wording is pinned.
+
+test_messages.py makes each mistake and compares. Other tests ask for the class of the exception and the name
+of the thing; which fault it is, where that matters, they ask by `fault`."""
 
 LINES = dict(
     # pictures
@@ -67,6 +68,7 @@ LINES = dict(
     no_mps='device {} is not available: it needs a Mac with a GPU of its own; use cpu',
     last_gpu='device {} is not available: the last one here is cuda:{}',
     shard='shard {!r} is no part: of three parts, the first is 1/3 and the last 3/3',
+    other_ended='another of the {} processes has ended: nothing was saved, see its message',
     no_out='where should the model go? Add --out FOLDER',
 
     # models

@@ -23,8 +23,9 @@ def alone(coroutine):
 @contextmanager
 def running(*args, **env):
     "The app as a process, and the line that it printed within a minute"
-    pipe = subprocess.PIPE
-    p = subprocess.Popen([BIN/'mlc_app', *map(str, args)], stdout=pipe, stderr=pipe, text=True, env=os.environ|env)
+    command = [BIN/'mlc_app', *map(str, args)]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    p = subprocess.Popen(command, text=True, env=os.environ|env, **pipes)
     try:
         ready,_,_ = select.select([p.stdout], [], [], 60)
         yield p,p.stdout.readline().strip() if ready else ''

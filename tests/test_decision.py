@@ -30,8 +30,8 @@ def test_marks_agree_with_the_rule():
     "In every picture a label is given exactly if it reaches its mark and the score passes"
     gen = torch.Generator().manual_seed(0)
     for _ in range(50):
-        threshs, second = torch.rand(2, 4, generator=gen).sort(0).values.tolist()
-        decision = Decision(tuple('abcd'), .95, {}, thresh=0., threshs=tuple(threshs), second_threshs=tuple(second))
+        first, second = map(tuple, torch.rand(2, 4, generator=gen).sort(0).values.tolist())
+        decision = Decision(tuple('abcd'), .95, {}, thresh=0., threshs=first, second_threshs=second)
         logits, score = torch.randn(40, 4, generator=gen)*3, torch.randn(40, generator=gen)
         reached = logits.sigmoid()>decision.marks(logits)
         assert (decision.given(logits, score)==reached & (score>=0)[:,None]).all()

@@ -1,4 +1,4 @@
-"""Every pass moves what it feeds: trained, asked and explained on a GPU, a model says what it says on the CPU.
+"""Every pass moves what it feeds: on a GPU, a model learns, says and explains what it does on the CPU.
 
 Where there is no GPU, one is posed: tensors that have been moved there stay in the CPU's memory and are
 computed by it, but they name a GPU as their device, and an operation that mixes them with others fails as it

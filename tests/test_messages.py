@@ -26,7 +26,7 @@ def here(tmp_path, monkeypatch):
 
 
 def says(make, name, *things, kind=InputError):
-    "`make()` fails with exactly that line; in place of `@` may stand anything, such as words of another library"
+    "`make()` fails with exactly that line; in place of `@` anything may stand, such as words of a library"
     with pytest.raises(kind) as e: make()
     before,is_open,after = line(name, *things).partition('@')
     said = str(e.value)

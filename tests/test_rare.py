@@ -107,9 +107,11 @@ def atlas(tmp_path_factory): return drawn_atlas(12, 24, seed=3, path=tmp_path_fa
 def test_atlas_is_the_same_each_time(atlas, tmp_path):
     again = drawn_atlas(12, 24, seed=3, path=tmp_path)
     files = sorted(p.relative_to(atlas) for p in atlas.rglob('*.*'))
-    assert len(files)==49 and all((again/f).read_bytes()==(atlas/f).read_bytes() for f in files)
+    assert len(files)==49
+    assert all((again/f).read_bytes()==(atlas/f).read_bytes() for f in files)
     df = read_atlas(atlas)
-    assert atlas_targets(df).sum(1).min()>=1 and load_item(atlas, df.Id[0]).shape==(4,24,24)
+    assert atlas_targets(df).sum(1).min()>=1
+    assert load_item(atlas, df.Id[0]).shape==(4,24,24)
 
 
 def test_broken_folders_are_named(tmp_path):

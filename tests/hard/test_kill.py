@@ -5,8 +5,8 @@ from conftest import draw, names, tree
 
 N = 30 # kills of each kind
 context = multiprocessing.get_context('forkserver') # processes that start with everything imported
-context.set_forkserver_preload(['mlc_course.classifier', 'mlc_course.draw.cells', 'mlc_course.engine.training',
-    'torchvision.models'])
+context.set_forkserver_preload(['mlc_course.classifier', 'mlc_course.draw.cells',
+    'mlc_course.engine.training', 'torchvision.models'])
 
 
 def train(photos, out):

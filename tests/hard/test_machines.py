@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 from fastcore.script import anno_parser
 from conftest import BIN, call, config_of, draw, names, python, untrained
+from messages import line
 from mlc_course.ui import cli
 
 LAUNCH = 'torchrun', '--standalone', '--nproc_per_node', '2', '--no-python', str(BIN/'mlc_train')
@@ -40,7 +41,7 @@ def wordings(text): return [re.sub(r'[\d.:]+', '#', o) for o in text.splitlines(
 
 
 def in_one_and_two(run, folder, *args):
-    "The same training in one process and in two: they say the same, but for figures, and leave only the model"
+    "The same training in one process and in two: they say the same, but for figures"
     code,said,_ = run('mlc_train', *args, '--out', folder/'one')
     two = launch(*args, '--out', folder/'two')
     assert (code, two.returncode)==(0,0), two.stderr
@@ -101,8 +102,8 @@ def test_bad_pictures_are_left_out_once(with_bad, tmp_path):
 def test_a_dead_worker_ends_the_run(photos, tmp_path, says):
     "Killed in the middle of the epochs: an error within a minute, no model, no process left"
     args = photos, '--out', tmp_path/'m', *SCRATCH, 5000
-    pipe = subprocess.PIPE
-    p = subprocess.Popen([BIN/LAUNCH[0], *map(str, [*LAUNCH[1:], *args])], stdout=pipe, stderr=pipe, text=True)
+    command = [BIN/LAUNCH[0], *map(str, [*LAUNCH[1:], *args])]
+    p = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         while not p.stdout.readline().startswith('epoch 2 of'): assert p.poll() is None
         workers,t0 = copies(p.pid),time.time()
@@ -114,14 +115,15 @@ def test_a_dead_worker_ends_the_run(photos, tmp_path, says):
     assert p.returncode
     assert 'Signal 9' in err
     said = [o for o in err.splitlines() if o.startswith('mlc_train')]
-    assert said in ([], ['mlc_train: another of the 2 processes has ended: nothing was saved, see its message'])
+    assert said in ([], ['mlc_train: '+line('other_ended', 2)])
     assert not (tmp_path/'m').exists()
     assert not [o for o in workers if Path(f'/proc/{o}').exists()]
 
 
 def copies(pid):
     "Process ids of the copies that the launcher `pid` started, by rank"
-    if not Path('/proc/self/environ').exists(): pytest.skip('no /proc on this system: cannot tell processes apart')
+    if not Path('/proc/self/environ').exists():
+        pytest.skip('no /proc on this system: cannot tell processes apart')
     def read(o, name):
         try: return (o/name).read_bytes()
         except OSError: return b''
@@ -134,7 +136,7 @@ def copies(pid):
 
 
 def test_alone_nothing_is_imported(pets, tmp_path):
-    "Without the launcher no Accelerate, and not fastai's distributed training, whatever the environment says"
+    "No Accelerate, and not fastai's distributed training, whatever the environment says"
     code = '''import sys
 from mlc_course.ui.cli import mlc_train
 photos, out = sys.argv[1:]

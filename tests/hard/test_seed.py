@@ -35,8 +35,8 @@ def path(tmp_path_factory):
 
 def models_of(path, torch_home, threads, disturb):
     "Checksums of three models, trained in a process of their own"
-    env = dict(os.environ, TORCH_HOME=str(torch_home), OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads),
-        PYTHONHASHSEED='5' if disturb else '0')
+    env = dict(os.environ, TORCH_HOME=str(torch_home), PYTHONHASHSEED='5' if disturb else '0',
+        OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
     disturbed, out = 'yes' if disturb else 'no', path/f'{threads}_{disturb}'
     res = python(CODE, path/'photos', path/'strangers', out, disturbed, env=env)
     assert not res.returncode, res.stderr[-2000:]
