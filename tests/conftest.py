@@ -9,18 +9,13 @@ BIN = Path(sys.executable).parent
 os.environ.setdefault('OMP_NUM_THREADS', '1')
 
 # What the README of shared/data/hostile calls a clear error, as messages.py has it
-HOSTILE = {
-    'zero_byte.jpg': 'empty',
-    'truncated_half.jpg': 'damaged',
-    'truncated_half.png': 'damaged',
-    'truncated_header.jpg': 'damaged',
-    'text.jpg': 'no_picture',
-    'error_page.jpg': 'no_picture',
-    'text.heic': 'heic',
-    'bad_crc_ihdr.png': 'no_picture',
-    'bad_crc_idat.png': 'damaged',
-    'bomb_30000x30000.png': 'too_large',
-    'bomb_12000x12000.png': 'too_large'}
+FAULTS = dict(
+    empty='zero_byte.jpg',
+    damaged='truncated_half.jpg truncated_half.png truncated_header.jpg bad_crc_idat.png',
+    no_picture='text.jpg error_page.jpg bad_crc_ihdr.png',
+    heic='text.heic',
+    too_large='bomb_30000x30000.png bomb_12000x12000.png')
+HOSTILE = {file: name for name,files in FAULTS.items() for file in files.split()}
 
 
 # --- files

@@ -49,22 +49,8 @@ def own_address():
         return s.getsockname()[0]
 
 
-def in_use():
-    "A port on which somebody listens, until the socket is closed"
-    s = socket.socket()
-    s.bind(('127.0.0.1', 0))
-    s.listen()
-    return s
-
-
 def test_refuses_models(tmp_path):
     refused(call('mlc_app', tmp_path), str(tmp_path), 'config.json and model.safetensors')
-
-
-def test_refuses_a_port_in_use(trained_folder):
-    with in_use() as s:
-        port = s.getsockname()[1]
-        refused(call('mlc_app', trained_folder, '--port', port), f'port {port}')
 
 
 @pytest.mark.parametrize('options,word', [

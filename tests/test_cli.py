@@ -40,28 +40,12 @@ def test_train(trained_by_command):
     assert (facts['n_train']+facts['n_valid'], facts['n_unlabelled'])==(36, 12)
 
 
-@pytest.mark.parametrize('text,words', [
-    ('fname,is_valid\nSiamese_1.jpg,False\n', ['labels']),
-    ('fname,labels\nSiamese_1.jpg,cat\nnot_there.jpg,dog\n', ['row 3', 'not_there.jpg']),
-    ('fname,labels,is_valid\nSiamese_1.jpg,cat,False\npug_1.jpg,dog,False\npug_2.jpg,dgo,True\n',
-        ['row 4', 'dgo', 'cat dog'])])
-def test_train_refuses_tables(pets, tmp_path, text, words):
-    for o in 'Siamese_1.jpg', 'pug_1.jpg', 'pug_2.jpg': shutil.copy(pets/o, tmp_path)
-    (tmp_path/'t.csv').write_text(text)
-    refused(call('mlc_train', tmp_path/'t.csv', '--out', tmp_path/'m'), 't.csv', *words)
-    assert not (tmp_path/'m').exists()
-
-
 TO_M = '--out', 'm'
 
 
 @pytest.mark.parametrize('args,word', [
     (['nowhere', *TO_M], 'nowhere'),
-    (['empty', *TO_M], 'empty'),
-    (['pets/pug_1.jpg', *TO_M], 'pug_1.jpg'),
     (['pets', *TO_M, '--size', '0'], 'size 0'),
-    (['pets', *TO_M, '--epochs', '-1'], 'epochs -1'),
-    (['pets', *TO_M, '--device', 'tpu'], 'device tpu'),
     (['pets', *TO_M, '--device', 'cuda'], 'device cuda'),
     (['pets'], '--out'),
     (['pets', '--out', 'mine'], 'mine'),
@@ -145,11 +129,6 @@ def test_evaluate_in_python_without_strangers(model, pets, capsys):
     assert list(got)==list(FIGURES)
     assert got['n_unknown']==0
     assert got['silent'] is got['auroc'] is got['fpr95'] is None
-
-
-def test_evaluate_refuses(model, pets, tmp_path):
-    shutil.copy(pets/'pug_1.jpg', tmp_path/'Bengal_1.jpg')
-    refused(call('mlc_evaluate', model, tmp_path), 'Bengal', 'Siamese pug')
 
 
 def test_evaluate_refuses_bad_pictures(model, tmp_path):

@@ -1,7 +1,7 @@
 "A model folder appears whole or not at all, and reading it believes nothing"
 import os
 import pytest
-from conftest import config_of, names, tree
+from conftest import names, tree
 from mlc_course.classifier import Classifier
 from mlc_course.engine.core import InputError
 from mlc_course.engine.model_file import check_dest
@@ -73,10 +73,3 @@ def test_damaged_weights(folder, share):
     data[int(share*(len(data)-1))] ^= 0xff
     file.write_bytes(data)
     with pytest.raises(InputError, match=file.name): Classifier.load(folder)
-
-
-def test_config_says_what_is_needed(folder):
-    "Facts, decision, how a picture is prepared, and the checksum of the weights"
-    facts = 'arch vocab size rare keep format resize mean std versions training metrics'.split()
-    decision = 'kept score thresholds further'.split()
-    assert list(config_of(folder))==[*facts, *decision, 'weights_sha256']

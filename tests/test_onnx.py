@@ -155,13 +155,6 @@ def test_bad_places(tmp_path, clf, file, monkeypatch):
     assert tree(tmp_path)==before
 
 
-@pytest.mark.parametrize('lack', ['onnx', 'onnxscript'])
-def test_missing_package(tmp_path, clf, monkeypatch, lack):
-    monkeypatch.setitem(sys.modules, lack, None)
-    refused(clf, tmp_path/'a.onnx', lack)
-    assert not names(tmp_path)
-
-
 def test_nothing_left_behind(tmp_path, clf, file, monkeypatch):
     "The disk is full, or the exporter gives up: the old file stays, and nothing beside it"
     dest = tmp_path/'a.onnx'

@@ -40,20 +40,6 @@ def test_hostile_hidden(shared):
     with pytest.raises(InputError): open_picture(shared/'data/hostile/._progressive.jpg')
 
 
-@pytest.mark.parametrize('turn', range(1, 9))
-def test_hostile_upright(shared, turn):
-    want = pixels(open_picture(shared/'data/hostile/exif_upright_reference.png'))
-    got = pixels(open_picture(shared/f'data/hostile/exif_orientation_{turn}.jpg'))
-    assert abs(got-want).max()<24
-
-
-def test_hostile_pixels(shared):
-    host = shared/'data/hostile'
-    assert 100<pixels(open_picture(host/'gray16.png')).mean()<140
-    edge = np.asarray(open_picture(host/'rgba_transparent.png'))[0,0]
-    assert tuple(edge)==(255,255,255)
-
-
 # --- our own
 
 TURN = Image.Transpose
