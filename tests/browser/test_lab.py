@@ -1,7 +1,7 @@
-"""The course in JupyterLab as a person would use it: open a notebook, run all cells, save it, move what moves.
+"""The course in JupyterLab as a person would use it: open it, run all cells, save it, move what moves.
 
-Lessons, the notebooks that show explorers, and all others that take a few seconds. `LONG` and the worked answers
-are left to nbdev-test, which runs every notebook: they show nothing that moves."""
+Lessons, the notebooks that show explorers, and all others that take a few seconds. Those in `LONG` and the
+worked answers show nothing that moves: they are left to nbdev-test, which runs every notebook."""
 import re, time
 from datetime import datetime
 from statistics import median
