@@ -11,7 +11,7 @@ from tornado.websocket import WebSocketClosedError, websocket_connect
 from conftest import BIN, SHARED, call, refused
 from messages import fault
 from mlc_course.draw.scenes import draw_portrait
-from mlc_course.ui.app import free_port, mlc_app
+from mlc_course.ui.app import free_port
 from mlc_course.ui.voila_app import report_unless_closed
 
 
@@ -51,18 +51,6 @@ def own_address():
 
 def test_refuses_models(tmp_path):
     refused(call('mlc_app', tmp_path), str(tmp_path), 'config.json and model.safetensors')
-
-
-@pytest.mark.parametrize('options,word', [
-    (dict(port=70000), 'port 70000'),
-    (dict(tabs=0), 'tabs 0'),
-    (dict(ip='203.0.113.1'), '203.0.113.1')])
-def test_refuses_options(trained_folder, capsys, options, word):
-    "In one line, called from Python too"
-    with pytest.raises(SystemExit) as e: mlc_app(trained_folder, **options)
-    said = capsys.readouterr().err
-    assert (e.value.code, said.count('\n'))==(2,1)
-    assert word in said
 
 
 def test_any_port(): assert 1024<free_port()<=65535

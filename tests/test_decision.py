@@ -3,7 +3,7 @@ import math
 from dataclasses import replace
 import pytest, torch
 from conftest import untrained
-from mlc_course.engine.decision import Decision, pick_threshs
+from mlc_course.engine.decision import Decision, is_name, pick_threshs
 from mlc_course.engine.evaluation import FIGURES, measure, measure_validation
 from mlc_course.unknown import apply_score
 
@@ -35,6 +35,9 @@ def test_marks_agree_with_the_rule():
         logits, score = torch.randn(40, 4, generator=gen)*3, torch.randn(40, generator=gen)
         reached = logits.sigmoid()>decision.marks(logits)
         assert (decision.given(logits, score)==reached & (score>=0)[:,None]).all()
+
+
+def test_joiners_inside_a_label_are_fine(): assert is_name('می\u200cشود')
 
 
 # --- keep rates

@@ -1,6 +1,6 @@
 "Labelled photos: three layouts, tables, and a split that gives every label its share"
 import pytest
-from mlc_course.engine.photos import gather_photos, read_photos, read_table
+from mlc_course.engine.photos import read_photos, read_table
 
 
 def put(path, *names):
@@ -51,14 +51,3 @@ def test_split(pets):
 def test_split_keeps_rare_labels(tmp_path):
     put(tmp_path, *(f'label{i}_1.jpg' for i in range(30)))
     assert not any(read_photos(tmp_path).split().is_valid)
-
-
-@pytest.mark.parametrize('least,vocab,rare', [
-    (5, ['Siamese','pug','samoyed'], ()),
-    (6, ['Siamese','pug'], ('samoyed',))])
-def test_min_images(tmp_path, least, vocab, rare):
-    for label,n in dict(Siamese=12, pug=12, samoyed=5).items():
-        put(tmp_path, *(f'{label}_{i}.jpg' for i in range(n)))
-    got = gather_photos(tmp_path, min_images=least)
-    assert (got.vocab, got.rare)==(vocab, rare)
-    assert got.labels.count([])==(5 if rare else 0)

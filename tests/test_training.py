@@ -9,6 +9,7 @@ from mlc_course.classifier import Classifier, fitted_classifier
 from mlc_course.engine.core import BadPictures
 from mlc_course.engine.networks import build_model
 from mlc_course.engine.options import Options
+from mlc_course.engine.photos import gather_photos
 from mlc_course.engine.training import Fitted, Parts
 
 
@@ -130,6 +131,7 @@ def test_rare_labels(pets, tmp_path):
     assert clf.config['training']['n_unlabelled']==5
     assert any('1 labels with fewer than 6 pictures' in o and '5 pictures' in o for o in said)
     assert clf.evaluate(tmp_path/'p')['n_known']==29
+    assert len(gather_photos(tmp_path/'p', min_images=5).vocab)==3
 
 
 @pytest.fixture
@@ -163,14 +165,6 @@ def test_as_if_never_there(with_bad, pets, random_weights, capsys, way):
     assert a.decision==b.decision
     assert b.config['training']==a.config['training'] | dict(n_left_out=5)
     assert capsys.readouterr().err.count('\n')==6
-
-
-def test_joined_label(tmp_path):
-    "Joiners inside a word are fine"
-    draw(tmp_path, ['pug'], 2)
-    (tmp_path/'t.csv').write_text('fname,labels\npug_0.jpg,می\u200cشود\npug_1.jpg,dog\n', encoding='utf-8')
-    Classifier.train(tmp_path/'t.csv', 'small_cnn', epochs=0, size=32, say=noop).save(tmp_path/'m')
-    assert 'می\u200cشود' in Classifier.load(tmp_path/'m').vocab
 
 
 def test_fitted_classifier(pets):

@@ -302,15 +302,6 @@ def test_evaluate(mixed, trained_folder):
     assert f'{n_known} labelled photos' in for_people.stdout
 
 
-def test_label_without_good_picture(pets, tmp_path):
-    shutil.copytree(pets, tmp_path/'p')
-    for i in range(3): (tmp_path/f'p/Bengal_{i}.jpg').write_bytes(LETTER)
-    res = measured('mlc_train', tmp_path/'p', '--out', tmp_path/'m', *TRAIN, '--skip-bad')
-    assert res.returncode==2
-    assert res.stderr[-1]=='mlc_train: '+line('label_lost', tmp_path/'p', 'Bengal')
-    assert not (tmp_path/'m').exists()
-
-
 @pytest.fixture
 def table(tmp_path, pets):
     "`table(*rows)`: a CSV of all pets, every sixth to validate, and of other rows"

@@ -189,9 +189,3 @@ def test_empty_shard(photos, model):
     "One photo, two parts: nothing for the first"
     res = call('mlc_predict', model, '-', '--shard', '1/2', input=f'{photos/"pug_3.jpg"}\n')
     assert (res.returncode, res.stdout, res.stderr)==(0,'','')
-
-
-def test_shard_refused(pets, model, run):
-    code,out,err = run('mlc_predict', model, pets, '--shard', '4/3')
-    assert (code, out, err.count('\n'))==(2,'',1)
-    assert '4/3' in err
