@@ -105,7 +105,8 @@ def test_unknown_is_grey():
 
 
 DIAGRAMS = [pipeline(), pipeline('logits', {'maps': 'a < b & c'}), stride_steps(5, 5, 3),
-    filter_over_channels(1, 5), filter_over_channels(4), field_stack([(7,2),(3,2),(3,1)]), field_stack([(1,1)])]
+    filter_over_channels(1, 5), filter_over_channels(4), field_stack([(7,2),(3,2),(3,1)]),
+    field_stack([(1,1)])]
 
 
 @pytest.mark.parametrize('svg', DIAGRAMS)
