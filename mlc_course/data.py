@@ -14,7 +14,7 @@ import os,re
 from pathlib import Path
 from types import SimpleNamespace
 
-import pandas as pd,torch
+import torch
 from fastcore.basics import GetAttr
 from torch import Tensor
 
@@ -54,8 +54,9 @@ def decode_labels(
 # %% ../nbs/04_data.ipynb #04-data-031
 def read_labels(
     fname, # CSV with columns `fname`, `labels` (separated by spaces, possibly none) and perhaps `is_valid`
-)->pd.DataFrame: # `fname` and `labels` as text, never NaN; `is_valid` as bool if there
+)->'pd.DataFrame': # `fname` and `labels` as text, never NaN; `is_valid` as bool if there
     "Read a PASCAL-style table: a picture without labels keeps an empty text, a label `NA` stays a label"
+    import pandas as pd # not above: it takes long to load, and an answer needs none
     df = pd.read_csv(fname, keep_default_na=False, dtype=dict(fname=str, labels=str))
     lacks = sorted({'fname','labels'} - set(df))
     if lacks: raise ValueError(f'{fname} lacks {" and ".join(lacks)}: it has {list(df)}')
@@ -96,7 +97,9 @@ def real_folder(name):
 
 def read_boxes(file):
     "A table of objects with texts that are never NaN; None if there is none"
-    if file.exists(): return pd.read_csv(file, keep_default_na=False)
+    if not file.exists(): return
+    import pandas as pd
+    return pd.read_csv(file, keep_default_na=False)
 
 def images(path):
     return sorted(o for o in path.glob('*') if o.suffix.lower() in ('.jpg','.jpeg','.png'))
