@@ -10,7 +10,7 @@ __all__ = ['Demo', 'demo', 'explore_thresh', 'explore_where', 'explore_trust', '
 # %% ../../nbs/ui/explorers_answers.ipynb #answers-003
 import shutil
 from copy import deepcopy
-from functools import lru_cache
+from functools import lru_cache,partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,18 +41,15 @@ def _is_donkey(file): return breed_of(file)=='donkey'
 def _write_model(folder):
     "A model trained on drawn scenes; pictures lie there as `Classifier.train` reads them"
     from fastai.torch_core import no_random # a training sets seeds; those of the reader come back
-    scenes = scene_table('drawn')
-    photos = folder/'photos'
-    shutil.copytree(scenes.pictures, photos/'train')
-    table = scenes.df.assign(fname='train/'+scenes.df.fname)
-    table.to_csv(photos/'scenes.csv', index=False)
+    scenes,photos = scene_table('drawn'),folder/'photos'
+    shutil.copytree(scenes.pictures, photos)
+    table = shutil.copy(scenes.path/'train.csv', photos)
     others = photos/'others'
     others.mkdir()
     for o in pets('drawn').unknown:
         if not _is_donkey(o): shutil.copy(o, others)
     with no_random():
-        clf = Classifier.train(photos/'scenes.csv', 'small_cnn', others,
-            epochs=10, size=96, say=noop)
+        clf = Classifier.train(table, 'small_cnn', others, epochs=10, size=96, say=noop)
     clf.save(folder/'model')
     shutil.rmtree(photos)
 
@@ -111,15 +108,14 @@ def explore_thresh(
     sliders = {}
     for i,t in enumerate(start.tolist()):
         sliders[f't{i}'] = float_slider(vocab[i], round(t, 2), .01, .99)
-    def draw(fig, **ts):
-        threshs = torch.tensor([*ts.values()])
-        return _draw_thresh(fig, probs, targets, vocab, picture, threshs)
+    draw = partial(_draw_thresh, probs, targets, vocab, picture)
     height = .19*n+2.7 if picture else .25*n+1
     return Explorer(draw, sliders, (10,height))
 
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-043
-def _draw_thresh(fig, probs, targets, vocab, picture, threshs):
+def _draw_thresh(probs, targets, vocab, picture, fig, **ts):
     "Bars of the three shares, and up to six pictures"
+    threshs = torch.tensor([*ts.values()])
     table = precision_recall_f1(probs, targets, threshs).nan_to_num()
     preds = probs>threshs
     flipped = preds!=(probs>.5)
@@ -159,8 +155,7 @@ def _show_changes(fig, vocab, picture, flipped, preds, targets, n=6, px=96):
             verdict = 'right' if preds[i,j]==targets[i,j] else 'wrong'
             lines.append(f'{sign} {vocab[j]}: {verdict}')
         ax.text(k*step+px/2, -6, '\n'.join(lines), ha='center', va='bottom', fontsize=9)
-    ax.imshow(strip)
-    ax.axis('off')
+    show_picture(ax, strip)
 
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-048
 def _dense(body):
@@ -190,31 +185,26 @@ def explore_where(
     if len(maps)!=len(vocab): raise ValueError(f'{len(maps)} maps but {len(vocab)} labels')
     img = np.asarray(img)
     big = F.interpolate(maps[None].float(), img.shape[:2], mode='bilinear')[0]
-    of = dict(zip(vocab, big))
-    top = big.max().clamp_min(1e-6).item()
-    def strength(label): return of[label].max()
-    def draw(fig, label, opacity):
-        return _draw_where(fig, img, of[label], top, label, opacity, what)
-    controls = dict(label=chooser('label', of, max(of, key=strength)),
+    strongest = vocab[big.amax((1,2)).argmax()]
+    draw = partial(_draw_where, img, dict(zip(vocab, big)), what)
+    controls = dict(label=chooser('label', vocab, strongest),
         opacity=float_slider('opacity', .6, 0, 1, .05))
     return Explorer(draw, controls, (4.6,3.8))
 
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-050
-def _draw_where(fig, img, one, top, label, opacity, what):
+def _draw_where(img, maps, what, fig, label, opacity):
     "Picture, map and scale"
+    one = maps[label]
+    most,top = one.max().item(),max(o.max().item() for o in maps.values())
     ax = fig.add_axes((.01,.02,.87,.89))
-    ax.imshow(img)
-    ax.axis('off')
-    shown = ax.imshow(one.clamp_min(0).numpy(), cmap='inferno',
-        vmin=0, vmax=top, alpha=opacity)
-    fig.colorbar(shown, ax=ax, label=f'{what} (bright: many)',
-        fraction=.05, pad=.02)
+    show_picture(ax, img, f'{label}: at most {most:.3g} of {top:.3g}')
+    shown = ax.imshow(one.clamp_min(0), cmap='inferno',
+        vmin=0, vmax=max(top, 1e-6), alpha=opacity)
+    fig.colorbar(shown, ax=ax, label=f'{what} (bright: many)', fraction=.05, pad=.02)
     h,w = one.shape
-    y,x = divmod(int(one.argmax()), w)
-    most = one.max().item()
+    y,x = divmod(one.argmax().item(), w)
     ax.plot(x, y, '+', color='w', ms=14, mew=4)
-    ax.plot(x, y, '+', color='#0077BB', ms=12, mew=2)
-    ax.set_title(f'{label}: at most {most:.3g} of {top:.3g}', fontsize=10)
+    ax.plot(x, y, '+', color=blue, ms=12, mew=2)
     return (f'<b>{label}</b>: the brightest place, {most:.3g} {what}, '
         f'lies {x/w:.0%} from the left and {y/h:.0%} from the top (cross). '
         f'The strongest label has {top:.3g}.')
@@ -227,12 +217,11 @@ def explore_trust(
 )->Explorer:
     "Promise `alpha`: the threshold, the coverage, and the measured share of missed labels over resplits"
     if probs is None: probs,targets = demo().probs,demo().targets
-    probs,targets = as_table(probs, targets)
-    def draw(fig, alpha): return _draw_trust(fig, probs, targets, alpha, n_times)
+    draw = partial(_draw_trust, *as_table(probs, targets), n_times)
     return Explorer(draw, dict(alpha=float_slider('alpha', .1, .01, .4)), (7,2.6))
 
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-071
-def _draw_trust(fig, probs, targets, alpha, n_times):
+def _draw_trust(probs, targets, n_times, fig, alpha):
     "Histogram of the risk over resplits, with promise and mean"
     found = []
     def risk(cal, test):
@@ -245,11 +234,11 @@ def _draw_trust(fig, probs, targets, alpha, n_times):
     wrong = (preds & ~targets).sum(1).float().mean()
     answered = preds.any(1).float().mean()
     ax = fig.add_axes((.09,.2,.89,.67))
-    ax.hist(missed.numpy(), np.linspace(0, .5, 51), color='#777777')
+    ax.hist(missed.numpy(), np.linspace(0, .5, 51), color=grey)
     ax.axvline(alpha, color='k', ls=':', lw=2)
-    ax.axvline(missed.mean(), color='#EE7733', lw=2.5)
-    ax.set(xlabel='share of labels missed', ylabel='resplits', xlim=(0,.5))
-    ax.set_title('promise (dotted), and mean of what happened (orange line)', fontsize=10)
+    ax.axvline(missed.mean(), color=accent, lw=2.5)
+    titled(ax, 'promise (dotted), and mean of what happened (orange line)',
+        xlabel='share of labels missed', ylabel='resplits', xlim=(0,.5))
     return (f'Promise: at most {alpha:.2f} missed. '
         f'Threshold <b>{thresh:.3f}</b> gives a label to {answered:.0%} of the pictures, '
         f'{wrong:.2f} wrong labels a picture; missed over {n_times} resplits: '
@@ -272,22 +261,22 @@ def explore_silence(
     if not all(n):
         raise ValueError('%d known, %d unknown and %d validation scores: '
             'need one of each or more' % n)
-    def draw(fig, keep):
-        return _draw_silence(fig, known, unknown, keep_thresh(valid, keep), keep)
+    draw = partial(_draw_silence, known, unknown, valid)
     return Explorer(draw, dict(keep=float_slider('keep', .95, .5, 1)), (7,2.6))
 
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-081
-def _draw_silence(fig, known, unknown, thresh, keep):
+def _draw_silence(known, unknown, valid, fig, keep):
     "Both histograms with the threshold, and who passes it"
+    thresh = keep_thresh(valid, keep)
     both = torch.cat([known, unknown]).numpy()
     bins = np.linspace(both.min(), both.max(), 41)
     ax = fig.add_axes((.09,.2,.89,.67))
-    ax.hist(known.numpy(), bins, density=True, color='#0077BB', label='known (filled)')
+    ax.hist(known.numpy(), bins, density=True, color=blue, label='known (filled)')
     ax.hist(unknown.numpy(), bins, density=True, color='#CC3311', label='strangers (outlined)',
         lw=2, histtype='step')
     ax.axvline(max(thresh, bins[0]), color='k', ls=':', lw=2)
-    ax.set(xlabel='score', ylabel='density', yticks=[])
-    ax.set_title('answered: what lies right of the threshold (dotted)', fontsize=10)
+    titled(ax, 'answered: what lies right of the threshold (dotted)',
+        xlabel='score', ylabel='density', yticks=[])
     ax.legend(fontsize=8)
     kept = (known>=thresh).float().mean()
     silent = (unknown<thresh).float().mean()
