@@ -18,7 +18,7 @@ from fastcore.script import call_parse
 
 from ..engine.core import InputError
 from .cli import one_line_errors
-from .course import notebooks_path
+from .course import notebooks_path,page_file
 
 # %% ../../nbs/ui/app.ipynb #app-006
 def promise(
@@ -33,10 +33,7 @@ def promise(
     if m.get('answered'):
         kept = (f' When it was trained to keep {clf.decision.keep:.0%}, it answered '
             f'{m["answered"]:.0%}, and got {m["answered_right"]:.0%} exactly right.')
-    return (f'<p>It knows {n} labels: {escape(labels)}.</p>'
-        '<p><b>What this promises.</b> <i>keep</i> is the share of validation photos '
-        f'with a label that get an answer.{kept} It promises nothing for photos of '
-        'another kind: a stranger may still get a name.</p>')
+    return page_file('promise.html').format(n=n, labels=escape(labels), kept=kept)
 
 def page(
     model, # Folder written by mlc_train

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ..engine.core import InputError
 from ..engine.pictures import endings,open_picture
-from .course import notebooks_path
+from .course import page_file
 from .explorer import *
 
 # %% ../../nbs/ui/asker.ipynb #widgets-054
@@ -143,14 +143,13 @@ class Asker(Explorer):
         self.choice = chooser('picture', pictures)
         slider = float_slider('keep', keep, min(keep, .5), 1)
         super().__init__(self.show, dict(picture=self.choice, keep=slider), (4,4))
-        self.picture.layout = W.Layout(width='300px', max_width='100%', flex='0 1 auto',
+        self.picture.layout = W.Layout(width='300px', max_width='100%',
             object_fit='contain', align_self='flex-start')
         self.text.layout = W.Layout(flex='1 1 280px', margin='0')
-        answer = side_by_side(self.picture, self.text)
-        answer.layout.grid_gap = '12px 24px'
-        css = (notebooks_path()/'app/answer.css').read_text(encoding='utf-8')
-        self.children = [W.HTML(f'<style>{css}</style>'),
-            side_by_side(self.photo, self.choice, slider), self.note, answer]
+        asked = side_by_side(self.photo, self.choice, slider)
+        answer = side_by_side(self.picture, self.text, gap='12px 24px')
+        look = W.HTML(f'<style>{page_file("answer.css")}</style>')
+        self.children = [asked, self.note, answer, look]
         self.photo.observe(self.upload, 'value')
 
     def show(self,
@@ -163,13 +162,13 @@ class Asker(Explorer):
         try:
             if picture not in self.seen:
                 self.seen[picture] = look_at(self.clf, picture, self.pictures[picture])
-            decision = self.clf.decision.at(keep)
+            self.decision = self.clf.decision.at(keep)
         except InputError as e: return _alert(e) # an example whose file has gone; or no other keep rate
         img,*outs = self.seen[picture]
         inch = 4/max(img.size)
         fig.set_size_inches(img.width*inch, img.height*inch)
         show_picture(fig.add_axes((0,0,1,1)), img)
-        return answer_html(decision, picture, *outs)
+        return answer_html(self.decision, picture, *outs)
 
     def upload(self,
         change:dict): # Of the button's value
@@ -204,12 +203,11 @@ class Asker(Explorer):
         name = self.choice.value
         if name not in self.seen: return super().still()
         img,*outs = self.seen[name]
-        decision = self.clf.decision.at(self.values['keep'])
         fig = Figure((8,2.8), dpi=dpi)
         left,right = fig.subplots(1, 2, width_ratios=[1,1.3])
         show_picture(left, img)
-        words,_ = answer_words(decision, *outs)
-        names,probs,marks,_ = zip(*answer_rows(decision, *outs))
+        words,_ = answer_words(self.decision, *outs)
+        names,probs,marks,_ = zip(*answer_rows(self.decision, *outs))
         shares(right, names, probs, f'{name}: {words}')
         for row,mark in enumerate(marks): right.vlines(mark, row-.45, row+.45, color='black')
         fig.tight_layout()

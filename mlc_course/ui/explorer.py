@@ -53,9 +53,10 @@ def chooser(
     return named(W.Dropdown, name, options=options, value=value)
 
 def side_by_side(
-    *widgets): # Controls, or anything else
+    *widgets,      # Controls, or anything else
+    gap='0 12px'): # Between rows, and between columns
     "As many in a row as fit"
-    return W.Box(widgets, layout=W.Layout(flex_flow='row wrap', grid_gap='0 12px'))
+    return W.Box(widgets, layout=W.Layout(flex_flow='row wrap', grid_gap=gap))
 
 # %% ../../nbs/ui/explorer.ipynb #explorer-010
 dpi = 90 # of every explorer's picture

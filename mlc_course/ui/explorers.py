@@ -67,8 +67,10 @@ def _blocks(ax, x, w):
 def _frame(ax, x, y, width, height, color=accent, lw=2.5):
     ax.add_patch(Rectangle((x,y), width, height, fill=False, color=color, lw=lw))
 
-def _draw_kernel(fig, x, row, col, w):
+def _draw_kernel(pictures, fig, name, row, col, **numbers):
     "Picture with the window, the sum, feature map with its cell"
+    x = pictures[name]
+    w = tensor([*numbers.values()]).float().view(3,3)
     maps = F.conv2d(x[None,None], w[None,None])[0,0]
     top = max(maps.abs().max().item(), 1e-6)
     left,middle,right = fig.subplots(1, 3, width_ratios=[1,3,1])
@@ -89,10 +91,8 @@ def _flat(name): return np.ravel(filters[name]).astype(float).tolist()
 
 def _cell(i, value):
     "A field for one number of the filter"
-    return W.FloatText(value, step=.5,
-        description=f'{i//3+1},{i%3+1}',
-        layout=W.Layout(width='100px'),
-        style=dict(description_width='26px'))
+    narrow = W.Layout(width='100px')
+    return named(W.FloatText, f'{i//3+1},{i%3+1}', value=value, step=.5, layout=narrow)
 
 def explore_kernel(
     pictures:dict=None, # Name to grey picture, `(h, w)` in [0,1]; None: four drawn pets of 32 pixels
@@ -108,12 +108,10 @@ def explore_kernel(
         col=int_slider('column', w//3, 0, w-3))
     cells = {f'w{i}': _cell(i, v) for i,v in enumerate(_flat('vertical edge'))}
     preset = chooser('filter', filters)
-    def draw(fig, name, row, col, **numbers):
-        kernel = tensor([*numbers.values()]).float()
-        return _draw_kernel(fig, pictures[name], row, col, kernel.view(3,3))
     rows = [side_by_side(preset, *places.values())]
     fields = list(cells.values())
     for i in (0,3,6): rows.append(side_by_side(*fields[i:i+3]))
+    draw = partial(_draw_kernel, pictures)
     res = Explorer(draw, {**places, **cells}, (10,2.4), rows)
     def fill(change): res.set(**dict(zip(cells, _flat(change['new']))))
     preset.observe(fill, 'value')
@@ -144,8 +142,8 @@ def _draw_field(parts, xb, fig, layer, down, across):
         ax.set(xticks=[], yticks=[], xlim=(-.5,w-.5), ylim=(h-.5,-.5))
     near = field_width(seen, min(y, h-1), min(x, w-1), .5)
     return (f'Cell ({r},{c}) of {n_rows}×{n_cols} '
-        f'stands for {jump}×{jump} pixels (orange frame), '
-        f'may see <b>{field}×{field}</b> (blue frame), '
+        f'stands for {jump}×{jump} pixels (orange), '
+        f'may see <b>{field}×{field}</b> (blue), '
         f'and half of what moves it lies within <b>{near}×{near}</b>.')
 
 # %% ../../nbs/ui/explorers.ipynb #widgets-028
