@@ -87,7 +87,7 @@ def _draw_kernel(pictures, fig, name, row, col, **numbers):
 # %% ../../nbs/ui/explorers.ipynb #widgets-023
 _pets = 'Siamese','Bombay','pug','beagle'
 
-def _flat(name): return np.ravel(filters[name]).astype(float).tolist()
+def _flat(name): return np.ravel(filters[name]).tolist()
 
 def _cell(i, value):
     "A field for one number of the filter"
@@ -166,8 +166,10 @@ def explore_field(
     if xb is None: xb = _scenes()
     n = len(body)
     parts = {f'after block {i} of {n}': body[:i] for i in range(1, n+1)}
-    controls = dict(layer=chooser('layer', parts, f'after block {n//2+1} of {n}'))
-    for o in ('down','across'): controls[o] = float_slider(o, .5, 0, 1, .05, '.0%')
+    middle = f'after block {n//2+1} of {n}'
+    controls = dict(layer=chooser('layer', parts, middle))
+    for o in ('down','across'):
+        controls[o] = float_slider(o, .5, 0, 1, .05, '.0%')
     return Explorer(partial(_draw_field, parts, xb), controls, (7,3.7))
 
 # %% ../../nbs/ui/explorers.ipynb #widgets-032
@@ -178,7 +180,8 @@ def explore_sigmoid(
 )->Explorer:
     "A slider a logit: what softmax and sigmoid make of it, the winner, and the labels above the threshold"
     n = len(vocab)
-    if n!=len(logits): raise ValueError(f'{n} labels but {len(logits)} logits')
+    if n!=len(logits):
+        raise ValueError(f'{n} labels but {len(logits)} logits')
     sliders = {}
     for i,(name,z) in enumerate(zip(vocab, logits)):
         sliders[f'z{i}'] = float_slider(f'logit of {name}', z, -8, 8, .1, '.1f')
@@ -259,9 +262,9 @@ def explore_scene(
     draw=draw_scene,  # `draw(seed, size, names=...)` gives a picture and its objects
 )->Explorer:
     "Draw a scene: its boxes, its labels as text, and its row of targets"
-    controls = dict(seed=int_slider('seed', 13, 0, 200), cast=chooser('animals', casts))
+    seed,cast = int_slider('seed', 13, 0, 200),chooser('animals', casts)
     show = partial(_draw_scene, list(vocab or scene_vocab), draw)
-    return Explorer(show, controls, (7,3.2))
+    return Explorer(show, dict(seed=seed, cast=cast), (7,3.2))
 
 # %% ../../nbs/ui/explorers.ipynb #widgets-076
 def _draw_scene(vocab, draw, fig, seed, cast):

@@ -111,12 +111,12 @@ def _draw_thresh(probs, targets, vocab, picture, fig, **ts):
     bars.subplots_adjust(.025+.0085*max(map(len, names)), .1, .98, .88)
     panels(ax, vocab, table.T, [f'{name}, mean {mean:.3f}' for name,mean in means])
     ax.set_yticklabels(names)
-    first = ' (the first six are shown)' if picture and n_changed>6 else ''
+    first = ' (six are shown)' if picture and n_changed>6 else ''
     right = (preds==targets).all(1).float().mean()
     silent = 1-targets.any(1).float().mean()
-    return (f'<b>{n_changed}</b> of {len(probs)} answers differ from those at 0.5{first}. '
-        f'Mean F1 <b>{table[:,2].mean():.3f}</b>, exactly right <b>{right:.1%}</b>; '
-        f'always silent: {silent:.1%}.')
+    return (f'<b>{n_changed}</b> of {len(probs)} answers differ '
+        f'from those at 0.5{first}. Mean F1 <b>{table[:,2].mean():.3f}</b>, '
+        f'exactly right <b>{right:.1%}</b>; always silent: {silent:.1%}.')
 
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-044
 def _where(flags): return flags.nonzero().flatten().tolist()
@@ -163,8 +163,10 @@ def explore_where(
 )->Explorer:
     "One label's map over the picture, all labels on one scale"
     if img is None:
-        img,maps,vocab = demo().picture(53),_demo_maps(53),demo().vocab
-    if len(maps)!=len(vocab): raise ValueError(f'{len(maps)} maps but {len(vocab)} labels')
+        img,maps = demo().picture(53),_demo_maps(53)
+        vocab = demo().vocab
+    if len(maps)!=len(vocab):
+        raise ValueError(f'{len(maps)} maps but {len(vocab)} labels')
     img = np.asarray(img)
     big = F.interpolate(maps[None].float(), img.shape[:2], mode='bilinear')[0]
     strongest = vocab[big.amax((1,2)).argmax()]
@@ -177,12 +179,14 @@ def explore_where(
 def _draw_where(img, maps, what, fig, label, opacity):
     "Picture, map and scale"
     one = maps[label]
-    most,top = one.max().item(),max(o.max().item() for o in maps.values())
+    most = one.max().item()
+    top = max(o.max().item() for o in maps.values())
     ax = fig.add_axes((.01,.02,.87,.89))
     show_picture(ax, img, f'{label}: at most {most:.3g} of {top:.3g}')
     shown = ax.imshow(one.clamp_min(0), cmap='inferno',
         vmin=0, vmax=max(top, 1e-6), alpha=opacity)
-    fig.colorbar(shown, ax=ax, label=f'{what} (bright: many)', fraction=.05, pad=.02)
+    fig.colorbar(shown, ax=ax, label=f'{what} (bright: many)',
+        fraction=.05, pad=.02)
     h,w = one.shape
     y,x = divmod(one.argmax().item(), w)
     ax.plot(x, y, '+', color='w', ms=14, mew=4)
