@@ -85,18 +85,14 @@ class Classifier:
         exact:bool=False, # Full precision for all, not only for close calls: probabilities to the last digit
     )->list: # One dict per picture: `path, labels, probs, known, score`, or `path, error`
         "Labels of each picture, in order; a bad picture gets an `error` and does not stop the others"
-        items = expand_paths(paths)
-        files = [path for path,error in items if error is None]
+        files = expand_paths(paths)
         logits,score,errors = raw_outputs(self, files, what, exact)
         given = self.decision.given(logits, score)
-        res,row = [],0
-        for path,error in items:
-            if error is None:
-                error = errors.get(row)
-                answer = _answer(self.vocab, logits[row], score[row], given[row])
-                row += 1
-            if error is not None: answer = dict(error=str(error))
-            res.append(dict(path=str(path), **answer))
+        res = []
+        for file,*row in zip(files, logits, score, given):
+            if file in errors: answer = dict(error=str(errors[file]))
+            else: answer = _answer(self.vocab, *row)
+            res.append(dict(path=str(file), **answer))
         return res
 
     def evaluate(self,

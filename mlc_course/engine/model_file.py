@@ -23,9 +23,9 @@ import torch
 from torch import nn,Tensor
 
 from .core import InputError,MissingError,reason
-from .decision import Decision,check_field,is_name,is_names,is_number,is_share
+from .decision import Decision,check_fields,is_figure,is_name,is_names,is_share
 from .files import open_limited,read_limited,replace_folder,writable
-from .networks import blank_model,check_arch,pooled_width
+from .networks import blank_model,pooled_width
 from .pictures import imagenet_mean,imagenet_std
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-011
@@ -42,12 +42,13 @@ class Saved(NamedTuple):
 _fields = ('arch','vocab','size','rare','keep','format','resize','mean','std',
     'versions','training','metrics','kept','score','thresholds','further')
 
+_constants = dict(format=model_format, resize='squeeze', mean=list(imagenet_mean), std=list(imagenet_std))
+
 def as_config(
     clf, # `Classifier`, or `Saved`
 )->dict: # The fields of `config.json`, but for the checksum of the weights
     "Facts, decision and how a picture is prepared, fit for JSON"
-    res = dict(clf.config, **clf.decision.to_dict(), format=model_format, resize='squeeze',
-        mean=list(imagenet_mean), std=list(imagenet_std))
+    res = dict(clf.config, **clf.decision.to_dict(), **_constants)
     return {k: res[k] for k in _fields}
 
 def versions()->dict: # From name to version, as text
@@ -59,45 +60,28 @@ def versions()->dict: # From name to version, as text
     return res
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-013
-_facts = 'arch','size','rare','versions','training','metrics'
-
 def _is_size(o): return type(o) is int and 32<=o<=1024
 
+def _is_dict(o): return isinstance(o, dict)
+
 def _is_metrics(o):
-    "Whether `o` is empty, or holds the figures of `measure`"
-    if not isinstance(o, dict): return False
-    if not o: return True
-    if not {'n_known','answered','answered_right'}<=set(o): return False
-    if not all(i is None or is_number(i) for i in o.values()): return False
-    answered,right = o['answered'],o['answered_right']
-    if answered is None and right is None: return True
-    return is_share(answered) and is_share(right)
+    "Whether `o` holds figures as of `measure`, perhaps none"
+    if not _is_dict(o) or not all(map(is_figure, o.values())): return False
+    shown = [o.get('answered'), o.get('answered_right')] # by the app
+    return shown==[None,None] or all(map(is_share, shown))
+
+_facts = dict(arch=is_name, size=_is_size, rare=is_names,
+    versions=_is_dict, training=_is_dict, metrics=_is_metrics)
 
 def check_config(
     config, # Parsed `config.json`
     where, # Its name, for messages
 )->tuple: # Facts and `Decision`
     "What the configuration says; `InputError` names the first field that is missing or wrong"
-    if not isinstance(config, dict):
+    if not _is_dict(config):
         raise InputError(f'{where} is no model configuration: name a folder written by mlc_train')
-    def need(name, is_right): check_field(config, name, is_right, where)
-    def is_dict(o): return isinstance(o, dict)
-    def is_text(o): return isinstance(o, str)
-    need('format', model_format.__eq__)
-    need('arch', is_name)
-    need('size', _is_size)
-    need('resize', 'squeeze'.__eq__)
-    need('mean', list(imagenet_mean).__eq__)
-    need('std', list(imagenet_std).__eq__)
-    need('rare', is_names)
-    need('weights_sha256', is_text)
-    need('training', is_dict)
-    need('metrics', _is_metrics)
-    need('versions', is_dict)
-    decision = Decision.from_dict(config, where)
-    try: check_arch(config['arch'])
-    except InputError as e: raise InputError(f'{where}: {e}') from None
-    return {k: config[k] for k in _facts},decision
+    check_fields(config, dict(_constants, **_facts, weights_sha256=is_name), where)
+    return {k: config[k] for k in _facts},Decision.from_dict(config, where)
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-014
 # bytes; no model of ours has more
@@ -148,9 +132,8 @@ def save_model(
     if len(weights)>_max_weights:
         mb,most = len(weights)/1e6,_max_weights/1e6
         raise InputError(f'{dest}: the model has {mb:.0f} MB, but only {most:.0f} can be loaded: '
-            'train a smaller network, or with fewer labels')
-    check_sum = hashlib.sha256(weights).hexdigest()
-    config = dict(as_config(clf), weights_sha256=check_sum)
+            'train a smaller network')
+    config = dict(as_config(clf), weights_sha256=hashlib.sha256(weights).hexdigest())
     text = json.dumps(config, indent=1, ensure_ascii=False).encode()
     replace_folder(real, {'model.safetensors': weights, 'config.json': text})
     return Path(dest)
@@ -164,18 +147,15 @@ def _check_sum(file, config):
     with open_limited(file, _max_weights) as f:
         while block := f.read(1<<20): h.update(block)
     if h.hexdigest()!=config['weights_sha256']:
-        raise InputError(f'{file} is damaged or does not belong to its config.json: '
-            'get both again, or train again')
+        raise InputError(f'{file} is damaged or of another config.json: get both again, or train again')
 
 def _check_tensors(announced, wanted):
     "`ValueError` unless the tensors of a file are those of the network, by name, type and shape"
-    for name in sorted(set(announced)^set(wanted)):
-        fault = 'missing' if name in wanted else 'none of its own'
-        raise ValueError(f'{name[:40]!r} is {fault}')
-    for name,tensor in wanted.items():
-        got = [announced[name].get_dtype(), announced[name].get_shape()]
-        want = [_dtypes[tensor.dtype], list(tensor.shape)]
-        if got!=want: raise ValueError(f'{name} is {reprlib.repr(got)}, not {want}')
+    got = {k: [v.get_dtype(), v.get_shape()] for k,v in announced.items()}
+    want = {k: [_dtypes[v.dtype], list(v.shape)] for k,v in wanted.items()}
+    if got==want: return
+    name = next(k for k in [*want,*got] if got.get(k)!=want.get(k))
+    raise ValueError(f'tensor {name[:40]!r} is {reprlib.repr(got.get(name))}, not {want.get(name)}')
 
 def _read_state(file, arch, n_classes):
     "The network, still empty, and its tensors with the references; `ValueError` for any others"
@@ -223,11 +203,10 @@ def load_model(
 )->Saved: # On the CPU
     "A saved model: reads JSON and safetensors, runs no code from the folder, needs no fastai and no network"
     path = Path(path)
-    if not path.exists():
-        raise MissingError(f'{path} does not exist: name a model folder written by mlc_train')
+    remedy = 'name a folder written by mlc_train'
+    if not path.exists(): raise MissingError(f'{path} does not exist: {remedy}')
     missing = ' and '.join(o for o in model_files if not (path/o).is_file())
-    if missing:
-        raise InputError(f'{path} is no model folder: it lacks {missing}; name one written by mlc_train')
+    if missing: raise InputError(f'{path} is no model: it lacks {missing}; {remedy}')
     config_file = path/'config.json'
     try: config = _read_config(config_file)
     except InputError: raise

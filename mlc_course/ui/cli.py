@@ -116,7 +116,7 @@ def _asked_files(paths):
     "The photos that a command line asks for; `-` is a list of them on stdin"
     from mlc_course.engine.pictures import expand_paths
     if paths in ('-',['-']): return [os.fsdecode(o.rstrip(b'\r\n')) for o in sys.stdin.buffer if o.strip()]
-    return [str(path) for path,_ in expand_paths(paths)]
+    return expand_paths(paths)
 
 def _answers(clf, paths, part, exact):
     "Some hundred at a time, so that neither memory nor whoever reads the output has to wait for the last"
