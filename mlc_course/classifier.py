@@ -209,27 +209,20 @@ def _announce(photos, say):
     say(f'{photos.source}: {photos.kind}; {n} pictures, {len(photos.vocab)} labels: {some(photos.vocab)}')
     for note in photos.notes: say(f'note: {note}')
     if all(photos.labels):
-        say('note: every picture has a label, so none teaches silence: a stranger is known only by its '
-            'distance to these pictures, and look-alikes get through; add some by --unknown FOLDER, '
-            'or turn rare labels into some by --min-images N')
-
-def _why_not_pretrained(arch):
-    "A line that says why there are no pretrained weights; None if they are at hand on each machine"
-    def fetch(): return fetch_weights(arch)
-    for line in on_each_machine(fetch):
-        if line: return line
+        say('note: every picture has a label, so none teaches silence, and look-alikes get through: '
+            'add some without by --unknown FOLDER, or turn rare labels into some by --min-images N')
 
 def _tell_split(files, photos, plan, seed, say):
-    if plan.cross_validate:
-        say(f'each picture trains and validates by turns, in {max(photos.folds)+1} parts, seed {seed}')
-        return
     how = 'as is_valid says' if photos.folds is None else f'every fifth, seed {seed}'
-    say(f'{len(files.train)} pictures to train, {len(files.valid)} to validate, {how}')
+    said = f'{len(files.train)} pictures to train, {len(files.valid)} to validate, {how}'
+    if plan.cross_validate: said = f'each picture trains and validates by turns, in 5 parts, seed {seed}'
+    say(said)
 
 def _train_on(photos, options, n_left_out, say):
     "A `Classifier` that has learned from `photos`; `BadPictures` lists all that cannot be read"
     _announce(photos, say)
-    missing_weights = _why_not_pretrained(options.arch)
+    def fetch(): return fetch_weights(options.arch)
+    missing_weights = next(filter(None, on_each_machine(fetch)), None)
     say(missing_weights or f'{options.arch} starts from pretrained weights')
     plan = options.planned(photos, pretrained=not missing_weights)
     # not above: brings fastai; and not below: its import draws random numbers

@@ -10,9 +10,8 @@ __all__ = ['n_neighbours', 'is_name', 'is_names', 'is_number', 'is_figure', 'is_
            'check_fields', 'check_keep', 'KeepTable', 'pick_threshs', 'Decision']
 
 # %% ../../nbs/engine/decision.ipynb #decision-003
-import math
-import re
-import reprlib
+import math,re,reprlib
+from contextlib import suppress
 from dataclasses import dataclass,replace
 from typing import NamedTuple
 
@@ -61,12 +60,14 @@ def is_share(
 # %% ../../nbs/engine/decision.ipynb #decision-012
 def fits(
     value, # From JSON
-    rule,  # A function that says whether it is right; or what it must be; a dict has a rule for each key
+    rule,  # Its type, the range of a whole number, a function that says yes or no, a rule for each key, or itself
 )->bool:
     "Whether a value is what a rule wants"
     if isinstance(rule, dict):
         if not isinstance(value, dict) or set(value)!=set(rule): return False
         return all(fits(value[k], rule[k]) for k in rule)
+    if isinstance(rule, type): return isinstance(value, rule)
+    if isinstance(rule, range): return type(value) is int and value in rule
     return rule(value) if callable(rule) else value==rule
 
 def check_fields(
@@ -88,10 +89,8 @@ def check_keep(
     keep, # Share of known pictures that shall get an answer
 )->float: # The same
     "`InputError` for what is no number above 0, up to 1"
-    if not isinstance(keep, (bool,str)):
-        try: share = float(keep)
-        except (TypeError,ValueError): share = math.nan
-        if 0<share<=1: return share
+    with suppress(TypeError,ValueError):
+        if 0<float(keep)<=1 and not isinstance(keep, (bool,str)): return float(keep)
     raise InputError(f'keep {keep} is no share of pictures: use a number above 0, up to 1, such as 0.95')
 
 # %% ../../nbs/engine/decision.ipynb #decision-023
@@ -131,20 +130,14 @@ def _is_keep_table(o):
 
 def _is_vocab(o): return is_names(o) and len(o)>0
 
-def _is_keep(o): return is_share(o) and o>0
-
 def _is_spread(o): return is_number(o) and o>=9e-7
-
-def _is_k(o): return type(o) is int and 1<=o<=1000
 
 def _is_score(o):
     "Whether `o` is the rule of a score with its threshold, as `Decision.to_dict` writes it"
-    name = o.get('name') if isinstance(o, dict) else ''
-    names = name.split('+') if isinstance(name, str) else ['']
-    mean = dict.fromkeys(names, is_number)
-    std = dict.fromkeys(names, _is_spread)
-    if not set(names)<=set(SCORES) or len(mean)<len(names): return False
-    return fits(o, dict(name=name, mean=mean, std=std, k=_is_k, thresh=is_figure))
+    if not fits(o, dict(name=str, mean=dict, std=dict, k=range(1, 1001), thresh=is_figure)): return False
+    names = o['name'].split('+')
+    if not set(names)<=set(SCORES): return False
+    return fits(o['mean'], dict.fromkeys(names, is_number)) and fits(o['std'], dict.fromkeys(names, _is_spread))
 
 # %% ../../nbs/engine/decision.ipynb #decision-032
 def pick_threshs(
@@ -306,7 +299,7 @@ class Decision:
         vocab = fields['vocab']
         shares = dict.fromkeys(vocab, is_share)
         check_fields(fields, dict(score=_is_score, thresholds=shares, further=shares,
-            keep=_is_keep, kept=_is_keep_table), where)
+            keep=is_share, kept=_is_keep_table), where)
         table = fields['kept']
         if table: table = KeepTable(tuple(map(_or_all, table['score'])), tuple(table['labels']))
         rule = dict(fields['score'])

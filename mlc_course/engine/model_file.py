@@ -10,11 +10,7 @@ __all__ = ['model_format', 'max_refs', 'model_files', 'Saved', 'as_config', 'ver
            'check_dest', 'save_model', 'load_model']
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-003
-import hashlib
-import json
-import os
-import platform
-import reprlib
+import hashlib,json,os,platform,reprlib
 from importlib.metadata import PackageNotFoundError,version
 from pathlib import Path
 from typing import NamedTuple
@@ -60,25 +56,21 @@ def versions()->dict: # From name to version, as text
     return res
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-013
-def _is_size(o): return type(o) is int and 32<=o<=1024
-
-def _is_dict(o): return isinstance(o, dict)
-
 def _is_metrics(o):
     "Whether `o` holds figures as of `measure`, perhaps none"
-    if not _is_dict(o) or not all(map(is_figure, o.values())): return False
+    if not isinstance(o, dict) or not all(map(is_figure, o.values())): return False
     shown = [o.get('answered'), o.get('answered_right')] # by the app
     return shown==[None,None] or all(map(is_share, shown))
 
-_facts = dict(arch=is_name, size=_is_size, rare=is_names,
-    versions=_is_dict, training=_is_dict, metrics=_is_metrics)
+_facts = dict(arch=is_name, size=range(32, 1025), rare=is_names,
+    versions=dict, training=dict, metrics=_is_metrics)
 
 def check_config(
     config, # Parsed `config.json`
     where, # Its name, for messages
 )->tuple: # Facts and `Decision`
     "What the configuration says; `InputError` names the first field that is missing or wrong"
-    if not _is_dict(config):
+    if not isinstance(config, dict):
         raise InputError(f'{where} is no model configuration: name a folder written by mlc_train')
     check_fields(config, dict(_constants, **_facts, weights_sha256=is_name), where)
     return {k: config[k] for k in _facts},Decision.from_dict(config, where)
@@ -157,8 +149,8 @@ def _check_tensors(announced, wanted):
     name = next(k for k in [*want,*got] if got.get(k)!=want.get(k))
     raise ValueError(f'tensor {name[:40]!r} is {reprlib.repr(got.get(name))}, not {want.get(name)}')
 
-def _read_state(file, arch, n_classes):
-    "The network, still empty, and its tensors with the references; `ValueError` for any others"
+def _filled(file, arch, n_classes):
+    "A network with the numbers of `file`, and the references; an exception if they do not fit, or give none"
     from safetensors import safe_open
     with open(file, 'rb') as f:
         n_header = int.from_bytes(f.read(8), 'little')
@@ -172,30 +164,25 @@ def _read_state(file, arch, n_classes):
         refs = torch.empty(n_refs, pooled_width(model), dtype=torch.int8, device='meta')
         wanted = dict(model.state_dict(), references=refs)
         _check_tensors(announced, wanted)
-        return model,{k: f.get_tensor(k) for k in wanted}
-
-def _fill(model, state):
-    "Take over the numbers of `state`; `ValueError` if they are none, or give none"
+        state = {k: f.get_tensor(k) for k in wanted}
     for name,values in state.items():
         if not values.is_floating_point(): continue
         ends = torch.stack(values.aminmax())
         if not ends.isfinite().all(): raise ValueError(f'{name} is not finite')
+    refs = state.pop('references')
     model.load_state_dict(state, assign=True)
     with torch.no_grad(): # its features may be fewer than the head wants, or a table inside wrong
         answer = model(torch.zeros(1, 3, 64, 64))
     if not answer.isfinite().all(): raise ValueError('its answer to a grey picture is no number')
+    return model,refs
 
 def _load_weights(file, config):
     "The network of `config` and its references, if they are the ones it was saved with"
     _check_sum(file, config)
     arch = config['arch']
-    try:
-        model,state = _read_state(file, arch, len(config['vocab']))
-        refs = state.pop('references')
-        _fill(model, state)
+    try: return _filled(file, arch, len(config['vocab']))
     except Exception as e:
         raise InputError(f'{file} does not fit {arch} ({reason(e)}): train again') from None
-    return model,refs
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-032
 def load_model(

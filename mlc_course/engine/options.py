@@ -9,7 +9,6 @@ Docs: https://mlc-course.github.io/mlc_course/engine/options.html.md"""
 __all__ = ['whole_number', 'find_device', 'Options', 'Plan']
 
 # %% ../../nbs/engine/options.ipynb #options-003
-import math
 import operator
 from dataclasses import dataclass
 
@@ -86,13 +85,12 @@ class Options:
         "What the options left open, settled by the pictures"
         n_train = photos.is_valid.count(False)
         n_labelled = sum(map(bool, photos.labels))
-        if self.keep is not None: keep = self.keep
-        elif not all(photos.labels): keep = 0.95
-        else: keep = 0.99 # nothing shows what silence buys, so little is paid for it
-        if self.epochs is not None: epochs = self.epochs
-        elif not pretrained: epochs = 20
-        elif n_train>=2000: epochs = 3
-        else: epochs = 0
+        keep,epochs = self.keep,self.epochs
+        if keep is None: # if nothing shows what silence buys, little is paid for it
+            keep = 0.99 if all(photos.labels) else 0.95
+        if epochs is None:
+            tuned = 3 if n_train>=2000 else 0
+            epochs = tuned if pretrained else 20
         can_take_turns = photos.folds is not None and n_labelled>=10
         return Plan(keep, epochs, pretrained, cross_validate=pretrained and not epochs and can_take_turns)
 

@@ -75,8 +75,7 @@ _columns = 'files','labels','is_valid','rows','folds' # of a `PhotoSet`
 @dataclass(frozen=True)
 class PhotoSet:
     "Labelled pictures and how they are split; nothing in it changes, each method gives a new one"
-    root:Path   # Folder of the pictures
-    files:list  # Their paths
+    files:list  # Paths of the pictures
     labels:list # A list of names for each, possibly empty
     is_valid:list=None # For each whether it validates; None: not decided yet
     rows:list=None     # For each its row in the table, None if it stands in none; None: there is no table
@@ -172,7 +171,7 @@ class PhotoSet:
     )->'PhotoSet':
         "The pictures of `folder` join without a label, split like the others"
         files = unknown_files(folder, self.files)
-        added = PhotoSet(folder, files, [[] for _ in files], source=folder).without(bad).split(seed)
+        added = PhotoSet(files, [[] for _ in files], source=folder).without(bad).split(seed)
         n = len(added.files)
         note = f'{n} pictures of {folder} added, without label'
         columns = {}
@@ -227,7 +226,7 @@ def _row(path, head, number, cells):
 def read_table(
     path, # CSV with columns `fname` (relative to the CSV), `labels` (between spaces), perhaps `is_valid`
     skip_bad:bool=False, # Let missing files pass: what reads the pictures will find them
-)->PhotoSet: # `is_valid` is None without that column
+)->PhotoSet: # Without a column `is_valid` no row is
     "Read a table of labelled pictures; `InputError` names the row of anything contradictory or missing"
     path = Path(path)
     head,numbered = _csv_rows(path)
@@ -245,11 +244,10 @@ def read_table(
     if len(missing)>1: raise BadPictures(missing, len(numbered))
     for e in missing.values(): raise e
     if not rows: raise InputError(f'{path} has columns but no rows: add one row for each picture')
-    files = [path.parent/o for o in rows]
-    _,labels,is_valid,numbers,_ = map(list, zip(*rows.values()))
-    if 'is_valid' not in head: is_valid = None
-    return PhotoSet(path.parent, files, labels, is_valid, numbers, notes=tuple(notes),
-        kind='a table of files and labels', source=path)
+    fnames,labels,is_valid,numbers,_ = map(list, zip(*rows.values()))
+    files = list(map(path.parent.joinpath, fnames))
+    kind = 'a table of files and labels'
+    return PhotoSet(files, labels, is_valid, numbers, notes=tuple(notes), kind=kind, source=path)
 
 # %% ../../nbs/engine/photos.ipynb #photos-044
 def read_photos(
@@ -292,7 +290,7 @@ def _named_photos(path, files, n_others):
             'rename, or use a sub-folder per label or a CSV')
     notes = ()
     if n_others: notes = (f'{n_others} pictures in other folders of {path} are left out',)
-    return PhotoSet(path, files, labels, notes=notes, kind='files named after their label', source=path)
+    return PhotoSet(files, labels, notes=notes, kind='files named after their label', source=path)
 
 # %% ../../nbs/engine/photos.ipynb #photos-046
 _splits = {'train','training','valid','validation','val','test','testing'}
@@ -316,7 +314,7 @@ def _folder_photos(path, files, loose):
     for place in sorted(path.iterdir()):
         if place.name in label_of or place.name[0]=='.' or not place.is_dir(): continue
         notes.append(f'sub-folder {place.name} holds no picture')
-    return PhotoSet(path, files, labels, notes=tuple(notes), kind='a folder per label', source=path)
+    return PhotoSet(files, labels, notes=tuple(notes), kind='a folder per label', source=path)
 
 # %% ../../nbs/engine/photos.ipynb #photos-063
 def _check_answers(photos):

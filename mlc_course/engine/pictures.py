@@ -52,12 +52,11 @@ def _bands(img, k):
 
 def _extremes(img):
     "Darkest and lightest value of a deep grey picture"
-    lo,hi = np.inf,-np.inf
+    ends = []
     for _,band in _bands(img, 1):
         a = _levels(band)
-        lo = min(lo, a.min())
-        hi = max(hi, a.max())
-    return lo,hi
+        ends += [a.min(), a.max()]
+    return min(ends),max(ends)
 
 def _is_clear(img):
     "Whether something of it may be transparent"
@@ -107,7 +106,7 @@ def _decoded(path, size):
         img.load()
         turn = None
         # rubbish in the EXIF block says nothing about the picture
-        with suppress(Exception): turn = _turns.get(img.getexif().get(0x112))
+        with suppress(Exception): turn = _turns[img.getexif()[0x112]]
         rgb = _to_rgb(img, size)
     return rgb if turn is None else rgb.transpose(turn)
 
@@ -135,15 +134,14 @@ def _n_pixels(path):
     "Of a file that may be unpacked; any other is an exception"
     if not path.exists(): raise FileNotFoundError
     if path.is_dir(): os.listdir(path) # says it if that is not allowed
-    if not path.is_file(): raise InputError(f'{path} is no file, but an empty folder or a device: name another')
+    if not path.is_file(): raise InputError(f'{path} is an empty folder or a device: name another')
     if not path.stat().st_size: raise InputError(f'{path} is empty (0 bytes): get the file again')
     with Image.open(path) as img:
         w,h = img.size
         kind = img.format
     if kind not in formats: raise UnidentifiedImageError
     if kind in ('WEBP','AVIF') and w*h>max_pixels//2: # their decoders hold several copies
-        raise InputError(f'{path} has more than {max_pixels/2e6:.0f} million pixels, '
-            f'too many for {kind}: make it smaller')
+        raise InputError(f'{path} has more than {max_pixels/2e6:.0f} million pixels: make it smaller')
     if w*h>max_pixels: raise Image.DecompressionBombError
     return w*h
 
@@ -231,11 +229,7 @@ class _Collected:
         self.fn = fn
         self.n = n
         self.one_at_a_time = threading.Lock() # who reads faster than `fn` works, waits here
-        self.clear()
-
-    def clear(self):
-        self.ix = []
-        self.batches = []
+        self.ix,self.batches = [],[]
 
     def add(self, ix, xb):
         with self.one_at_a_time:
@@ -246,7 +240,7 @@ class _Collected:
     @torch.no_grad()
     def hand_on(self):
         if self.ix: self.fn(self.ix, torch.cat(self.batches))
-        self.clear()
+        self.ix,self.batches = [],[]
 
 def for_batches(
     fn,        # Called with positions and pictures, uint8 `(bs, 3, size, size)`; on a CPU by several threads

@@ -10,16 +10,12 @@ __all__ = ['fit_head', 'big_tensor', 'body_pass', 'Parts', 'Fitted', 'train_loop
            'cross_fit', 'train_scratch', 'parts_of', 'fit']
 
 # %% ../../nbs/engine/training.ipynb #transfer-003
-import math
-import os
-import tempfile
-import threading
-import warnings
+import math,os,tempfile,threading,warnings
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from fastcore.basics import noop
+from fastcore.basics import noop,store_attr
 from torch import nn,Tensor
 from torch.nn import functional as F
 
@@ -154,9 +150,8 @@ class _KeepBest(Callback):
     "Tells of each epoch, and remembers the weights of the best"
     order = 61 # after fastai's recorder
     def __init__(self, network, n_epochs, validates, say):
-        self.network,self.n_epochs = network,n_epochs
-        self.validates,self.say = validates,say
-        self.lowest,self.best_epoch,self.state = math.inf,0,None
+        store_attr()
+        self.lowest = math.inf
 
     def judge(self, epoch, loss):
         if self.validates and not loss<self.lowest: return
@@ -182,10 +177,11 @@ def train_loop(
 )->nn.Module: # `model`, as it was after the best epoch
     "Train with a fastai `Learner`, where `model` is"
     device = next(model.parameters()).device
-    validates = len(targets.valid)>0
-    bs = min(32, max(2, len(targets.train)//4))
-    dls = DataLoaders(_batches(inputs.train, targets.train, bs, device, shuffle=True, drop_last=True),
-        _batches(inputs.valid, targets.valid, bs, device), device=device)
+    train,valid = targets
+    validates = len(valid)>0
+    bs = min(32, max(2, len(train)//4))
+    dls = DataLoaders(_batches(inputs.train, train, bs, device, shuffle=True, drop_last=True),
+        _batches(inputs.valid, valid, bs, device), device=device)
     learn = Learner(dls, model, loss_func=loss_func or BCEWithLogitsLossFlat())
     best = _KeepBest(model, epochs, validates, say)
     with learn.no_bar(), learn.no_logging(), shared_fit(learn):
