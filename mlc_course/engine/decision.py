@@ -60,7 +60,7 @@ def is_share(
 # %% ../../nbs/engine/decision.ipynb #decision-012
 def fits(
     value, # From JSON
-    rule,  # Its type, the range of a whole number, a function that says yes or no, a rule for each key, or itself
+    rule,  # A type, range of whole numbers, function that says yes or no, or rule for each key; or the value
 )->bool:
     "Whether a value is what a rule wants"
     if isinstance(rule, dict):
@@ -71,13 +71,13 @@ def fits(
     return rule(value) if callable(rule) else value==rule
 
 def check_fields(
-    fields:dict, # From JSON
-    rules:dict,  # From name to rule, see `fits`
+    fields,     # From JSON, should be a dict
+    rules:dict, # From name to rule, see `fits`
     where,       # File that the fields are from
 ):
     "`InputError` names the first field that is missing or wrong"
     for name,rule in rules.items():
-        if name not in fields:
+        if not isinstance(fields, dict) or name not in fields:
             raise InputError(f'{where} lacks {name}: name a folder written by mlc_train')
         value = fields[name]
         if fits(value, rule): continue
@@ -137,7 +137,8 @@ def _is_score(o):
     if not fits(o, dict(name=str, mean=dict, std=dict, k=range(1, 1001), thresh=is_figure)): return False
     names = o['name'].split('+')
     if not set(names)<=set(SCORES): return False
-    return fits(o['mean'], dict.fromkeys(names, is_number)) and fits(o['std'], dict.fromkeys(names, _is_spread))
+    mean,std = dict.fromkeys(names, is_number),dict.fromkeys(names, _is_spread)
+    return fits(o['mean'], mean) and fits(o['std'], std)
 
 # %% ../../nbs/engine/decision.ipynb #decision-032
 def pick_threshs(

@@ -208,8 +208,7 @@ def normalise(
     xb:Tensor, # uint8, `(bs, 3, size, size)`, on any device
 )->Tensor: # float, mean 0 and spread 1 on ImageNet, on the same device
     "Pictures as the networks of torchvision expect them"
-    mean = tensor(imagenet_mean, device=xb.device)[:,None,None]
-    std = tensor(imagenet_std, device=xb.device)[:,None,None]
+    mean,std = tensor([imagenet_mean, imagenet_std], device=xb.device)[...,None,None]
     res = xb.float().div_(255).sub_(mean).div_(std)
     return res.contiguous(memory_format=torch.channels_last)
 
