@@ -13,6 +13,7 @@ __all__ = ['n_neighbours', 'is_name', 'is_names', 'is_number', 'is_figure', 'is_
 import math,re,reprlib
 from contextlib import suppress
 from dataclasses import dataclass,replace
+from itertools import accumulate
 from typing import NamedTuple
 
 import torch
@@ -111,10 +112,9 @@ def _fit_table(logits, score, targets, second):
     scores,lows = [],[]
     for percent in range(1, 101):
         thresh,threshs,_ = fit_decision(logits, score, targets, second, percent/100)
-        low = (threshs.logit()-second.logit())[0].clamp(-20, 0).item()
-        scores.append(min([thresh, *scores[-1:]]))
-        lows.append(min([low, *lows[-1:]]))
-    return KeepTable(tuple(scores), tuple(map(_floored, lows)))
+        scores.append(thresh)
+        lows.append((threshs.logit()-second.logit())[0].clamp(-20, 0).item())
+    return KeepTable(tuple(accumulate(scores, min)), tuple(map(_floored, accumulate(lows, min))))
 
 # %% ../../nbs/engine/decision.ipynb #decision-024
 def _is_column(o): return isinstance(o, list) and len(o)==100 and all(map(is_figure, o))
@@ -259,7 +259,7 @@ class Decision:
         score:Tensor,  # `(n_items,)`
     )->Tensor: # Bool, `(n_items,)`
         "Whether the labels might be others if logits and score were a little off"
-        lines = torch.stack(self._threshs_like(logits)).logit()
+        lines = self._threshs_like(logits).logit()
         off_logit,off_score = _margins
         res = ((logits[:,None]-lines).abs() < off_logit).any(2).any(1)
         res |= ~logits.isfinite().all(1)
@@ -309,5 +309,5 @@ class Decision:
         return cls(tuple(vocab), fields['keep'], rule, k, thresh, threshs, second, table)
 
     def _threshs_like(self, logits):
-        "Both kinds of thresholds as tensors, where `logits` are"
-        return tensor(self.threshs, device=logits.device),tensor(self.second_threshs, device=logits.device)
+        "Both kinds of thresholds, `(2, n_classes)`, where `logits` are"
+        return tensor([self.threshs, self.second_threshs], device=logits.device)

@@ -98,9 +98,9 @@ def _blind_guesses(targets, vocab):
     "How often a model that never looks would have the whole label set right"
     from mlc_course.data import decode_labels # not above: brings pandas
     sets = Counter(map(tuple, decode_labels(targets.bool(), vocab)))
-    total = sum(sets.values())
     common,n = sets.most_common(1)[0]
-    return f'always silent: {sets[()]/total:.3f}, always "{" ".join(common)}": {n/total:.3f}'
+    silent,right = sets[()]/len(targets),n/len(targets)
+    return f'always silent: {silent:.3f}, always "{" ".join(common)}": {right:.3f}'
 
 def evaluation_table(
     figures:dict,   # From `measure`

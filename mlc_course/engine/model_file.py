@@ -123,13 +123,6 @@ def save_model(
 # %% ../../nbs/engine/model_file.ipynb #model_file-031
 _dtypes = {torch.float32:'F32', torch.int64:'I64', torch.int8:'I8'}
 
-def _check_sum(file, config):
-    "`InputError` unless `file` is the one that `config` was saved with"
-    h = hashlib.sha256()
-    with open_limited(file, _max_weights) as f:
-        while block := f.read(1<<20): h.update(block)
-    if h.hexdigest()!=config['weights_sha256']:
-        raise InputError(f'{file} is damaged or of another config.json: get both again, or train again')
 
 def _check_tensors(announced, wanted):
     "`ValueError` unless the tensors of a file are those of the network, by name, type and shape"
@@ -168,7 +161,11 @@ def _filled(file, arch, n_classes):
 
 def _load_weights(file, config):
     "The network of `config` and its references, if they are the ones it was saved with"
-    _check_sum(file, config)
+    checksum = hashlib.sha256()
+    with open_limited(file, _max_weights) as f:
+        while block := f.read(1<<20): checksum.update(block)
+    if checksum.hexdigest()!=config['weights_sha256']:
+        raise InputError(f'{file} is damaged or of another config.json: get both again, or train again')
     arch = config['arch']
     try: return _filled(file, arch, len(config['vocab']))
     except Exception as e:

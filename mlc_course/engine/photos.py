@@ -61,8 +61,6 @@ def unknown_files(
 
 def _found(folder):
     "Its pictures, at least one"
-    if not folder.exists(): raise MissingError(f'{folder} does not exist: check the name')
-    if folder.is_file(): raise InputError(f'{folder} is a file: name a folder of pictures')
     files = picture_files(folder)
     if files: return files
     raise InputError(f'{folder} holds no picture: put some into it, or name another folder')
@@ -317,14 +315,6 @@ def _folder_photos(path, files, loose):
     return PhotoSet(files, labels, notes=tuple(notes), kind='a folder per label', source=path)
 
 # %% ../../nbs/engine/photos.ipynb #photos-063
-def _check_answers(photos):
-    "`InputError` if there is nothing to tell apart"
-    if not photos.vocab: raise InputError(f'{photos.source} has no label in any training row: add some')
-    answers = set(map(tuple, photos._train_labels))
-    if len(answers)>1: return
-    raise InputError(f'{photos.source} has only pictures of {" ".join(*answers)}, nothing to tell apart: '
-        'add another label, or pictures without one by --unknown FOLDER')
-
 def gather_photos(
     path,         # As for `read_photos`
     unknown=None, # Folder of pictures with none of the labels, or None
@@ -336,8 +326,11 @@ def gather_photos(
     "All pictures of a training run, split into training and validation; nothing ambiguous gets through"
     photos = read_photos(path, skip_bad).without(bad).drop_rare(min_images).split(seed)
     if unknown is not None: photos = photos.plus_unlabelled(unknown, seed, bad)
-    _check_answers(photos)
-    return photos
+    if not photos.vocab: raise InputError(f'{path} has no label in any training row: add some')
+    answers = set(map(tuple, photos._train_labels))
+    if len(answers)>1: return photos
+    raise InputError(f'{path} has only pictures of {" ".join(*answers)}, nothing to tell apart: '
+        'add another label, or pictures without one by --unknown FOLDER')
 
 # %% ../../nbs/engine/photos.ipynb #11-ship-061
 def pick_rows(
