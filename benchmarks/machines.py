@@ -1,6 +1,8 @@
-"""One process beside two, for training and for labelling, on photos of three breeds; writes `nbs/results/11_scaling.csv`.
-Run it alone, on an idle machine: `python benchmarks/machines.py` (about ten minutes on two cores); `cpu` tells what the
-processes worked, whoever else was busy. Other seeds and another size: `python benchmarks/machines.py 5 128`"""
+"""One process beside two, for training and for labelling, on photos of three breeds.
+
+Writes `nbs/results/11_scaling.csv`. Run it alone, on an idle machine: `python benchmarks/machines.py` (about
+ten minutes on two cores); `cpu` tells what the processes worked, whoever else was busy. Other seeds and
+another size: `python benchmarks/machines.py 5 128`"""
 import csv, json, os, resource, statistics, subprocess, sys, tempfile, time
 from pathlib import Path
 
@@ -21,20 +23,27 @@ def photos(folder):
 
 def timed(lines, threads):
     "Seconds until commands that were started at the same time have all ended"
-    env = dict(os.environ, OMP_NUM_THREADS=str(threads), TORCH_HOME=os.environ.get('TORCH_HOME', str(SHARED/'weights')))
-    t0,cpu = time.perf_counter(),children()
-    ps = [subprocess.Popen([*map(str, o)], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for o in lines]
+    env = dict(os.environ, OMP_NUM_THREADS=str(threads))
+    env.setdefault('TORCH_HOME', str(SHARED/'weights'))
+    def start(line):
+        pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        return subprocess.Popen(list(map(str, line)), env=env, **pipes)
+    started,cpu = time.perf_counter(),children()
+    ps = list(map(start, lines))
     outs = [p.communicate() for p in ps]
-    for p,o in zip(ps, outs): assert p.returncode==0, o[1]
-    return dict(seconds=round(time.perf_counter()-t0, 1), cpu=round(children()-cpu, 1)), [o[0] for o in outs]
+    seconds,cpu = time.perf_counter()-started,children()-cpu
+    for p,(_,err) in zip(ps, outs): assert p.returncode==0, err
+    return dict(seconds=round(seconds, 1), cpu=round(cpu, 1)), [out for out,_ in outs]
 
 
 def children(): return sum(resource.getrusage(resource.RUSAGE_CHILDREN)[:2])
 
 
 def train(task, n, threads, seed, size, folder):
-    start = [BIN/'mlc_train'] if n==1 else [BIN/'torchrun','--standalone','--nproc_per_node',n,'-m','mlc_course.engine.machines']
-    secs,_ = timed([[*start, folder/'photos', '--out', folder/'model', '--seed', seed, '--size', size, *TASKS[task]]], threads)
+    start = [BIN/'mlc_train']
+    if n>1: start = [BIN/'torchrun','--standalone','--nproc_per_node',n,'--no-python',*start]
+    args = folder/'photos','--out',folder/'model','--seed',seed,'--size',size,*TASKS[task]
+    secs,_ = timed([[*start, *args]], threads)
     m = json.loads((folder/'model/config.json').read_text())['metrics']
     return dict(secs, map=m['map'], exact_match=m['exact_match'])
 
@@ -59,9 +68,10 @@ def measure(seeds, size=224):
                 said = []
                 for n,threads in MODES:
                     load = os.getloadavg()[0]
-                    got = label(n, threads, folder, said) if task=='label' else train(task, n, threads, seed, size, folder)
-                    res.append(dict(task=task, processes=n, threads=threads, seed=seed, size=size, photos=n_photos, mb=round(mb, 1),
-                        load=round(load, 1), cores=os.cpu_count(), **got))
+                    if task=='label': got = label(n, threads, folder, said)
+                    else: got = train(task, n, threads, seed, size, folder)
+                    res.append(dict(task=task, processes=n, threads=threads, seed=seed, size=size,
+                        photos=n_photos, mb=round(mb, 1), load=round(load, 1), cores=os.cpu_count(), **got))
                     print(*res[-1].values(), flush=True)
     return res
 
@@ -77,16 +87,23 @@ def rows(n=3, size=224):
     "For each task two processes of one thread beside one process of one thread"
     res = measure(range(n), size)
     store(res)
-    def secs(task, mode): return [o['seconds'] for o in res if (o['task'],o['processes'],o['threads'])==(task,*mode)]
+    def secs(task, processes, threads):
+        wanted = task,processes,threads
+        return [o['seconds'] for o in res if (o['task'],o['processes'],o['threads'])==wanted]
     def row(task):
-        ours,theirs,best = (secs(task, o) for o in ((2,1),(1,1),(1,2)))
-        ratios,maps = sorted(b/a for a,b in zip(ours, theirs)),[o['map'] for o in res if o['task']==task and 'map' in o]
-        return dict(row=f'{task}, two processes of one thread beside one', ours=statistics.median(ours), theirs=statistics.median(theirs),
-            ratio=statistics.median(theirs)/statistics.median(ours), low=ratios[0], high=ratios[-1], bar=None, n=n,
-            equal=f'mAP {min(maps):.3f} to {max(maps):.3f} over seeds and processes' if maps else 'labels equal to the last digit',
-            note=f'one process of two threads: {statistics.median(best):.1f} s; start of Python and torch included')
+        two,one,threads = secs(task, 2, 1),secs(task, 1, 1),secs(task, 1, 2)
+        ratios = sorted(b/a for a,b in zip(two, one))
+        ours,theirs,best = map(statistics.median, (two, one, threads))
+        maps = [o['map'] for o in res if o['task']==task and 'map' in o]
+        equal = 'labels equal to the last digit'
+        if maps: equal = f'mAP {min(maps):.3f} to {max(maps):.3f} over seeds and processes'
+        return dict(row=f'{task}, two processes of one thread beside one', ours=ours, theirs=theirs,
+            ratio=theirs/ours, low=ratios[0], high=ratios[-1], bar=None, n=n, equal=equal,
+            note=f'one process of two threads: {best:.1f} s; start of Python and torch included')
     return [row(o) for o in (*TASKS,'label')]
 
 
 if __name__=='__main__':
-    for o in rows(*map(int, sys.argv[1:])): print('{row}: {ours:.3g} s, theirs {theirs:.3g} s, ratio {ratio:.3g} ({low:.3g} to {high:.3g}), {equal}; {n} turns; {note}'.format(**o))
+    line = ('{row}: {ours:.3g} s, theirs {theirs:.3g} s, ratio {ratio:.3g} ({low:.3g} to {high:.3g}), '
+        '{equal}; {n} turns; {note}')
+    for o in rows(*map(int, sys.argv[1:])): print(line.format(**o))

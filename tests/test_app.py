@@ -1,23 +1,18 @@
 "The app, as a shell meets it: one line of error, its address, nothing but its page, nothing left behind"
-import asyncio, http.client, json, os, re, select, socket, subprocess, sys, time, uuid
+import asyncio, http.client, json, os, re, select, socket, subprocess, time, uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import urlopen
 import psutil, pytest
-from fastcore.basics import noop
 from jupyter_server.services.kernels.connection import base as wire
 from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
 from tornado.websocket import WebSocketClosedError, websocket_connect
-from conftest import SHARED
-from mlc_course.classifier import Classifier
+from conftest import BIN, SHARED, call, refused
+from messages import fault
 from mlc_course.draw.scenes import draw_portrait
-from mlc_course.engine.core import InputError
-from mlc_course.ui.app import free_port, mlc_app
+from mlc_course.ui.app import free_port
 from mlc_course.ui.voila_app import report_unless_closed
-
-APP = Path(sys.executable).with_name('mlc_app')
 
 
 def alone(coroutine):
@@ -25,23 +20,12 @@ def alone(coroutine):
     with ThreadPoolExecutor(1) as pool: return pool.submit(asyncio.run, coroutine).result()
 
 
-@pytest.fixture(scope='module')
-def model(tmp_path_factory):
-    "A small network that tells drawn Siamese from pugs"
-    path = tmp_path_factory.mktemp('app')
-    for sub,names in dict(photos=('Siamese','pug'), strangers=('car','ball')).items():
-        (path/sub).mkdir()
-        for o in names:
-            for i in range(12): draw_portrait(o, i, 48)[0].save(path/sub/f'{o}_{i}.jpg')
-    clf = Classifier.train(path/'photos', 'small_cnn', path/'strangers', size=48, epochs=2, say=noop)
-    return clf.save(path/'model')
-
-
 @contextmanager
 def running(*args, **env):
     "The app as a process, and the line that it printed within a minute"
-    pipe = subprocess.PIPE
-    p = subprocess.Popen([APP, *map(str, args)], stdout=pipe, stderr=pipe, text=True, env=os.environ|env)
+    command = [BIN/'mlc_app', *map(str, args)]
+    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    p = subprocess.Popen(command, text=True, env=os.environ|env, **pipes)
     try:
         ready,_,_ = select.select([p.stdout], [], [], 60)
         yield p,p.stdout.readline().strip() if ready else ''
@@ -50,24 +34,6 @@ def running(*args, **env):
         try: p.wait(30)
         except subprocess.TimeoutExpired: p.kill()
         p.communicate()
-
-
-def refused(*args):
-    "What the one line of error says"
-    res = subprocess.run([APP, *map(str, args)], capture_output=True, text=True, timeout=60)
-    assert (res.returncode,res.stdout,res.stderr.count('\n'))==(2,'',1), res
-    return res.stderr
-
-
-@pytest.fixture
-def refused_here(capsys):
-    "The same, called from Python"
-    def call(*args, **kwargs):
-        with pytest.raises(SystemExit) as e: mlc_app(*args, **kwargs)
-        err = capsys.readouterr().err
-        assert (e.value.code,err.count('\n'))==(2,1), err
-        return err
-    return call
 
 
 def status(url):
@@ -83,50 +49,8 @@ def own_address():
         return s.getsockname()[0]
 
 
-def test_help():
-    t0 = time.time()
-    res = subprocess.run([APP, '--help'], capture_output=True, text=True)
-    took = time.time()-t0
-    assert res.returncode==0
-    assert '--port' in res.stdout
-    assert '127.0.0.1' in res.stdout
-    if took<1: return
-    # a busy machine: see what it loads instead
-    code = 'import sys, mlc_course.ui.app; print(*sys.modules)'
-    res = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True)
-    assert not {'torch','fastai','voila','tornado','matplotlib'} & set(res.stdout.split())
-
-
-def test_refuses_models(tmp_path, model, refused_here):
-    assert 'no model folder' in refused(tmp_path)
-    assert 'does not exist' in refused_here(tmp_path/'nowhere')
-    config = (model/'config.json').read_text()
-    (tmp_path/'config.json').write_text(config.replace('model 3', 'model 2'))
-    (tmp_path/'model.safetensors').write_bytes((model/'model.safetensors').read_bytes())
-    assert 'train again' in refused_here(tmp_path)
-
-
-def test_refuses_a_port_in_use(model):
-    with socket.socket() as s:
-        s.bind(('127.0.0.1', 0))
-        s.listen()
-        assert 'is in use' in refused(model, '--port', s.getsockname()[1])
-
-
-def test_refuses_numbers(model, refused_here):
-    assert 'out of range' in refused_here(model, port=70000)
-    assert 'tabs 0 is out of range' in refused_here(model, tabs=0)
-
-
-@pytest.mark.parametrize('port,why', [('abc','no number'), ('-1','out of range'), ('0','out of range'),
-    ('80.5','no number'), ('','no number')])
-def test_refuses_ports(port, why):
-    with pytest.raises(InputError, match=why): free_port(port)
-
-
-@pytest.mark.parametrize('ip', ['203.0.113.1', 'no such host', '::2'])
-def test_refuses_addresses(ip):
-    with pytest.raises(InputError, match='no address of this machine'): free_port(None, ip)
+def test_refuses_models(tmp_path):
+    refused(call('mlc_app', tmp_path), str(tmp_path), 'config.json and model.safetensors')
 
 
 def test_any_port(): assert 1024<free_port()<=65535
@@ -135,14 +59,14 @@ def test_any_port(): assert 1024<free_port()<=65535
 NOT_SERVED = ['Ask%20the%20model.ipynb', 'config.json', 'voila/files/Ask%20the%20model.ipynb',
     'voila/files/x.png', 'voila/tree', 'voila/api/contents']
 
-def test_serves_its_page_only(model, tmp_path):
+def test_serves_its_page_only(trained_folder, tmp_path):
     "It prints its address once it answers there; no code shown, no other host asked, no other file served"
     port = free_port()
-    with running(model, '--port', port, TMPDIR=str(tmp_path)) as (p,line):
+    with running(trained_folder, '--port', port, TMPDIR=str(tmp_path)) as (p,line):
         assert line==f'http://127.0.0.1:{port}'
         html = urlopen(line, timeout=60).read().decode()
         assert 'Ask the model' in html
-        hidden = 'mlc_course.ui.app import',str(model),'cdn','googleapis','unpkg','require.min.js'
+        hidden = 'mlc_course.ui.app import',str(trained_folder),'cdn','googleapis','unpkg','require.min.js'
         assert not [o for o in hidden if o in html]
         for o in {'127.0.0.2',own_address()}-{'127.0.0.1'}:
             with pytest.raises(OSError): socket.create_connection((o, port), 2)
@@ -160,8 +84,8 @@ def test_serves_its_page_only(model, tmp_path):
     with pytest.raises(OSError): socket.create_connection(('127.0.0.1', port), 2)
 
 
-def test_warns_of_other_addresses(model):
-    with running(model, '--ip', '127.0.0.2') as (p,line):
+def test_warns_of_other_addresses(trained_folder):
+    with running(trained_folder, '--ip', '127.0.0.2') as (p,line):
         assert line.startswith('http://127.0.0.2:')
         assert status(line)==200
         p.send_signal(2) # Ctrl-C
@@ -261,8 +185,8 @@ def hostile_files(folder):
     return files
 
 
-WHY = {'half': 'is damaged', 'text': 'is no picture', 'page': 'is no picture', 'eps': 'is no picture',
-    'bomb_30000x30000.png': 'million', 'text.heic': 'HEIC'}
+WHY = {'half': 'damaged', 'text': 'no_picture', 'page': 'no_picture', 'eps': 'no_picture',
+    'bomb_30000x30000.png': 'too_large', 'text.heic': 'heic'}
 
 async def upload_ten(visitor, who, files):
     "Names that climb, and what the app says to each"
@@ -284,7 +208,7 @@ def calmed(p, before):
     return after
 
 
-def test_twenty_uploads(model, tmp_path, says):
+def test_twenty_uploads(trained_folder, tmp_path, says):
     "At once from two tabs, with climbing names and files that are none: all are answered, memory comes back"
     files = [*hostile_files(tmp_path).items()]
     async def visit(url, p):
@@ -293,7 +217,7 @@ def test_twenty_uploads(model, tmp_path, says):
         busy = megabytes(p)
         assert [await v.leave(v.cookie) for v in visitors]==[204,204]
         return sum(said, []),busy
-    with running(model) as (p,url):
+    with running(trained_folder) as (p,url):
         urlopen(url, timeout=60).read() # one tab that stays
         while megabytes(p)[1]<2: time.sleep(.2)
         time.sleep(3)
@@ -306,7 +230,7 @@ def test_twenty_uploads(model, tmp_path, says):
     assert len(said)==20
     for name,answer in said:
         why = WHY.get(name.split('-', 1)[1])
-        if why: assert why in answer, name
+        if why: assert fault(why) in answer, name
         else: assert 'role="alert"' not in answer, name
     says(f'app: 20 uploads answered; server and kernels {before[0]} MB before, '
         f'{busy[0]} during, {after[0]} after')
@@ -333,7 +257,7 @@ async def try_everything(url, mark, model):
     for no_bytes in '/etc/passwd',str(model/'config.json'),10**12,None:
         await visitor.upload(widget, 'path.jpg', no_bytes)
     await visitor.upload(widget, '/etc/passwd', b'text')
-    assert 'is no picture' in await visitor.answer('/etc/passwd')
+    assert fault('no_picture') in await visitor.answer('/etc/passwd')
     for message in ODD_MESSAGES:
         ws = await websocket_connect(visitor.address, subprotocols=[PROTOCOL])
         await ws.write_message(message, binary=isinstance(message, bytes))
@@ -346,11 +270,11 @@ async def try_everything(url, mark, model):
     assert await visitor.leave(visitor.cookie)==204
 
 
-def test_visitors_run_no_code(model, tmp_path):
+def test_visitors_run_no_code(trained_folder, tmp_path):
     "Nothing that a visitor sends runs, names a file of the server, or stops it"
     mark = tmp_path/'mark'
-    with running(model) as (p,url):
-        alone(try_everything(url, mark, model))
+    with running(trained_folder) as (p,url):
+        alone(try_everything(url, mark, trained_folder))
         assert status(url)==200
         assert megabytes(p)[0]<4000
     assert not mark.exists()
@@ -363,10 +287,10 @@ PASSWD = ['../../../../../../../etc/passwd', '%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e
 OTHERS = ['/api/contents', '/api/kernels', '/api/sessions', '/api/terminals', '/login', '/logout',
     '/metrics', '/voila/templates/mlc_app/conf.json', '/voila/templates/x']
 
-def test_addresses(model):
+def test_addresses(trained_folder):
     "No address reaches another file, a list of kernels, another template, or the page under another name"
     paths = [folder+file for folder in FOLDERS for file in PASSWD]+OTHERS
-    with running(model) as (p,url):
+    with running(trained_folder) as (p,url):
         def ask(path, method='GET', **head):
             c = http.client.HTTPConnection(url[7:], timeout=60)
             c.request(method, path, headers=head)
@@ -385,7 +309,7 @@ def test_addresses(model):
         assert 'Traceback' not in p.stderr.read()
 
 
-def test_too_many_tabs(model):
+def test_too_many_tabs(trained_folder):
     "The second tab is told to wait, and gets in when the first has left"
     async def visit(url):
         visitor = await Visitor().open(url)
@@ -396,7 +320,7 @@ def test_too_many_tabs(model):
         with pytest.raises(HTTPError) as e: urlopen(url, timeout=60)
         assert 'Too many people' in e.value.read().decode()
         assert await visitor.leave(visitor.cookie)==204
-    with running(model, '--tabs', 1) as (p,url):
+    with running(trained_folder, '--tabs', 1) as (p,url):
         alone(visit(url))
         assert megabytes(p)[1]<=2
         for _ in range(50):

@@ -147,8 +147,12 @@ NAN_IN = [(tensor([[nan]]),tensor([[1.]])), (tensor([[1.]]),tensor([[nan]]))]
 @given(tables(logits=True), st.sampled_from([None,.25,.9]), st.sampled_from([0.,1.,2.,5.]))
 def test_focal_loss(zt, alpha, gamma):
     z,t = zt[0].double(),zt[1]
-    want = sigmoid_focal_loss(z, t, alpha=-1 if alpha is None else alpha, gamma=gamma, reduction='mean')
-    same(focal_loss(z, t, alpha, gamma), want)
+    a,b = z.clone().requires_grad_(),z.clone().requires_grad_()
+    ours = focal_loss(a, t, alpha, gamma)
+    want = sigmoid_focal_loss(b, t, alpha=-1 if alpha is None else alpha, gamma=gamma, reduction='mean')
+    same(torch.autograd.grad(ours, a)[0], torch.autograd.grad(want, b)[0])
+    ours,want = ours.detach(),want.detach()
+    same(ours, want)
     same(focal_loss(z, t, None, 0.), F.binary_cross_entropy_with_logits(z, t))
     assert focal_loss(z, t, alpha, gamma+1) <= focal_loss(z, t, alpha, gamma) + 1e-12       # easy terms fade
     assert abs(focal_loss(z.half(), t.half(), alpha, gamma).double()-want) <= 2e-2*(1+want)

@@ -1,9 +1,8 @@
-"Losses held against timm and torchvision, the split against its promise, the atlas against broken folders"
+"Losses held against timm, the split against its promise, the atlas against broken folders"
 import numpy as np
 import pytest
 import torch
 from PIL import Image
-from torchvision.ops import sigmoid_focal_loss
 from mlc_course.draw.cells import atlas_targets, draw_cell, drawn_atlas, load_item, read_atlas
 from mlc_course.rare import asymmetric_loss, focal_loss, stratified_split, widen_conv
 
@@ -40,15 +39,6 @@ def test_asymmetric_defaults_are_timms():
     for k in ('gamma_neg','gamma_pos','clip'): assert have[k]==want[k]
 
 
-@pytest.mark.parametrize('alpha,gamma', [(.25,2.), (.5,1.), (.9,5.), (None,2.), (.25,0.)])
-def test_focal_as_torchvision(batch, alpha, gamma):
-    z,t = batch
-    ours = focal_loss(z, t, alpha, gamma)
-    theirs = sigmoid_focal_loss(z, t, alpha=-1 if alpha is None else alpha, gamma=gamma, reduction='mean')
-    assert torch.allclose(ours, theirs, rtol=1e-4, atol=1e-6)
-    assert torch.allclose(grads(ours, z), grads(theirs, z), rtol=1e-3, atol=1e-6)
-
-
 @pytest.mark.parametrize('loss', [focal_loss, asymmetric_loss])
 @pytest.mark.parametrize('yes', (0.,1.))
 def test_losses_at_the_ends(loss, yes):
@@ -56,7 +46,6 @@ def test_losses_at_the_ends(loss, yes):
     res = loss(z, torch.full((1,5), yes))
     assert res.isfinite()
     assert grads(res, z).isfinite().all()
-    with pytest.raises(ValueError, match=r'\(2, 3\).*\(3, 2\)'): loss(torch.zeros(2,3), torch.zeros(3,2))
 
 
 @pytest.mark.parametrize('seed', range(5))
@@ -84,11 +73,6 @@ def test_split_keeps_what_random_loses():
         assert (t[drawn].sum(0)==0).any()
 
 
-@pytest.mark.parametrize('shares', [(.5,.6), (1.,0.), (-.5,1.5)])
-def test_split_refuses(shares):
-    with pytest.raises(ValueError, match='sum to 1'): stratified_split(torch.zeros(4,2), shares)
-
-
 def test_widened_pretrained_body_answers_as_before(shared, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(shared/'weights'))
     from torchvision.models import squeezenet1_0
@@ -107,9 +91,11 @@ def atlas(tmp_path_factory): return drawn_atlas(12, 24, seed=3, path=tmp_path_fa
 def test_atlas_is_the_same_each_time(atlas, tmp_path):
     again = drawn_atlas(12, 24, seed=3, path=tmp_path)
     files = sorted(p.relative_to(atlas) for p in atlas.rglob('*.*'))
-    assert len(files)==49 and all((again/f).read_bytes()==(atlas/f).read_bytes() for f in files)
+    assert len(files)==49
+    assert all((again/f).read_bytes()==(atlas/f).read_bytes() for f in files)
     df = read_atlas(atlas)
-    assert atlas_targets(df).sum(1).min()>=1 and load_item(atlas, df.Id[0]).shape==(4,24,24)
+    assert atlas_targets(df).sum(1).min()>=1
+    assert load_item(atlas, df.Id[0]).shape==(4,24,24)
 
 
 def test_broken_folders_are_named(tmp_path):

@@ -1,16 +1,15 @@
 "The site's own tools: what becomes of a notebook, what the check of links finds, a small site end to end"
-import base64, io, json, os, re, subprocess, sys, types
+import base64, io, json, os, re, sys, types
 import pytest
 from PIL import Image
-from conftest import ROOT
+from conftest import ROOT, python
 
-sys.path[:0] = [str(ROOT/'tools'), str(ROOT/'tools'/'site')]
 import build_site, links, pages, run_course
 
 NOTEBOOKS = build_site.notebooks(ROOT/'nbs', ROOT/'none')
 
 
-def png(size=(64,48)):
+def half_red(size=(64,48)):
     "A red picture with a blue right half"
     im,file = Image.new('RGB', size, 'red'),io.BytesIO()
     im.paste('blue', (size[0]//2, 0, *size))
@@ -49,8 +48,8 @@ def chapter(tmp_path):
     return notebook(tmp_path/'05_train.ipynb', '# A title\n\n> A promise',
         ('#| hide\nset_up()',), ('#| default_exp metrics',),
         ('#| export\nbest = 1\ndef mean_ap(a):\n    return a\nclass _Inner: pass',),
-        (plot, shows(image_png=png())),
-        ('explore()', widget(image_png=png())), ('explore()', widget(text_plain='VBox()')))
+        (plot, shows(image_png=half_red())),
+        ('explore()', widget(image_png=half_red())), ('explore()', widget(text_plain='VBox()')))
 
 
 def test_page(chapter):
@@ -68,7 +67,7 @@ def test_page(chapter):
     # The picture, and a word on it
     assert [list(o['data']) for o in code[2].outputs]==[['image/png'], ['text/html']]
     assert [o['data']['text/html'] for o in code[3].outputs]==[pages.STILL]
-    stored = shows(image_png=png(), text_plain='Explorer(children=())')
+    stored = shows(image_png=half_red(), text_plain='Explorer(children=())')
     assert [list(o['data']) for o in pages.for_page(stored)]==[['image/png','text/plain'], ['text/html']]
 
 
@@ -102,7 +101,8 @@ def test_pages_by_folder():
     "Lessons come first, then the folders one after the other, the answers last"
     folders = [name.rpartition('/')[0] for name in NOTEBOOKS]
     known = ['', *pages.FOLDERS, 'solutions']
-    assert folders==sorted(folders, key=known.index) and {'engine','ui','solutions'} <= set(folders)
+    assert folders==sorted(folders, key=known.index)
+    assert {'engine','ui','solutions'} <= set(folders)
     modules = pages.sources(ROOT/'mlc_course', list(NOTEBOOKS))
     assert (modules['metrics'], modules['ui.course'])==('05_train', 'ui/course')
 
@@ -142,7 +142,8 @@ def test_nothing_from_elsewhere(tmp_path, tag):
 
 def test_longest_first():
     order = list(map(run_course.name_of, run_course.chapters([])))
-    assert order[:len(run_course.LONGEST)]==[*run_course.LONGEST] and '10_rare' in order[:1]
+    assert order[:len(run_course.LONGEST)]==[*run_course.LONGEST]
+    assert '10_rare' in order[:1]
     assert sorted(order)==sorted(name for name in NOTEBOOKS if not name.startswith('solutions/'))
     names = map(run_course.name_of, run_course.chapters(['index.ipynb','ui/course','06_where']))
     assert list(names)==['06_where','index','ui/course']
@@ -155,19 +156,19 @@ def test_run(tmp_path, monkeypatch):
     good = notebook(tmp_path/'NBS'/'engine'/'good.ipynb', ('import os; os.path.basename(os.getcwd())',))
     bad = notebook(tmp_path/'NBS'/'bad.ipynb', ('1/0',))
     failed = run_course.run_all([good, bad], 2)
-    assert len(failed)==1 and failed[0].startswith('\nbad\n') and 'ZeroDivisionError' in failed[0]
+    assert len(failed)==1
+    assert failed[0].startswith('\nbad\n')
+    assert 'ZeroDivisionError' in failed[0]
     done = [p for p in run_course.DONE.rglob('*') if p.is_file()]
     assert done==[run_course.DONE/'engine'/'good.ipynb']
     assert "'engine'" in done[0].read_text()
 
 
-def test_photos_stay_off_the_site():
-    for kind,folder in ('real','photos'),('drawn','executed'):
-        code = 'import run_course; print(run_course.DONE.name)'
-        env = dict(os.environ, MLC_DATA=kind)
-        cmd = [sys.executable, '-c', code]
-        res = subprocess.run(cmd, cwd=ROOT/'tools', env=env, capture_output=True, text=True)
-        assert res.stdout==f'{folder}\n', res.stderr
+@pytest.mark.parametrize('kind,folder', [('real','photos'), ('drawn','executed')])
+def test_photos_stay_off_the_site(kind, folder):
+    code,env = 'import run_course; print(run_course.DONE.name)',dict(os.environ, MLC_DATA=kind)
+    res = python(code, cwd=ROOT/'tools', env=env)
+    assert res.stdout==f'{folder}\n', res.stderr
 
 
 def test_links_to_playground(tmp_path):
@@ -215,12 +216,16 @@ def playground(tmp_path, monkeypatch):
 
 def check_playground(site):
     page,other = ((site/o).read_text(encoding='utf-8') for o in ('playground.html','01_math.html'))
-    assert '<p id="pg">`````</p>' in page and page.count('<h1>')==1
+    assert '<p id="pg">`````</p>' in page
+    assert page.count('<h1>')==1
     loaded = re.findall(r'/playground/(\w+\.\w+)\?v=', page)
     assert loaded==['playground.css','data.js','network.js','playground.js']
     assert (site/'_static/playground/data.js').read_text()=='data = {n: 5}'
-    for o in 'mystnb.','pygments.css': assert o in other and o not in page
-    assert '_static/playground/' not in other and 'href="playground.html"' in other
+    for o in 'mystnb.','pygments.css':
+        assert o in other
+        assert o not in page
+    assert '_static/playground/' not in other
+    assert 'href="playground.html"' in other
     front = (site/'index.html').read_text(encoding='utf-8')
     card = r'<a class="card" href="playground.html">.*<strong>Try it now</strong><span>In the'
     assert re.search(card, front)
@@ -236,25 +241,31 @@ def test_small_site(tmp_path, capfd, playground):
     math = notebook(tmp_path/'01_math.ipynb',
         '# Math\n\nSee [the appendix](ui/course.ipynb), the [playground](playground/README.md), '
         '$p = \\frac{1}{1+e^{-z}}$.\n\n$$\\sum_i x_i^2$$',
-        ('1+1', shows(text_plain='2')), ('explore()', widget(image_png=png())))
+        ('1+1', shows(text_plain='2')), ('explore()', widget(image_png=half_red())))
     course = ROOT/'nbs'/'ui'/'course.ipynb'
     paths = {'index': index, '01_math': math, 'ui/course': course}
     site,work = tmp_path/'site',tmp_path/'work'
     assert build_site.build(paths, ROOT/'mlc_course', site, work, playground)==0, capfd.readouterr().out
     check_playground(site)
     page = (site/'01_math.html').read_text(encoding='utf-8')
-    assert page.count('<math ')==2 and '<mfrac>' in page and 'display="block"' in page
+    assert page.count('<math ')==2
+    assert '<mfrac>' in page
+    assert 'display="block"' in page
     assert page.count('<details class="fold" open>')==2
-    assert pages.STILL in page and 'application/vnd' not in page
+    assert pages.STILL in page
+    assert 'application/vnd' not in page
     api = (site/'api'/'ui.course.html').read_text(encoding='utf-8')
     assert re.search(r'<table class="[^"]*params.*<code.*dest.*Folder', api, re.S)
     assert '../ui/course.html#def-copy_notebooks' in api
     appendix = (site/'ui'/'course.html').read_text(encoding='utf-8')
-    assert '../api/ui.course.html' in appendix and '../notebooks/ui/course.ipynb' in appendix
-    twin = (site/'ui'/'course.html.md').read_text(encoding='utf-8') # the address that nbdev writes into modules
+    assert '../api/ui.course.html' in appendix
+    assert '../notebooks/ui/course.ipynb' in appendix
+    # the address that nbdev writes into modules
+    twin = (site/'ui'/'course.html.md').read_text(encoding='utf-8')
     assert 'def copy_notebooks' in twin
     front = (site/'index.html').read_text(encoding='utf-8')
-    assert 'class="card" href="01_math.html"' in front and 'href="ui/course.html"' in front
+    assert 'class="card" href="01_math.html"' in front
+    assert 'href="ui/course.html"' in front
     download = json.loads((site/'notebooks'/'01_math.ipynb').read_text())
     assert download['cells'][0]['source'].startswith('# Math')
     assert (site/'notebooks'/'ui'/'course.ipynb').read_bytes()==course.read_bytes()
@@ -265,6 +276,7 @@ def test_small_site(tmp_path, capfd, playground):
     assert build_site.build(paths, ROOT/'mlc_course', site, work, playground)==1
     said = capfd.readouterr()
     # Links to a page that is not built are no fault
-    assert '12_more' in said.err and 'playground' not in said.err
+    assert '12_more' in said.err
+    assert 'playground' not in said.err
     assert 'The site stays without a playground' in said.out
     assert (site/'index.html').stat().st_mtime_ns==before # the old site stays

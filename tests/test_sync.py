@@ -1,12 +1,10 @@
 "What no page can show of itself: the package is what the notebooks export, and all of it is fit to be read"
-import ast, csv, json, re, shutil, subprocess, sys
-from pathlib import Path
+import ast, csv, json, re, shutil, subprocess
 import pytest
 import mlc_course
-from conftest import ROOT
+from conftest import BIN, ROOT
 from mlc_course.ui.course import course_files
 
-BIN = Path(sys.executable).parent
 NBS,PACKAGE = ROOT/'nbs',ROOT/'mlc_course'
 NOTEBOOKS = course_files(NBS, '.ipynb')
 MODULES = [p for p in sorted(PACKAGE.rglob('*.py')) if p.name!='_modidx.py']
@@ -211,17 +209,3 @@ def test_no_circle(imports):
 
 def test_no_private_names_across_modules(imports):
     assert not imports[1]
-
-
-@pytest.mark.parametrize('module', ['mlc_course','mlc_course.ui.course'])
-def test_import_is_light(module):
-    "It loads nothing heavy; the package itself takes less than 0.1 s beyond Python's own start"
-    code = f'''
-import sys, time
-start = time.perf_counter()
-import {module}
-print(time.perf_counter()-start)
-sys.exit(bool({{'torch','fastai','numpy','matplotlib','pandas'}} & set(sys.modules)))'''
-    cmd = [sys.executable, '-c', code]
-    seconds = [float(subprocess.run(cmd, check=True, capture_output=True).stdout) for _ in range(3)]
-    if module=='mlc_course': assert min(seconds)<.1

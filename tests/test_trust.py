@@ -116,10 +116,3 @@ def test_promises_hold_over_resplits(promise, alpha):
     def silent(cal, test): return (score[test] < conformal_thresh(score[cal], alpha)).double().mean()
     r = resplit(dict(missed=missed, silent=silent)[promise], 600, 290, n_times=1000)
     assert alpha-.01 < r.mean() <= alpha + r.std()/len(r)**.5
-
-
-def test_imports_are_light():
-    import subprocess, sys
-    heavy = {'fastai','pandas','matplotlib'}
-    code = f'import sys, mlc_course.trust; sys.exit(bool({heavy} & set(sys.modules)))'
-    subprocess.run([sys.executable, '-c', code], check=True)

@@ -29,10 +29,10 @@ def order(path):
 
 
 def chapters(names):
-    "Path of each chapter in `names` (none: all but the worked answers), the longest first"
+    "Path of each chapter in `names` (none: lessons and what goes deeper), the longest first"
     every = {name_of(p): p for p in course_files(NBS, '.ipynb')}
     wanted = [n.removesuffix('.ipynb') for n in names]
-    if not wanted: wanted = [n for n in every if not n.startswith('solutions/')]
+    if not wanted: wanted = [n for n in every if n.rpartition('/')[0] in ('','deeper')]
     missing = [n for n in wanted if n not in every]
     if missing: sys.exit(f'no such chapter: {" ".join(missing)}')
     return sorted((every[n] for n in wanted), key=order)
@@ -68,7 +68,8 @@ def run_all(paths, workers):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('chapters', nargs='*', help='such as 07_unknown or engine/core; none: all')
+    what = 'such as 07_unknown or engine/core; none: lessons and deeper/'
+    parser.add_argument('chapters', nargs='*', help=what)
     parser.add_argument('--workers', type=int, default=1, help='chapters to run at the same time')
     args = parser.parse_args()
     paths = chapters(args.chapters)

@@ -1,5 +1,4 @@
-"""Whatever kills the program half way: what was there before is still there, or all of what was to
-come.
+"""Whatever kills the program half way: what was there is still there, or all that was to come.
 
 Docs: https://mlc-course.github.io/mlc_course/engine/files.html.md"""
 

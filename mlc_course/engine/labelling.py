@@ -97,6 +97,6 @@ def answer_labelled(
     k = [i for i,file in enumerate(labelled) if file not in errors]
     u = [i for i,file in enumerate(strangers, len(labelled)) if file not in errors]
     for source,asked,read in ((known, labelled, k), (unknown, strangers, u)):
-        if asked and not read: raise InputError(f'{source}: none of its pictures can be read')
+        if asked and not read: raise InputError(f'{source}: none of its pictures can be read: put one right')
     given = clf.decision.given(logits, score)
     return Answers(logits[k], score[k], given[k], encode_labels(labels, vocab)[k], score[u], given[u])

@@ -180,7 +180,7 @@ def load_model(
     remedy = 'name a folder written by mlc_train'
     if not path.exists(): raise MissingError(f'{path} does not exist: {remedy}')
     missing = ' and '.join(o for o in model_files if not (path/o).is_file())
-    if missing: raise InputError(f'{path} is no model: it lacks {missing}; {remedy}')
+    if missing: raise InputError(f'{path} is no model folder: it lacks {missing}; {remedy}')
     config_file = path/'config.json'
     try: config = _read_config(config_file)
     except InputError: raise

@@ -131,7 +131,7 @@ class PhotoSet:
         if any(self.is_valid or []) and not any(res.is_valid): fault = 'none of its is_valid pictures'
         if not res.files: fault = 'none of its pictures'
         if not fault: return res
-        raise InputError(f'{self.source}: {fault} can be read: put one right, or take all out')
+        raise InputError(f'{self.source}: {fault} can be read: put one right')
 
     def drop_rare(self,
         n:int, # Least number of pictures that a label needs, without those that are to validate

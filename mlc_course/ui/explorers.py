@@ -91,8 +91,10 @@ def _flat(name): return np.ravel(filters[name]).astype(float).tolist()
 
 def _cell(i, value):
     "A field for one number of the filter"
-    return W.FloatText(value, step=.5, description=f'{i//3+1},{i%3+1}',
-        layout=W.Layout(width='100px'), style=dict(description_width='26px'))
+    return W.FloatText(value, step=.5,
+        description=f'{i//3+1},{i%3+1}',
+        layout=W.Layout(width='100px'),
+        style=dict(description_width='26px'))
 
 def explore_kernel(
     pictures:dict=None, # Name to grey picture, `(h, w)` in [0,1]; None: four drawn pets of 32 pixels
@@ -113,9 +115,11 @@ def explore_kernel(
         return _draw_kernel(fig, pictures[name], row, col, kernel.view(3,3))
     fields = list(cells.values())
     rows = [side_by_side(preset, *places.values())]
-    for i in (0,3,6): rows.append(side_by_side(*fields[i:i+3]))
+    for i in (0,3,6):
+        rows.append(side_by_side(*fields[i:i+3]))
     res = Explorer(draw, {**places, **cells}, (10,2.4), rows)
-    def fill(change): res.set(**dict(zip(cells, _flat(change['new']))))
+    def fill(change):
+        res.set(**dict(zip(cells, _flat(change['new']))))
     preset.observe(fill, 'value')
     res.preset = preset
     return res
@@ -123,7 +127,8 @@ def explore_kernel(
 # %% ../../nbs/ui/explorers.ipynb #widgets-027
 def _draw_field(fig, part, xb, down, across):
     "The theoretical field as a square on a picture, the effective one as a cloud"
-    with torch.no_grad(): n_rows,n_cols = part(xb[:1]).shape[-2:]
+    with torch.no_grad():
+        n_rows,n_cols = part(xb[:1]).shape[-2:]
     r,c = round(down*(n_rows-1)),round(across*(n_cols-1))
     field,jump = receptive_field(longest_path(part))
     seen = gradient_field(part, xb, r, c)
@@ -166,7 +171,8 @@ def explore_field(
     if xb is None: xb = _scenes()
     n = len(body)
     parts = {f'after block {i} of {n}': body[:i] for i in range(1, n+1)}
-    def draw(fig, layer, **place): return _draw_field(fig, parts[layer], xb, **place)
+    def draw(fig, layer, **place):
+        return _draw_field(fig, parts[layer], xb, **place)
     layer = chooser('layer', parts, f'after block {n//2+1} of {n}')
     places = {o: float_slider(o, .5, 0, 1, .05, '.0%') for o in ('down','across')}
     return Explorer(draw, dict(layer=layer, **places), (7,3.7))
@@ -180,7 +186,8 @@ def explore_sigmoid(
     "A slider a logit: what softmax and sigmoid make of it, the winner, and the labels above the threshold"
     vocab = list(vocab)
     n = len(vocab)
-    if n!=len(logits): raise ValueError(f'{n} labels but {len(logits)} logits')
+    if n!=len(logits):
+        raise ValueError(f'{n} labels but {len(logits)} logits')
     sliders = {}
     for i,z in enumerate(logits):
         sliders[f'z{i}'] = float_slider(f'logit of {vocab[i]}', z, -8, 8, .1, '.1f')

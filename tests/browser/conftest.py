@@ -1,11 +1,10 @@
 "A page in Debian's Chromium that nothing may go wrong on, and that asks no other host; skipped without one"
-import os, shutil, sys
+import os, shutil
 from pathlib import Path
 from urllib.parse import urlsplit
 import pytest
 from conftest import ROOT
 
-sys.path[:0] = [str(ROOT/'tools'/'site')]
 import build_site
 from serve import serve_site
 

@@ -1,8 +1,8 @@
 "The app in a browser, as a person uses it: the right words for every file, three tabs, and all goes on"
-import re, select, subprocess, sys
-from pathlib import Path
+import re, select, subprocess
 import psutil, pytest
-from conftest import SHARED
+from conftest import BIN, SHARED, draw
+from messages import fault
 from fastcore.basics import noop
 from mlc_course.classifier import Classifier
 from mlc_course.draw.scenes import draw_portrait
@@ -15,11 +15,9 @@ expect.set_options(timeout=30_000) # milliseconds, on a busy machine
 def clf(tmp_path_factory):
     "A small network that tells drawn Siamese from pugs; saved in `clf.folder`"
     path = tmp_path_factory.mktemp('app')
-    for sub,names in dict(photos=('Siamese','pug'), strangers=('donkey','ball')).items():
-        (path/sub).mkdir()
-        for o in names:
-            for i in range(60): draw_portrait(o, i, 64)[0].save(path/sub/f'{o}_{i}.jpg')
-    clf = Classifier.train(path/'photos', 'small_cnn', path/'strangers', size=64, epochs=10, say=noop)
+    photos = draw(path/'photos', ['Siamese','pug'], 60, 64)
+    strangers = draw(path/'strangers', ['donkey','ball'], 60, 64)
+    clf = Classifier.train(photos, 'small_cnn', strangers, size=64, epochs=10, say=noop)
     clf.folder = clf.save(path/'model')
     return clf
 
@@ -27,7 +25,7 @@ def clf(tmp_path_factory):
 @pytest.fixture(scope='module')
 def app(clf, chromium):
     "A running app: its process, with its address as `url`"
-    command = [Path(sys.executable).with_name('mlc_app'), clf.folder]
+    command = [BIN/'mlc_app', clf.folder]
     p = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert select.select([p.stdout], [], [], 60)[0], 'no address within a minute'
@@ -77,8 +75,8 @@ def answers(page, name, said):
     expect(page.get_by_role('status')).to_have_text(wanted)
 
 
-REFUSED = {'text.jpg': 'is no picture', 'half.jpg': 'is damaged',
-    '20MB.jpg': 'has 20 MB', '200MB.jpg': 'has 200 MB'}
+REFUSED = {'text.jpg': fault('no_picture'), 'half.jpg': fault('damaged'), '20MB.jpg': ' has 20 MB',
+    '200MB.jpg': ' has 200 MB'}
 
 def test_right_words(page, app, clf, photos, shot):
     "Every picture gets the answer that `predict` gives; anything else a line with its name; and all goes on"

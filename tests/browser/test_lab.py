@@ -1,24 +1,32 @@
-"Every chapter in JupyterLab as a person would use it: open it, run all cells, save it, move what moves"
+"""The course in JupyterLab as a person would use it: open it, run all cells, save it, move what moves.
+
+Lessons, the notebooks that show explorers, and all others that take a few seconds. Those in `LONG` and the
+worked answers show nothing that moves: they are left to nbdev-test, which runs every notebook."""
 import re, time
 from datetime import datetime
 from statistics import median
 import nbformat, pytest
-from mlc_course.ui.course import copy_notebooks, notebooks_path
+from mlc_course.ui.course import copy_notebooks, course_files, notebooks_path
 from .lab import IDLE, open_chapter, run_all, save, serve_lab, shut_down, wait_for
 
 # At least so many explorers in each, and the longest chapters first, so that two workers end together
 EXPLORERS = {'10_rare': 1, '05_train': 1, '07_unknown': 1, '06_where': 1, '09_counting': 1, '08_trust': 1,
     '11_ship': 1, '01_convolution': 2, 'ui/explorers_answers': 5, 'ui/explorers': 5, 'ui/asker': 1,
-    'ui/explorer': 2, '04_data': 1, '03_bce': 1, '02_sigmoid': 1, 'index': 0}
-TIMED = 'ui/explorers_answers','ui/explorers','ui/asker'
+    'ui/explorer': 2, 'ui/app': 1, '04_data': 1, '03_bce': 1, '02_sigmoid': 1, 'index': 0}
+LONG = LONGLIST
+TIMED = 'ui/explorers_answers', 'ui/explorers', 'ui/asker'
 
 
-def chapters():
-    "Those with explorers, then all others"
+def chosen():
+    "Those with explorers, then the short ones"
     root = notebooks_path()
-    found = [o.relative_to(root).with_suffix('').as_posix() for o in root.glob('**/[!.]*.ipynb')]
-    others = sorted(o for o in found if o not in EXPLORERS and not o.startswith('solutions/'))
-    return [*EXPLORERS, *others]
+    found = [o.relative_to(root).with_suffix('').as_posix() for o in course_files(root, '.ipynb')]
+    lost = {*EXPLORERS, *LONG}-set(found)
+    assert not lost, f'no such notebook: {lost}'
+    short = [o for o in found if o not in EXPLORERS and o not in LONG and not o.startswith('solutions/')]
+    return [*EXPLORERS, *short]
+
+
 ANSI = re.compile(r'\x1b\[[0-9;]*m')
 NAME = "o => (o.closest('.jupyter-widgets').querySelector('.widget-label') ?? o).innerText"
 PLACE = 'o => o.parentElement.style.transform'
@@ -180,7 +188,7 @@ def check_outputs(path, name, says):
     assert not left, f'did not run: {left}'
 
 
-@pytest.mark.parametrize('name', chapters())
+@pytest.mark.parametrize('name', chosen())
 def test_chapter(page, lab, course, name, says):
     path = course/f'{name}.ipynb'
     start = time.time()
@@ -191,6 +199,7 @@ def test_chapter(page, lab, course, name, says):
     check_outputs(path, name, says)
     assert 'Error displaying widget' not in page.locator('.jp-Notebook').inner_text()
     assert explorers(page).count()>=EXPLORERS.get(name, 0)
+    if name not in EXPLORERS: assert not explorers(page).count(), f'{name} belongs into EXPLORERS'
     moved = [use(o) for o in explorers(page).all()]
     assert all(moved), f'an explorer without a control: {moved}'
     used = time.time()-start-ran

@@ -8,7 +8,8 @@ from PIL import Image
 from mlc_course.draw.scenes import draw_portrait, draw_scene
 from mlc_course.engine.labelling import raw_outputs
 from mlc_course.engine.pictures import picture_tensor
-from mlc_course.ui.playground import draw_kind, groups, load_page, look, page_kinds, share_right, twin_given
+from mlc_course.ui.playground import draw_kind, groups, load_page, page_kinds, share_right, twin_given
+from train_playground import look
 
 FOLDER = ROOT/'nbs'/'playground'
 PHONE = dict(width=390, height=844)

@@ -1,10 +1,8 @@
 "The site as a reader meets it: each page, search, a phone, the dark, code that folds"
-import os, sys
+import os
 import pytest
-from conftest import ROOT
-
-sys.path[:0] = [str(ROOT/'tools'/'site')]
 import build_site
+from conftest import ROOT
 
 PAGES = [*build_site.notebooks(ROOT/'nbs', ROOT/'none'), 'solutions/index', 'api/index', 'api/metrics',
     'api/classifier', 'search', 'genindex', 'py-modindex', '_modules/mlc_course/metrics']
@@ -17,7 +15,7 @@ WIDTHS = '[document.scrollingElement.scrollWidth, innerWidth]'
 
 @pytest.mark.parametrize('name', PAGES)
 def test_page_loads(page, site, name):
-    "Nothing missing, no error in the console, no other host asked, and no sideways scrolling on a desk or on a phone"
+    "Nothing missing, no error, no other host asked, no sideways scrolling on a desk or on a phone"
     missing = []
     page.on('response', lambda o: o.status>=400 and missing.append(o.url))
     assert page.goto(f'{site}/{name}.html').status==200
@@ -25,7 +23,8 @@ def test_page_loads(page, site, name):
     page.set_viewport_size(PHONE)
     narrow = page.evaluate(WIDTHS)
     assert not missing
-    assert wide[0]<=wide[1] and narrow[0]<=narrow[1]
+    assert wide[0]<=wide[1]
+    assert narrow[0]<=narrow[1]
     assert not page.evaluate('[...document.images].map(o => o.alt).filter(o => o.includes("_images"))')
 
 
@@ -39,7 +38,8 @@ def test_front_page(page, site, shot):
     assert page.evaluate('[...document.querySelectorAll(".cards img")].map(o => o.naturalWidth)')==[480]*11
     page.set_viewport_size(PHONE)
     box = cards.first.bounding_box()
-    assert box['width']>300 and box['x']>=0
+    assert box['width']>300
+    assert box['x']>=0
     shot(page, 'site-front-phone')
     cards.first.click()
     page.wait_for_url('**/01_convolution.html')
@@ -47,10 +47,11 @@ def test_front_page(page, site, shot):
 
 @needs_playground
 def test_way_to_playground(page, site):
-    "From the card of the front page, from a chapter's text and from the sidebar; what it loads stays off other pages"
+    "From the front page, from a chapter's text and from the sidebar; what it loads stays off other pages"
     asked = []
     page.on('request', lambda o: asked.append(o.url.removeprefix(site)))
-    ways = {'index': '.try a', '07_unknown': 'article a:has-text("playground")', 'api/index': '.sidebar-tree a:text("Playground")'}
+    ways = {'index': '.try a', '07_unknown': 'article a:has-text("playground")',
+        'api/index': '.sidebar-tree a:text("Playground")'}
     for start,link in ways.items():
         page.goto(f'{site}/{start}.html')
         assert not [o for o in asked if o.startswith('/_static/playground/')]
@@ -61,9 +62,11 @@ def test_way_to_playground(page, site):
     mine = [o.split('/')[-1].split('?')[0] for o in asked if o.startswith('/_static/playground/')]
     assert sorted(mine)==['data.js','network.js','playground.css','playground.js']
     assert not [o for o in asked if 'mystnb' in o or 'pygments' in o]
-    scripts = page.evaluate('[...document.scripts].map(o => o.src).filter(o => o.includes("/_static/playground/"))')
-    assert ['data','network','playground']==[o.split('/')[-1].split('.js?v=')[0] for o in scripts]
-    assert page.locator('h1').count()==1 and page.locator('.toc-drawer.no-toc').count()==1
+    scripts = page.evaluate('[...document.scripts].map(o => o.src)')
+    names = [o.split('/')[-1].split('.js?v=')[0] for o in scripts if '/_static/playground/' in o]
+    assert names==['data','network','playground']
+    assert page.locator('h1').count()==1
+    assert page.locator('.toc-drawer.no-toc').count()==1
 
 
 def test_search(page, site, shot):
@@ -119,8 +122,10 @@ def test_api(page, site, shot):
     entry = page.locator('dl.py', has=page.locator('[id="mlc_course.metrics.accuracy_multi"]'))
     assert entry.locator('dt').inner_text().startswith('accuracy_multi(probs, targets, thresh=0.5)')
     rows = [r.inner_text() for r in entry.locator('table.params tbody tr').all()]
-    assert len(rows)==4 and rows[3].startswith('returns')
-    assert 'thresh=0.5' in rows[2] and 'Say yes above this' in rows[2]
+    assert len(rows)==4
+    assert rows[3].startswith('returns')
+    assert 'thresh=0.5' in rows[2]
+    assert 'Say yes above this' in rows[2]
     shot(page, 'site-api')
     entry.get_by_role('link', name='Derived and checked in chapter 5').click()
     page.wait_for_url('**/05_train.html#def-accuracy_multi')
@@ -132,4 +137,5 @@ def test_download(page, site):
     "Each chapter's notebook can be taken along"
     page.goto(f'{site}/02_sigmoid.html')
     with page.expect_download() as d: page.get_by_role('link', name='Notebook').click()
-    assert d.value.suggested_filename=='02_sigmoid.ipynb' and os.path.getsize(d.value.path())>100_000
+    assert d.value.suggested_filename=='02_sigmoid.ipynb'
+    assert os.path.getsize(d.value.path())>100_000

@@ -1,358 +1,372 @@
 "Files that are broken, odd or meant to harm: every command gives each the right answer or one clear line"
-import json, os, resource, shutil, struct, subprocess, sys, zlib
+import json, os, shutil, sys
 from pathlib import Path
-import numpy as np
+from tempfile import TemporaryDirectory
 import pytest
-from PIL import Image
+from fastcore.basics import noop
+from conftest import BIN, HOSTILE, call, config_of, draw, names, png, python
+from messages import fault, line
+from test_pictures import save_turned
 from mlc_course.classifier import Classifier
-from mlc_course.engine.photos import BadPictures, InputError, gather_photos, one_line, open_picture
 from mlc_course.draw.scenes import draw_portrait
+from mlc_course.engine.core import BadPictures, InputError, MissingError
+from mlc_course.engine.photos import gather_photos
 
-BIN = Path(sys.executable).parent
-TRAIN = ['--arch','small_cnn', '--size',32, '--epochs',1]
-SHUT = {'zero_byte.jpg':'is empty', 'truncated_half.jpg':'is damaged', 'truncated_half.png':'is damaged', 'truncated_header.jpg':'is damaged',
-    'text.jpg':'is no picture', 'error_page.jpg':'is no picture', 'text.heic':'HEIC needs', 'bad_crc_ihdr.png':'is no picture', 'bad_crc_idat.png':'is damaged',
-    'bomb_30000x30000.png':'million pixels', 'bomb_12000x12000.png':'million pixels'} # what the README of the folder calls a clear error
-PEAK = 'import resource,subprocess,sys; r = subprocess.run(sys.argv[1:]); print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr); sys.exit(r.returncode)'
+TRAIN = '--arch', 'small_cnn', '--size', 32, '--epochs', 1
+PEAK = '''import resource, subprocess, sys
+res = subprocess.run(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)
+sys.exit(res.returncode)'''
 
 
-def call(cmd, *args, text=True, **env):
-    "The command's result, with its largest memory, torch and all, as `gb`"
-    res = subprocess.run([sys.executable, '-c', PEAK, BIN/cmd, *map(str, args)], capture_output=True, text=text, env={**os.environ, **env}, timeout=300)
+def measured(cmd, *args, **kwargs):
+    "The command's result, with its largest memory, torch and all, as `gb`, and the lines on stderr"
+    res = call(sys.executable, '-c', PEAK, BIN/cmd, *args, **kwargs)
     *err,kb = res.stderr.splitlines()
     res.stderr,res.gb = err,int(kb)/1e6
     assert not any(o.startswith('Traceback') for o in map(str, err)), err
     return res
 
 
-def rows_of(res): return {Path(o['path']).name:o for o in map(json.loads, res.stdout.splitlines())}
+def rows_of(res): return {Path(o['path']).name: o for o in map(json.loads, res.stdout.splitlines())}
 
 
-@pytest.fixture(scope='module')
-def pets(tmp_path_factory):
-    path = tmp_path_factory.mktemp('pets')
-    for name in 'Siamese','pug':
-        for i in range(15): draw_portrait(name, i, 48)[0].save(path/f'{name}_{i}.jpg')
-    return path
+LETTER = b'a letter to my cat'
+NAMES = ['cat.png', 'CAPITALS.PNG', 'no cat, 50% ünïcødé 猫 & (copy).png', 'in truth a png.jpg']
+TURNS = [f'turn_{i}.png' for i in range(1, 9)]
+BAD = { # name to bytes, or to the share of a good JPEG, and what is said of it
+    'empty.jpg': (b'', 'empty'),
+    'half.jpg': (.5, 'damaged'),
+    'head.jpg': (.01, 'damaged'),
+    'text.jpg': (LETTER, 'no_picture'),
+    'page.jpg': (b'<html>404', 'no_picture'),
+    'real.heic': (b'hello', 'heic'),
+    'bomb.png': (png(15_000, 0), 'too_large'),
+    # Pillow would hand it to Ghostscript
+    'program.jpg': (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) run\n',
+        'no_picture')}
 
 
-@pytest.fixture(scope='module')
-def model(pets, tmp_path_factory):
-    return Classifier.train(pets, 'small_cnn', size=48, epochs=2, say=lambda o: None).save(tmp_path_factory.mktemp('model')/'m')
-
-
-def png(side, color, depth, fill=0, extra=b''):
-    "A PNG of one colour, packed to next to nothing"
-    def chunk(kind, data): return struct.pack('>I', len(data))+kind+data+struct.pack('>I', zlib.crc32(kind+data))
-    row,pack = b'\0'+bytes([fill])*({0:1, 2:3, 4:2, 6:4}[color]*depth*side//8),zlib.compressobj(1)
-    data = b''.join([*(pack.compress(row) for _ in range(side)), pack.flush()])
-    return b'\x89PNG\r\n\x1a\n'+chunk(b'IHDR', struct.pack('>IIBBBBB', side, side, depth, color, 0, 0, 0))+extra+chunk(b'IDAT', data)+chunk(b'IEND', b'')
+def bad_bytes(name, good):
+    what = BAD[name][0]
+    return good[:int(what*len(good))] if isinstance(what, float) else what
 
 
 @pytest.fixture(scope='module')
 def hostile(tmp_path_factory):
-    "A folder of our own: file name to None if it holds the same cat as `cat.png`, to a word of its error, or to '' for another picture"
+    "The same cat under twelve names, another picture, all of `BAD`, and things to pass over"
     path,cat = tmp_path_factory.mktemp('hostile'),draw_portrait('Siamese', 100, 128)[0]
-    cat.save(path/'cat.png')
     cat.save(path/'whole.jpg')
-    whole = (path/'whole.jpg').read_bytes()
-    bad = {'empty.jpg':(b'','is empty'), 'half.jpg':(whole[:len(whole)//2],'is damaged'), 'head.jpg':(whole[:12],'is damaged'),
-        'text.jpg':(b'a letter to my cat','is no picture'), 'page.jpg':(b'<html>404','is no picture'), 'real.heic':(b'hello','HEIC needs'),
-        'bomb.png':(png(15_000, 0, 8),'million pixels'),
-        'program.jpg':(b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) run\n','is no picture')} # Pillow hands it to Ghostscript
-    for name,(data,_) in bad.items(): (path/name).write_bytes(data)
-    back = [Image.Transpose[o] for o in 'FLIP_LEFT_RIGHT ROTATE_180 FLIP_TOP_BOTTOM TRANSPOSE ROTATE_90 TRANSVERSE ROTATE_270'.split()]
-    for i in range(1, 9):
-        exif = Image.Exif()
-        exif[0x112] = i
-        (cat.transpose(back[i-2]) if i>1 else cat).save(path/f'turn_{i}.png', exif=exif)
-    (path/'CAPITALS.PNG').write_bytes((path/'cat.png').read_bytes())
-    (path/'no cat, 50% ünïcødé 猫 & (copy).png').write_bytes((path/'cat.png').read_bytes())
-    (path/'in truth a png.jpg').write_bytes((path/'cat.png').read_bytes())
+    for o in BAD: (path/o).write_bytes(bad_bytes(o, (path/'whole.jpg').read_bytes()))
+    cat.save(path/NAMES[0])
+    for o in NAMES[1:]: shutil.copy(path/NAMES[0], path/o)
+    for i,o in enumerate(TURNS): save_turned(cat, i+1, path/o)
     (path/'._cat.png').write_bytes(b'\0\5\26\7')
     (path/'folder.jpg').mkdir()
-    same = ['cat.png','CAPITALS.PNG','no cat, 50% ünïcødé 猫 & (copy).png','in truth a png.jpg',*(f'turn_{i}.png' for i in range(1, 9))]
-    return path,{**dict.fromkeys(same), 'whole.jpg':'', **{k:why for k,(_,why) in bad.items()}}
+    return path
 
 
 # --- pictures
 
-def test_own_folder(hostile, model):
-    path,want = hostile
-    res = call('mlc_predict', model, path, '--json')
+def test_own_folder(hostile, trained_folder):
+    res = measured('mlc_predict', trained_folder, hostile, '--json')
     rows = rows_of(res)
-    assert (res.returncode,len(res.stderr)) == (1,1) and set(rows)==set(want) and res.gb<1.5
-    for name,why in want.items():
-        if why: assert why in rows[name]['error'] and name in rows[name]['error'], rows[name]
-        elif why is None: assert rows[name]['probs']==rows['cat.png']['probs'], name
-    lines = call('mlc_predict', model, path).stdout.splitlines()
-    assert len(lines)==len(want)
+    assert res.returncode==1
+    assert len(res.stderr)==1
+    assert set(rows)=={'whole.jpg', *NAMES, *TURNS, *BAD}
+    assert res.gb<1.5
+    for name,(_,why) in BAD.items(): assert name+fault(why) in rows[name]['error']
+    for name in NAMES+TURNS: assert rows[name]['probs']==rows['cat.png']['probs'], name
+    for_people = measured('mlc_predict', trained_folder, hostile)
+    assert len(for_people.stdout.splitlines())==len(rows)
 
 
-def test_shared_folder(shared, model, says):
+def test_shared_folder(shared, trained_folder, says):
     "All files of the folder beside the checkout, found by a scan"
     host = shared/'data/hostile'
-    res = call('mlc_predict', model, host, '--json')
+    res = measured('mlc_predict', trained_folder, host, '--json')
     rows = rows_of(res)
-    assert (res.returncode,len(res.stderr))==(1,1) and res.gb<1.5
-    assert {k for k,o in rows.items() if 'error' in o}==set(SHUT) and all(SHUT[k] in rows[k]['error'] for k in SHUT)
-    files = {o.name for o in host.iterdir() if o.is_file() and o.suffix.lower() not in ('','.csv','.md')}-{'._progressive.jpg'}
-    assert set(rows)==files
+    assert res.returncode==1
+    assert len(res.stderr)==1
+    assert res.gb<1.5
+    assert {k for k,o in rows.items() if 'error' in o}==set(HOSTILE)
+    for name,why in HOSTILE.items(): assert name+fault(why) in rows[name]['error']
+    files = {o.name for o in host.iterdir() if o.is_file() and o.suffix.lower() not in ('','.csv','.md')}
+    assert set(rows)==files-{'._progressive.jpg'}
     turns = [rows[f'exif_orientation_{i}.jpg'] for i in range(1, 9)]
     assert len({str(o['labels']) for o in turns})==1
-    assert max(abs(a['probs'][k]-b['probs'][k]) for a in turns for b in turns for k in a['probs'])<.02 # each was compressed anew
-    says(f'hostile folder: {len(rows)} lines, {len(SHUT)} errors, peak {res.gb:.2f} GB')
+    for label in turns[0]['probs']:
+        probs = [o['probs'][label] for o in turns]
+        assert max(probs)-min(probs)<.02 # each was compressed anew
+    says(f'hostile folder: {len(rows)} lines, {len(HOSTILE)} errors, peak {res.gb:.2f} GB')
 
 
-def test_shared_folder_named(shared, model):
-    "What a scan leaves out, named directly"
-    host = shared/'data/hostile'
-    odd = ['no_extension','a cat with spaces, ünïcødé 猫 & 50% (copy).jpg','._progressive.jpg','folder.jpg','README.md','empty.csv','not_there.jpg']
-    res = call('mlc_predict', model, *(host/o for o in odd), '--json')
+UNSCANNED = {'no_extension': None, 'a cat with spaces, ünïcødé 猫 & 50% (copy).jpg': None,
+    '._progressive.jpg': 'no_picture', 'folder.jpg': 'no_pictures', 'README.md': 'no_picture',
+    'empty.csv': 'empty', 'not_there.jpg': 'missing'}
+
+
+def test_shared_folder_named(shared, trained_folder):
+    "What a scan leaves out, too"
+    files = [shared/'data/hostile'/o for o in UNSCANNED]
+    res = measured('mlc_predict', trained_folder, *files, '--json')
     rows = rows_of(res)
-    assert res.returncode==1 and list(rows)==odd
-    why = dict(zip(odd, [None,None,'is no picture','folder','is no picture','is empty','does not exist']))
-    for k,o in rows.items(): assert ('labels' in o) if why[k] is None else why[k] in o['error'], o
+    assert res.returncode==1
+    assert list(rows)==list(UNSCANNED)
+    for name,why in UNSCANNED.items():
+        if why: assert name+fault(why) in rows[name]['error']
+        else: assert 'labels' in rows[name]
 
 
-@pytest.mark.parametrize('color,depth', [(6,8), (6,16), (0,16)], ids=['transparent','transparent deep','deep grey'])
-def test_largest_picture_fits(model, tmp_path, color, depth):
+@pytest.mark.parametrize('color,depth', [(6,8), (6,16), (0,16)],
+    ids=['transparent','transparent deep','deep grey'])
+def test_largest_picture_fits(trained_folder, tmp_path, color, depth):
     "88 million pixels are let in, and must not take more memory than was promised; once they took 2.2 GB"
     (tmp_path/'large.png').write_bytes(png(9_400, color, depth))
-    res = call('mlc_predict', model, tmp_path/'large.png')
-    assert res.returncode==0 and res.gb<1.5, res.gb
-
-
-def test_large_pictures_look_alike(tmp_path, monkeypatch):
-    "Reduced by bands, a picture is what it would be at once"
-    a = np.random.default_rng(0).integers(0, 256, (1300, 1100, 4), np.uint8)
-    for name,img in {'rgba.png':Image.fromarray(a), 'grey16.png':Image.fromarray(a[...,0].astype(np.uint16)*257), 'p.gif':Image.fromarray(a[...,0])}.items():
-        img.save(tmp_path/name)
-        whole = open_picture(tmp_path/name)
-        monkeypatch.setattr('mlc_course.engine.photos._big', 1000)
-        small = open_picture(tmp_path/name, 100)
-        monkeypatch.undo()
-        assert small.size==(220,260), small.size
-        assert np.abs(np.asarray(whole.reduce(5)).astype(int)-np.asarray(small)).max()<=2, name
+    res = measured('mlc_predict', trained_folder, tmp_path/'large.png')
+    assert res.returncode==0
+    assert res.gb<1.5
 
 
 # --- names and kinds of files
 
+ODD_NAMES = [b'two\nlines.jpg', b'red\x1b[31m\x1b]0;title\x07.jpg', b'back\r.jpg',
+    'gpj.exe\u202e.jpg'.encode(), '\u2028.jpg'.encode(), '猫 \U0001f431 é.jpg'.encode()]
+if sys.platform=='linux': ODD_NAMES.append(b'no text \xff\xfe.jpg')
+
+
 @pytest.fixture
 def odd(tmp_path, pets):
-    "Names that steer a terminal or are no text, and things that are no files; file name to whether it can be read"
+    "Names that steer a terminal or are no text, every second file cut short; and things that are no files"
     path,data = tmp_path/'odd',(pets/'pug_1.jpg').read_bytes()
     path.mkdir()
-    names = [b'two\nlines.jpg', b'red\x1b[31m\x1b]0;title\x07.jpg', b'back\r.jpg', 'gpj.exe\u202e.jpg'.encode(), '\u2028.jpg'.encode(), '猫 \U0001f431 é.jpg'.encode()]
-    if sys.platform=='linux': names.append(b'no text \xff\xfe.jpg')
-    for i,o in enumerate(names): Path(os.fsdecode(os.fsencode(path)+b'/'+o)).write_bytes(data[:400] if i%2 else data)
+    for i,o in enumerate(ODD_NAMES):
+        Path(os.fsdecode(os.fsencode(path)+b'/'+o)).write_bytes(data[:400] if i%2 else data)
     (path/'loop.jpg').symlink_to('loop.jpg')
     (path/'gone.jpg').symlink_to('nowhere.jpg')
     (path/'me').symlink_to('.')
     os.mkfifo(path/'pipe.jpg')
-    return path,len(names)
+    return path
 
 
-@pytest.mark.parametrize('env', [dict(), dict(LC_ALL='C'), dict(PYTHONIOENCODING='ascii'), dict(PYTHONIOENCODING='latin-1'),
-    dict(LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0')], ids=str)
-def test_odd_names(odd, model, env):
-    "One line a file, whatever stdout can show; the path in the JSON is that of the file"
-    path,n = odd
-    res = call('mlc_predict', model, path, text=False, **env)
-    lines = res.stdout.decode('latin-1' if env.get('PYTHONIOENCODING')=='latin-1' else 'utf-8').split('\n')[:-1]
-    assert res.returncode==1 and len(lines)==n and len(res.stderr)==1
+ENVIRONMENTS = pytest.mark.parametrize('env', [dict(), dict(LC_ALL='C'), dict(PYTHONIOENCODING='ascii'),
+    dict(PYTHONIOENCODING='latin-1'), dict(LC_ALL='C', PYTHONUTF8='0', PYTHONCOERCECLOCALE='0')], ids=str)
+
+
+@ENVIRONMENTS
+def test_odd_names(odd, trained_folder, env):
+    "One line a file, whatever stdout can show"
+    res = measured('mlc_predict', trained_folder, odd, text=False, env=os.environ|env)
+    is_latin = env.get('PYTHONIOENCODING')=='latin-1'
+    lines = res.stdout.decode('latin-1' if is_latin else 'utf-8').split('\n')[:-1]
+    assert res.returncode==1
+    assert len(lines)==len(ODD_NAMES)
+    assert len(res.stderr)==1
     assert not any(ord(c)<32 or c in '\x7f\u2028\u202e' for o in lines for c in o)
-    res = call('mlc_predict', model, path, '--json', text=False, **env)
+
+
+@ENVIRONMENTS
+def test_odd_names_in_json(odd, trained_folder, env):
+    "The path is that of the file"
+    res = measured('mlc_predict', trained_folder, odd, '--json', text=False, env=os.environ|env)
     rows = [json.loads(o) for o in res.stdout.split(b'\n')[:-1]]
-    assert len(rows)==n and all(Path(os.fsencode(o['path']).decode(errors='surrogateescape')).exists() for o in rows)
-    assert sum('error' in o for o in rows)==n//2
+    assert len(rows)==len(ODD_NAMES)
+    for o in rows: assert Path(os.fsencode(o['path']).decode(errors='surrogateescape')).exists()
+    assert sum('error' in o for o in rows)==len(ODD_NAMES)//2
 
 
-def test_no_files(odd, model):
+NO_FILES = {'pipe.jpg': 'no_file', 'loop.jpg': 'missing', 'gone.jpg': 'missing', '/dev/zero': 'no_file',
+    '/dev/null': 'no_file', 'x'*5000: 'unreadable', 'a\0b': 'missing'}
+
+
+def test_no_files(odd, trained):
     "A pipe, devices, loops and endless names get a line each, and stop nothing"
-    path,_ = odd
-    items = [path/'pipe.jpg', path/'loop.jpg', path/'gone.jpg', '/dev/zero', '/dev/null', 'x'*5000, 'a\0b']
-    why = ['device','does not exist','does not exist','device','device','cannot be read','does not exist']
-    clf = Classifier.load(model)
-    for o,want in zip(clf.predict(items), why): assert want in o['error'], o
-    assert 'labels' in clf.predict([*items, next(path.glob('two*'))])[-1]
+    items = [odd/o for o in NO_FILES]
+    *rows,last = trained.predict([*items, next(odd.glob('two*'))])
+    for o,why in zip(rows, NO_FILES.values(), strict=True): assert fault(why) in o['error']
+    assert 'labels' in last
 
 
-def test_vanishes(model, pets, tmp_path, monkeypatch):
+def test_vanishes(trained, pets, tmp_path, monkeypatch):
     "Between the scan and the reading"
     shutil.copytree(pets, tmp_path/'p')
-    clf,real = Classifier.load(model),Path.is_file
+    real = Path.is_file
     def is_file(p):
         res = real(p)
         if p.name=='pug_3.jpg' and res: p.unlink()
         return res
     monkeypatch.setattr(Path, 'is_file', is_file)
-    rows = clf.predict(tmp_path/'p')
-    assert len(rows)==30 and ['does not exist' in o['error'] for o in rows if 'error' in o]==[True]
+    rows = trained.predict(tmp_path/'p')
+    assert len(rows)==24
+    assert [o['error'] for o in rows if 'error' in o]==[line('missing', tmp_path/'p/pug_3.jpg')]
 
 
-def test_locked(model, pets):
+def test_locked(trained_folder, pets):
     "Without the right to read, as another user than root"
-    from tempfile import TemporaryDirectory
-    code = '''import os,sys
+    code = '''import os, sys
 import PIL.Image, mlc_course.classifier
 PIL.Image.init()
-clf = mlc_course.classifier.Classifier.load(sys.argv[1])
-clf.predict(sys.argv[3])
+model, folder, good = sys.argv[1:]
+clf = mlc_course.classifier.Classifier.load(model)
+clf.predict(good)
 if not os.getuid(): os.setuid(65534)
-for o in clf.predict(sys.argv[2]): print(o['path'], o.get('error', 'read'))'''
+for o in clf.predict(folder): print(os.path.relpath(o['path'], folder), o.get('error', 'read'))'''
     with TemporaryDirectory() as tmp:
         tmp = Path(tmp)
         tmp.chmod(0o755)
         (tmp/'in').mkdir()
-        for o in 'a.jpg','b.jpg','in/c.jpg': shutil.copy(pets/'pug_1.jpg', tmp/o)
-        for o in 'b.jpg','in': (tmp/o).chmod(0)
-        res = subprocess.run([sys.executable, '-c', code, model, tmp, pets/'pug_1.jpg'], capture_output=True, text=True)
+        for o in 'a.jpg', 'b.jpg', 'in/c.jpg': shutil.copy(pets/'pug_1.jpg', tmp/o)
+        for o in 'b.jpg', 'in': (tmp/o).chmod(0)
+        res = python(code, trained_folder, tmp, pets/'pug_1.jpg')
         (tmp/'in').chmod(0o700)
-    lines = res.stdout.replace(f'{tmp}/', '').splitlines()
-    assert lines[0]=='a.jpg read' and [o.split(' (Perm')[0] for o in lines[1:]]==['b.jpg b.jpg cannot be read', 'in in cannot be read'], res
-
-
-def test_one_line():
-    assert one_line('a\nb\x1b[0m \x85 猫 \u202f\udcff')=='a\\nb\\x1b[0m \\x85 猫 \u202f\\udcff'
-    assert str(InputError('a\nb'))=='a\\nb'
+    first,*others = res.stdout.splitlines()
+    assert first=='a.jpg read'
+    locked = [f'{o} '+line('unreadable', tmp/o, 'Permission denied') for o in ('b.jpg', 'in')]
+    assert others==locked, res
 
 
 # --- training and measuring
 
 @pytest.fixture(params=['names','folders','table'])
 def mixed(request, tmp_path, pets):
-    "Labelled pictures in each layout, 5 of 35 broken, one of 7 without label too; what is broken, and how"
-    root,cut = tmp_path/'data',(pets/'pug_1.jpg').read_bytes()[:600]
-    names = {'half_1.jpg':(cut,'is damaged'), 'text_2.jpg':(b'hello','is no picture'), 'none_3.jpg':(b'','is empty'), 'HEIC_4.heic':(b'x','HEIC needs'),
-        'bomb_5.png':(png(15_000, 0, 8),'million pixels')}
-    where = {}
-    for label in 'Siamese','pug':
+    "Labelled pictures in each layout, 5 of 29 broken, one of 7 without label too; what is broken, and how"
+    root,good = tmp_path/'data',(pets/'pug_1.jpg').read_bytes()
+    broken = ['half.jpg', 'text.jpg', 'empty.jpg', 'real.heic', 'bomb.png']
+    why = {}
+    for label in 'Siamese', 'pug':
         sub = root/label if request.param=='folders' else root
         sub.mkdir(parents=True, exist_ok=True)
         for o in pets.glob(f'{label}_*'): shutil.copy(o, sub)
-        for i,(name,(data,why)) in enumerate(names.items()):
-            if i%2==(label=='pug'):
-                (sub/f'{label}_9{i}{Path(name).suffix}').write_bytes(data)
-                where[f'{label}_9{i}{Path(name).suffix}'] = why
-    (tmp_path/'unknown').mkdir()
-    for i in range(6): draw_portrait('car', i, 48)[0].save(tmp_path/f'unknown/{i}.jpg')
-    (tmp_path/'unknown/half.jpg').write_bytes(cut)
-    where['half.jpg'] = 'is damaged'
-    if request.param!='table': return root,tmp_path/'unknown',where
-    rows = [f'data/{o.name},{o.name.split("_")[0]},{i%5==0}' for i,o in enumerate(sorted(root.iterdir()))]
+        for i,o in enumerate(broken):
+            if i%2!=(label=='pug'): continue
+            name = f'{label}_9{i}{Path(o).suffix}'
+            (sub/name).write_bytes(bad_bytes(o, good))
+            why[name] = BAD[o][1]
+    unknown = draw(tmp_path/'unknown', ['car'], 6)
+    (unknown/'half.jpg').write_bytes(bad_bytes('half.jpg', good))
+    why['half.jpg'] = 'damaged'
+    if request.param!='table': return root,unknown,why
+    rows = [f'data/{o},{o.split("_")[0]},{i%5==0}' for i,o in enumerate(names(root))]
     (tmp_path/'t.csv').write_text('\n'.join(['fname,labels,is_valid', *rows]))
-    return tmp_path/'t.csv',tmp_path/'unknown',where
+    return tmp_path/'t.csv',unknown,why
 
 
-def listed(err, where, cmd=''):
+def listed(err, why, cmd=''):
     "Each bad picture has one line with its reason, after which one counts them"
-    assert len(err)==len(where)+1, err
-    for k,why in where.items(): assert [why in o for o in err if f'{k} ' in o and o.startswith(cmd)]==[True], (k,err)
-    assert f'{len(where)} of 42 pictures' in err[-1] or f'{len(where)} of ' in err[-1]
+    assert len(err)==len(why)+1, err
+    for name,fault_of in why.items():
+        about = [o for o in err if name+fault(fault_of) in o and o.startswith(cmd)]
+        assert len(about)==1, (name,err)
+    assert f'{len(why)} of ' in err[-1]
 
 
 def test_train(mixed, tmp_path):
-    path,unknown,where = mixed
-    res = call('mlc_train', path, '--unknown', unknown, '--out', tmp_path/'m', *TRAIN)
-    assert res.returncode==2 and '--skip-bad' in res.stderr[-1] and not (tmp_path/'m').exists()
-    listed(res.stderr, where, 'mlc_train: ')
-    res = call('mlc_train', path, '--unknown', unknown, '--out', tmp_path/'m', *TRAIN, '--skip-bad')
-    assert res.returncode==0 and res.gb<1.5
-    listed(res.stderr, where)
-    cfg = json.loads((tmp_path/'m/config.json').read_text())
-    t = cfg['training']
-    assert (t['n_train']+t['n_valid'],t['n_unlabelled'],t['n_left_out'])==(36,6,6) and cfg['vocab']==['Siamese','pug']
+    path,unknown,why = mixed
+    args = path, '--unknown', unknown, '--out', tmp_path/'m', *TRAIN
+    res = measured('mlc_train', *args)
+    assert res.returncode==2
+    assert not (tmp_path/'m').exists()
+    assert line('bad_pictures_end', 6, 36) in res.stderr[-1]
+    listed(res.stderr, why, 'mlc_train: ')
+    res = measured('mlc_train', *args, '--skip-bad')
+    assert res.returncode==0
+    assert res.gb<1.5
+    assert res.stderr[-1]==line('left_out', 6, 36)
+    listed(res.stderr, why)
+    config = config_of(tmp_path/'m')
+    facts = config['training']
+    assert facts['n_train']+facts['n_valid']==30
+    assert (facts['n_unlabelled'], facts['n_left_out'])==(6, 6)
+    assert config['vocab']==['Siamese','pug']
 
 
-def test_evaluate(mixed, model):
-    path,unknown,where = mixed
+def test_evaluate(mixed, trained_folder):
+    path,unknown,why = mixed
+    n_known = 24
     if path.suffix=='.csv': # only its is_valid rows are read
-        bad = {r.split(',')[0].split('/')[1] for r in path.read_text().splitlines() if r.endswith('True')} & set(where)
-        where = {k:o for k,o in where.items() if k in bad or k=='half.jpg'}
-    res = call('mlc_evaluate', model, path, '--unknown', unknown, '--json')
-    assert res.returncode==2 and res.stdout=='' and '--skip-bad' in res.stderr[-1]
-    listed(res.stderr, where, 'mlc_evaluate: ')
-    res = call('mlc_evaluate', model, path, '--unknown', unknown, '--json', '--skip-bad')
-    got = json.loads(res.stdout)
-    listed(res.stderr, where)
-    assert res.returncode==0 and got['n_unknown']==6 and got['n_known']==(30 if path.suffix!='.csv' else 7-(len(where)-1))
-    assert f'{got["n_known"]} labelled photos' in call('mlc_evaluate', model, path, '--skip-bad').stdout
+        rows = [o for o in path.read_text().splitlines() if o.endswith('True')]
+        validating = {o.split(',')[0].split('/')[1] for o in rows}
+        why = {name: o for name,o in why.items() if name in validating or name=='half.jpg'}
+        n_known = len(validating)-(len(why)-1)
+    args = trained_folder, path, '--unknown', unknown, '--json'
+    res = measured('mlc_evaluate', *args)
+    assert (res.returncode, res.stdout)==(2, '')
+    assert '--skip-bad' in res.stderr[-1]
+    listed(res.stderr, why, 'mlc_evaluate: ')
+    res = measured('mlc_evaluate', *args, '--skip-bad')
+    listed(res.stderr, why)
+    figures = json.loads(res.stdout)
+    assert res.returncode==0
+    assert (figures['n_known'], figures['n_unknown'])==(n_known, 6)
+    for_people = measured('mlc_evaluate', trained_folder, path, '--skip-bad')
+    assert f'{n_known} labelled photos' in for_people.stdout
 
 
-def test_as_if_never_there(pets, tmp_path):
-    "With bad pictures left out the model is that of the good ones alone, weights and all"
-    shutil.copytree(pets, tmp_path/'p')
-    for i in range(90, 95): (tmp_path/f'p/pug_{i}.jpg').write_text('hello')
-    a,b = (Classifier.train(o, 'small_cnn', size=32, epochs=1, skip_bad=True, say=lambda o: None) for o in (pets, tmp_path/'p'))
-    assert all((x==y).all() for x,y in zip(a.model.state_dict().values(), b.model.state_dict().values()))
-    assert a.config['thresholds']==b.config['thresholds'] and a.config['kept']==b.config['kept']
-
-
-def test_label_without_good_picture(pets, tmp_path):
-    shutil.copytree(pets, tmp_path/'p')
-    for i in range(3): (tmp_path/f'p/Bengal_{i}.jpg').write_text('hello')
-    args = '--out', tmp_path/'m', *TRAIN, '--skip-bad'
-    res = call('mlc_train', tmp_path/'p', *args)
-    assert res.returncode==2 and 'no picture of Bengal can be read' in res.stderr[-1] and not (tmp_path/'m').exists()
-    (tmp_path/'u').mkdir()
-    (tmp_path/'u/1.jpg').write_text('hello')
-    (tmp_path/'u/2.jpg').write_text('hello')
-    res = call('mlc_train', pets, *args, '--unknown', tmp_path/'u')
-    assert res.returncode==2 and 'u: none of its pictures can be read' in res.stderr[-1]
-
-
-def test_missing_rows(pets, tmp_path, model, capsys):
-    "An error with row and name, each; with --skip-bad left out like any bad picture; a contradiction stays an error"
-    for o in pets.iterdir(): shutil.copy(o, tmp_path)
-    rows = [f'{o.name},{o.name.split("_")[0]},{o.stem[-1]=="4"}' for o in sorted(pets.iterdir())]
-    def table(*more):
+@pytest.fixture
+def table(tmp_path, pets):
+    "`table(*rows)`: a CSV of all pets, every sixth to validate, and of other rows"
+    shutil.copytree(pets, tmp_path, dirs_exist_ok=True)
+    def write(*more, validates=True):
+        rows = [f'{o},{o.split("_")[0]},{validates and i%6==0}' for i,o in enumerate(names(pets))]
         (tmp_path/'t.csv').write_text('\n'.join(['fname,labels,is_valid', *rows, *more]))
         return tmp_path/'t.csv'
-    both = 'gone_1.jpg,pug,False','gone_2.jpg,pug,True'
-    res = call('mlc_train', table(*both), '--out', tmp_path/'m', *TRAIN)
-    assert res.returncode==2 and 'row 32 (gone_1.jpg)' in res.stderr[0] and 'row 33 (gone_2.jpg)' in res.stderr[1] and len(res.stderr)==3
-    with pytest.raises(FileNotFoundError, match='row 32'): gather_photos(table(both[0]))
-    clf = Classifier.train(table(*both), 'small_cnn', size=32, epochs=0, skip_bad=True, say=lambda o: None)
-    assert clf.config['training']['n_left_out']==2 and 'gone_2.jpg does not exist' in capsys.readouterr().err
-    assert Classifier.load(model).evaluate(table(*both), skip_bad=True)['n_known']==4
-    with pytest.raises(InputError, match='contradicts'): Classifier.train(table(*both, 'gone_1.jpg,Siamese,False'), 'small_cnn', skip_bad=True)
-    rows = [o for o in rows if o.endswith('False')]
-    with pytest.raises(InputError, match='none of its is_valid'): Classifier.train(table(both[1]), 'small_cnn', skip_bad=True, say=lambda o: None)
-    with pytest.raises(InputError, match='none of its pictures'): Classifier.load(model).evaluate(table(both[1]), skip_bad=True)
+    return write
 
 
-TABLES = dict(empty='is empty', header_only='no rows', no_labels_column='labels', missing_file='row 4 (not_there.jpg)', unknown_label='dgo',
-    split_leak='contradicts row', contradiction='contradicts row', outside_path='outside the folder', duplicate_row=None, empty_labels=None, bom_crlf=None)
+GONE = 'gone_1.jpg,pug,False', 'gone_2.jpg,pug,True'
+
+
+def test_missing_rows(table, tmp_path):
+    "An error with row and name, each"
+    with pytest.raises(MissingError, match='row 26'): gather_photos(table(GONE[0]))
+    with pytest.raises(BadPictures) as e: gather_photos(table(*GONE))
+    *said,_ = e.value.lines
+    assert said==[line('no_row_file', tmp_path/'t.csv', 26+i, f'gone_{i+1}.jpg') for i in range(2)]
+
+
+def test_missing_rows_are_left_out(table, trained, capsys):
+    "Like any bad picture"
+    clf = Classifier.train(table(*GONE), 'small_cnn', size=32, epochs=0, skip_bad=True, say=noop)
+    assert clf.config['training']['n_left_out']==2
+    assert 'gone_2.jpg'+fault('missing') in capsys.readouterr().err
+    assert trained.evaluate(table(*GONE), skip_bad=True)['n_known']==4
+
+
+def test_missing_rows_hide_no_contradiction(table, trained):
+    def train(*rows, **kwargs):
+        Classifier.train(table(*rows, **kwargs), 'small_cnn', skip_bad=True, say=noop)
+    with pytest.raises(InputError, match='gone_1.jpg'): train(*GONE, 'gone_1.jpg,Siamese,False')
+    with pytest.raises(InputError) as e: train(GONE[1], validates=False)
+    assert str(e.value).endswith('t.csv'+fault('no_valid_read'))
+    with pytest.raises(InputError) as e: trained.evaluate(table(GONE[1], validates=False), skip_bad=True)
+    assert str(e.value).endswith('t.csv'+fault('none_read'))
+
+
+TABLES = dict(empty='empty_table', header_only='no_rows', no_labels_column='columns',
+    missing_file='no_row_file', unknown_label='new_label', split_leak='contradicts',
+    contradiction='contradicts', outside_path='outside')
+NAMED = dict(missing_file='row 4 (not_there.jpg)', unknown_label='Labels of the training rows: cat dog')
+
 
 @pytest.mark.parametrize('name', TABLES)
-def test_tables(shared, name, tmp_path):
+def test_bad_tables(shared, trained_folder, tmp_path, name):
     "As the folder's README asks, training and measuring"
-    table,why = shared/f'data/hostile/{name}.csv',TABLES[name]
-    res = call('mlc_train', table, '--out', tmp_path/'m', *TRAIN)
-    assert res.returncode==(2 if why else 0) and (tmp_path/'m').exists()==(why is None)
-    if why: assert len(res.stderr)==1 and why in res.stderr[0] and name in res.stderr[0], res.stderr
-    if name=='duplicate_row': assert 'counted once' in res.stdout
-    if name=='unknown_label': assert 'cat dog' in res.stderr[0]
-    if why: Classifier.train(shared/'data/hostile/bom_crlf.csv', 'small_cnn', size=32, epochs=0, say=lambda o: None).save(tmp_path/'m')
-    res = call('mlc_evaluate', tmp_path/'m', table)
-    assert res.returncode==(2 if why else 0), res
-    if why: assert len(res.stderr)==1 and (why in res.stderr[0]), res.stderr
+    table,why = shared/f'data/hostile/{name}.csv',fault(TABLES[name])
+    res = measured('mlc_train', table, '--out', tmp_path/'m', *TRAIN)
+    assert res.returncode==2
+    assert not (tmp_path/'m').exists()
+    said, = res.stderr
+    for o in f'{name}.csv', why, NAMED.get(name, ''): assert o in said
+    res = measured('mlc_evaluate', trained_folder, table)
+    assert res.returncode==2
+    said, = res.stderr
+    assert (f'{name}.csv' if name=='unknown_label' else why) in said # of its labels none is the model's
 
 
-def test_bad_pictures_of_a_pretrained_run(pets, tmp_path, monkeypatch, capsys):
-    "By turns and with fixed validation alike, all bad pictures are told at once"
-    import torch
-    from torchvision.models import squeezenet1_0
-    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
-    (tmp_path/'checkpoints').mkdir()
-    torch.save(squeezenet1_0().state_dict(), tmp_path/'checkpoints/squeezenet1_0-b66bff10.pth')
-    shutil.copytree(pets, tmp_path/'p')
-    for i in range(90, 95): (tmp_path/f'p/pug_{i}.jpg').write_text('hello')
-    for epochs in 0,1:
-        with pytest.raises(BadPictures) as e: Classifier.train(tmp_path/'p', size=64, epochs=epochs, say=lambda o: None)
-        assert len(e.value.errors)==5
-        clf = Classifier.train(tmp_path/'p', size=64, epochs=epochs, skip_bad=True, say=lambda o: None)
-        t = clf.config['training']
-        assert (t['n_train']+t['n_valid'],t['n_left_out'],t['pretrained'])==(30,5,True)
-        assert capsys.readouterr().err.count('\n')==6
+@pytest.mark.parametrize('name', ['duplicate_row', 'empty_labels', 'bom_crlf'])
+def test_odd_tables(shared, tmp_path, name):
+    table = shared/f'data/hostile/{name}.csv'
+    res = measured('mlc_train', table, '--out', tmp_path/'m', *TRAIN)
+    assert res.returncode==0
+    assert ('counted once' in res.stdout)==(name=='duplicate_row')
+    assert measured('mlc_evaluate', tmp_path/'m', table).returncode==0

@@ -2,10 +2,11 @@
 
 All mutations run in one child process, whose peak memory is measured, and which notes whatever a load does
 besides reading."""
-import hashlib, io, json, math, os, pickle, random, shutil, struct, subprocess, sys, tempfile, unicodedata
+import hashlib, io, json, math, os, pickle, random, shutil, struct, sys, tempfile, unicodedata
 from collections import Counter
 from itertools import chain
 from pathlib import Path
+from conftest import call, draw, untrained
 
 FREE = 'training','metrics','versions','rare','keep','kept' # fields that do not change what `predict` says
 TOKENS = ['null', 'true', 'false', '0', '1', '-1', '7', '0.5', '-0.0', '1e30', '-1e31', '1e308', '1e999',
@@ -21,22 +22,8 @@ FACTS = dict(size=64, rare=['fox'], versions=dict(python='3.11'),
         n_unknown=5, silent=.7, auroc=.8, fpr95=.3, aurc=.1))
 
 
-def base_decision(vocab=('cat','dog'), threshs=(.4,.45), second_threshs=(.5,.5)):
-    from mlc_course.engine.decision import Decision, KeepTable
-    mean, std = dict(joint_energy=0., knn=0.5), dict(joint_energy=1., knn=0.1)
-    rule = dict(name='joint_energy+knn', mean=mean, std=std)
-    table = KeepTable((*(2-i/10 for i in range(99)), -math.inf), tuple(-i/50 for i in range(100)))
-    return Decision(tuple(vocab), .95, rule, 5, -30., threshs, second_threshs, table)
-
-
-def base(arch, **kwargs):
-    import torch
-    from mlc_course.classifier import Classifier
-    from mlc_course.engine.networks import build_model, pooled_width
-    torch.manual_seed(0)
-    model = build_model(arch, 2).eval()
-    refs = torch.randint(-127, 128, (20,pooled_width(model)), dtype=torch.int8)
-    return Classifier(model, base_decision(**kwargs), refs, dict(FACTS, arch=arch))
+def base(arch, vocab=('cat','dog'), threshs=(.4,.45), second_threshs=(.5,.5)):
+    return untrained(arch, vocab, facts=FACTS, thresh=-30., threshs=threshs, second_threshs=second_threshs)
 
 
 # --- a model folder as two byte strings, and ways to spoil them
@@ -361,10 +348,8 @@ def write(folder, files):
 
 def run(arch, share, more, seed, tmp, watch, counts, faults):
     from mlc_course.classifier import Classifier
-    from mlc_course.draw.scenes import draw_portrait
     sound, flag = base(arch).save(tmp/arch), str(tmp/f'{arch}_flag')
-    pics = [tmp/'pug.png', tmp/'Siamese.png']
-    for o in pics: draw_portrait(o.stem, 1, 64)[0].save(o)
+    pics = sorted(draw(tmp/'pictures', ['pug','Siamese'], 1, 64).iterdir())
     expected = answers(Classifier.load(sound), pics)
     cfg, weights = ((sound/o).read_bytes() for o in ('config.json','model.safetensors'))
     cases = mutations(random.Random(seed), cfg, weights, flag, share)
@@ -393,7 +378,8 @@ def main(seed=0):
 
 
 def test_mutations(says):
-    out = subprocess.run([sys.executable, __file__], capture_output=True, text=True, timeout=600)
+    env = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path)) # it imports conftest.py too
+    out = call(sys.executable, __file__, env=env, timeout=600)
     assert not out.returncode, out.stderr[-2000:]
     res = json.loads(out.stdout.splitlines()[-1])
     total, kinds = Counter(), {}

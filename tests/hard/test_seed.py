@@ -1,7 +1,8 @@
 """The same seed gives the same model on the same machine, byte for byte: in another process,
 whatever chance it used before and however its threads are timed"""
-import os, subprocess, sys
+import os
 import pytest
+from conftest import draw, python, tree
 
 CODE = '''
 import random, sys, time
@@ -24,37 +25,26 @@ for arch,epochs in ('small_cnn',1), ('squeezenet1_0',0), ('squeezenet1_0',1):
 
 
 @pytest.fixture(scope='module')
-def setting(tmp_path_factory):
-    "Photos, strangers, and a folder of torch with a pretrained SqueezeNet, whose weights are random here"
-    import torch
-    from torchvision import models
-    from mlc_course.draw.scenes import draw_portrait
+def path(tmp_path_factory):
+    "A folder with photos and strangers"
     path = tmp_path_factory.mktemp('seed')
-    for name in 'Siamese','pug','samoyed','car':
-        folder = path/('strangers' if name=='car' else 'photos')
-        folder.mkdir(exist_ok=True)
-        for i in range(8): draw_portrait(name, i, 64)[0].save(folder/f'{name}_{i}.jpg')
-    (path/'hub/checkpoints').mkdir(parents=True)
-    torch.manual_seed(0)
-    name = models.get_model_weights('squeezenet1_0').DEFAULT.url.split('/')[-1]
-    torch.save(models.squeezenet1_0(weights=None).state_dict(), path/'hub/checkpoints'/name)
+    draw(path/'photos', ['Siamese','pug','samoyed'], 8, 64)
+    draw(path/'strangers', ['car'], 8, 64)
     return path
 
 
-def models_of(path, name, threads, disturb):
-    "Bytes of the weights of three models, trained in a process of their own"
-    env = dict(os.environ, TORCH_HOME=str(path), OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads),
-        PYTHONHASHSEED='5' if disturb else '0')
-    disturbed = 'yes' if disturb else 'no'
-    args = [sys.executable, '-c', CODE, path/'photos', path/'strangers', path/name, disturbed]
-    out = subprocess.run(list(map(str, args)), env=env, capture_output=True, text=True)
-    assert not out.returncode, out.stderr[-2000:]
-    def data(model): return (model/'model.safetensors').read_bytes()+(model/'config.json').read_bytes()
-    return {o.name: data(o) for o in sorted((path/name).iterdir())}
+def models_of(path, torch_home, threads, disturb):
+    "Checksums of three models, trained in a process of their own"
+    env = dict(os.environ, TORCH_HOME=str(torch_home), PYTHONHASHSEED='5' if disturb else '0',
+        OMP_NUM_THREADS=str(threads), MKL_NUM_THREADS=str(threads))
+    disturbed, out = 'yes' if disturb else 'no', path/f'{threads}_{disturb}'
+    res = python(CODE, path/'photos', path/'strangers', out, disturbed, env=env)
+    assert not res.returncode, res.stderr[-2000:]
+    return {o.name: tree(o) for o in sorted(out.iterdir())}
 
 
-def test_same_seed(setting, says):
-    found = {(n,d): models_of(setting, f'{n}_{d}', n, d) for n in (1,2) for d in (False,True)}
+def test_same_seed(path, torch_home, says):
+    found = {(n,d): models_of(path, torch_home, n, d) for n in (1,2) for d in (False,True)}
     for n in 1, 2:
         for k,o in found[n,False].items():
             assert o==found[n,True][k], f'{k} differs between two processes of {n} threads'
