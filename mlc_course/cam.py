@@ -12,12 +12,10 @@ __all__ = ['fine_cnn', 'class_maps', 'linear_of', 'cam', 'peaks', 'pointing_game
            'grad_cam']
 
 # %% ../nbs/06_where.ipynb #06-where-003
-import numpy as np
-import pandas as pd
-import torch
+import numpy as np,pandas as pd,torch
 from torch import nn,Tensor
-from torch.nn import functional as F
 
+from .data import check_labels
 from .engine.core import check_shapes
 from .sigmoid import small_cnn
 
@@ -47,10 +45,8 @@ def linear_of(
     silent = nn.Dropout,nn.Flatten,nn.Identity
     leaves = [o for o in head.modules() if not list(o.children())]
     parts = [o for o in leaves if not isinstance(o, silent)]
-    if len(parts)==2:
-        pool,linear = parts
-        is_mean = isinstance(pool, nn.AdaptiveAvgPool2d) and pool.output_size in (1,(1,1))
-        if is_mean and isinstance(linear, nn.Linear): return linear
+    match parts:
+        case nn.AdaptiveAvgPool2d(output_size=1 | (1,1)),nn.Linear() as linear: return linear
     names = ' + '.join(type(o).__name__ for o in parts)
     raise ValueError(f'This head is {names}, not an average and one linear layer: use grad_cam')
 
@@ -60,8 +56,7 @@ def cam(
     xb:Tensor,           # Pictures as the model takes them, `(bs, 3, h, w)`
 )->Tensor: # `(bs, n_classes, rows, cols)`
     "Class maps straight from the head's own weights"
-    body,head = model[0],model[1]
-    return class_maps(body(xb), linear_of(head).weight)
+    return class_maps(model[0](xb), linear_of(model[1]).weight)
 
 # %% ../nbs/06_where.ipynb #06-where-021
 def peaks(
@@ -79,27 +74,19 @@ def pointing_game(
 )->pd.DataFrame: # By item and label: `item, label, n` (boxes), `hit`, `chance` (area of the boxes' union)
     "Whether each label's point lies in one of its boxes (arXiv:1608.00507, without the tolerance)"
     if points.shape[1:]!=(len(vocab),2):
-        raise ValueError(f'points {tuple(points.shape)} must be (n_items, {len(vocab)}, 2) for this vocab')
+        raise ValueError(f'points {tuple(points.shape)} must be (n_items, {len(vocab)}, 2)')
+    check_labels(objects.label, vocab)
     grid = (np.arange(100)+.5)/100    # places where the boxes' union is measured
     rows = []
     for (item,label),boxes in objects.groupby(['item','label']):
-        if label not in vocab: raise ValueError(f'label {label!r} is not in the vocab {list(vocab)}')
-        x1,y1,x2,y2 = (boxes[o].to_numpy()[:,None] for o in ('x1','y1','x2','y2'))
-        x,y = points[item,vocab.index(label)].tolist()
-        hit = (x1<=x) & (x<x2) & (y1<=y) & (y<y2)
-        across = (x1<=grid) & (grid<x2)                          # (n, 100)
-        down = (y1<=grid) & (grid<y2)
-        union = (across[:,None,:] & down[:,:,None]).any(0)       # (100, 100)
-        rows.append((item, label, len(boxes), bool(hit.any()), union.mean()))
+        x1,y1,x2,y2 = boxes[['x1','y1','x2','y2']].to_numpy().T[:,:,None,None]
+        def inside(x, y): return ((x1<=x) & (x<x2) & (y1<=y) & (y<y2)).any(0)
+        union = inside(grid, grid[:,None])    # (100, 100)
+        hit = inside(*points[item,vocab.index(label)].tolist()).item()
+        rows.append((item, label, len(boxes), hit, union.mean()))
     return pd.DataFrame(rows, columns=['item','label','n','hit','chance'])
 
 # %% ../nbs/06_where.ipynb #06-where-032
-def _new_axes(n):
-    "A row of `n` small axes"
-    import matplotlib.pyplot as plt
-    _,axs = plt.subplots(1, n, figsize=(2.3*n,2.5), layout='constrained', squeeze=False)
-    return axs[0]
-
 def show_maps(
     img,           # Picture: PIL image or array `(h, w, 3)`
     maps:Tensor,   # Class maps of this picture, `(n_classes, rows, cols)`
@@ -110,14 +97,17 @@ def show_maps(
     axs=None,      # One matplotlib axes per label; None: new ones
 ): # The axes
     "Each label's votes over the picture, all on one scale; a label that was not found gets words instead"
-    if len(maps)!=len(vocab) or len(probs)!=len(vocab):
+    if not len(maps)==len(probs)==len(vocab):
         raise ValueError(f'{len(maps)} maps and {len(probs)} probs, but {len(vocab)} labels')
     if labels is None: labels = vocab
-    if axs is None: axs = _new_axes(len(labels))
+    if axs is None:
+        from matplotlib.pyplot import subplots
+        n = len(labels)
+        axs = subplots(1, n, figsize=(2.3*n,2.5), layout='constrained', squeeze=False)[1][0]
     img = np.asarray(img)
-    votes = F.interpolate(maps[None].float(), img.shape[:2], mode='bilinear')[0].numpy()
+    votes = nn.functional.interpolate(maps[None].float(), img.shape[:2], mode='bilinear')[0].numpy()
     top = max(votes.max(), 1e-6)
-    found = (torch.as_tensor(probs) > torch.as_tensor(thresh)).tolist()
+    found = torch.as_tensor(probs) > torch.as_tensor(thresh)
     for ax,label in zip(axs, labels):
         k = vocab.index(label)
         if found[k]:
@@ -138,12 +128,9 @@ def grad_cam(
 )->Tensor: # `(bs, n_classes, rows, cols)`, before cutting off what is negative
     "Grad-CAM (arXiv:1610.02391, eq. 1 and 2): feature maps weighted by the mean gradient of each logit"
     if model.training:
-        raise ValueError('The model is in training mode, where pictures of a batch influence each other: '
-                         'call model.eval() first')
-    body,head = model[0],model[1]
-    with torch.no_grad(): feats = body(xb)
-    feats = feats.detach().requires_grad_()
-    with torch.enable_grad(): logits = head(feats)
+        raise ValueError('In training mode pictures influence each other: call model.eval()')
+    with torch.no_grad(): feats = model[0](xb).detach().requires_grad_()
+    with torch.enable_grad(): logits = model[1](feats)
     n_classes = logits.shape[1]
     if classes is None: classes = range(n_classes)
     maps = []

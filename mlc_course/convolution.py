@@ -25,12 +25,11 @@ def conv2d_by_hand(
     "Slide one filter over `x` with two loops: slow, and nothing hidden"
     check_shapes(x=(x, 'channels h w'), w=(w, 'channels ks ks'))
     x = nn.functional.pad(x, (padding,)*4)
-    height,width = x.shape[1:]
     ks = w.shape[-1]
-    if stride<1 or ks>min(height, width):
-        raise ValueError(f'{ks=} with {stride=} does not fit into {(height, width)}')
-    rows = range(0, height-ks+1, stride)
-    cols = range(0, width-ks+1, stride)
+    if stride<1 or ks>min(x.shape[1:]):
+        raise ValueError(f'{ks=} with {stride=} does not fit into {tuple(x.shape)}')
+    rows = range(0, x.shape[1]-ks+1, stride)
+    cols = range(0, x.shape[2]-ks+1, stride)
     answers = []
     for r in rows:
         for c in cols: answers.append((x[:,r:r+ks,c:c+ks] * w).sum())
@@ -44,7 +43,7 @@ def conv_out_size(
     padding:int=0, # Rings of zeros around the input
 )->int: # Cells along the same side of the output
     "Side of a convolution's or a pooling's output"
-    if ks<1 or stride<1 or padding<0:
+    if min(ks, stride)<1 or padding<0:
         raise ValueError(f'{ks=} and {stride=} must be at least 1, {padding=} at least 0')
     last = size + 2*padding - ks # the last place, counted from 0
     if last<0: raise ValueError(f'{ks=} does not fit into {size=} with {padding=}')
@@ -55,12 +54,11 @@ def receptive_field(
     layers:list[tuple[int,int]], # `(ks, stride)` of each conv or pool, picture side first
 )->tuple[int,int]: # Field and jump: pixels seen by one cell along a side, pixels between neighbouring cells
     "Receptive field along one side of a cell that comes out of `layers`"
-    field = 1
-    jump = 1
+    field = jump = 1
     for ks,stride in layers:
-        if ks<1 or stride<1: raise ValueError(f'{ks=} and {stride=}: both must be at least 1')
+        if min(ks, stride)<1: raise ValueError(f'{ks=} and {stride=} must be at least 1')
         field += (ks-1) * jump
-        jump  *= stride
+        jump *= stride
     return field,jump
 
 # %% ../nbs/01_convolution.ipynb #01-convo-059
@@ -85,10 +83,10 @@ def field_width(
     "Side of the smallest square around a pixel that holds `share` of a map"
     if not 0<share<=1: raise ValueError(f'{share=} is not in (0,1]')
     if not (field.isfinite() & (field>=0)).all():
-        raise ValueError('a map must be finite and nowhere negative')
+        raise ValueError('a map must be finite and not negative')
     h,w = field.shape
     if not (0<=row<h and 0<=col<w): raise ValueError(f'{row=}, {col=} lies outside {h,w}')
     enough = share*field.sum()*(1-1e-6)
-    for r in range(max(h, w)):
+    for r in range(max(field.shape)):
         top,left = max(row-r, 0),max(col-r, 0)
         if field[top:row+r+1,left:col+r+1].sum() >= enough: return 2*r+1

@@ -11,32 +11,26 @@ __all__ = ['count_targets', 'CountHead', 'PresenceAndCount', 'joint_loss', 'dens
            'count_confusion']
 
 # %% ../nbs/09_counting.ipynb #09-count-003
-import torch
+import pandas as pd,torch
 from torch import nn,Tensor
-from torch.nn import functional as F
 
+from .data import check_labels
 from .engine.core import check_shapes
 from .loss import bce_with_logits
+from .metrics import check_tables
 from .sigmoid import MultiLabelHead
 
 # %% ../nbs/09_counting.ipynb #09-count-008
-def _all_in(labels, vocab):
-    others = sorted(set(labels)-set(vocab))
-    if others: raise ValueError(f'labels {others} are not in the vocab {list(vocab)}')
-
 def count_targets(
     objects, # Table with columns `fname` and `label`, one row an object
     fnames,  # Pictures, in row order; one without objects gets a row of zeros
     vocab:list, # Names, in column order
 )->Tensor: # Floats, `(n_items, n_classes)`
     "How many objects of each name each picture has; `ValueError` for a name outside `vocab`"
-    rows = {o:i for i,o in enumerate(fnames)}
-    cols = {o:i for i,o in enumerate(vocab)}
-    mine = objects[objects.fname.isin(rows)]
-    _all_in(mine.label, vocab)
-    counts = torch.zeros(len(rows), len(cols))
-    for fname,label in zip(mine.fname, mine.label): counts[rows[fname],cols[label]] += 1
-    return counts
+    mine = objects[objects.fname.isin(fnames)]
+    check_labels(mine.label, vocab)
+    counts = pd.crosstab(mine.fname, mine.label).reindex(index=fnames, columns=vocab, fill_value=0)
+    return torch.tensor(counts.to_numpy('float32'))
 
 # %% ../nbs/09_counting.ipynb #09-count-011
 class CountHead(nn.Module):
@@ -52,7 +46,7 @@ class CountHead(nn.Module):
         nn.init.constant_(self.rate.bias, -5. if pool=='sum' else -1.) # start low: most counts are 0
     def forward(self, feats:Tensor)->tuple: # `(bs, n_feat, h, w)` in; counts `(bs, n_classes)`, map or None
         if self.pool=='avg': feats = feats.mean((2,3), keepdim=True)
-        maps = F.softplus(self.rate(feats))
+        maps = nn.functional.softplus(self.rate(feats))
         return maps.sum((2,3)), maps if self.pool=='sum' else None
 
 class PresenceAndCount(nn.Module):
@@ -80,9 +74,8 @@ def joint_loss(
     res = bce_with_logits(logits, targets)
     if not weight: return res
     if density is not None:
-        if maps is None: raise ValueError("a density needs maps to compare with: use pool='sum'")
-        rates = maps
-        counts = density
+        if maps is None: raise ValueError("a density needs maps: use pool='sum'")
+        rates,counts = maps,density
     check_shapes(predicted=(rates, '...'), true=(counts, '...'))
     cost = rates - counts*rates.clamp_min(1e-6).log()
     return res + weight*cost.sum()/logits.numel()
@@ -94,8 +87,7 @@ def _bell(
     n,         # Cells along that side
     spread,
 ): # `(n,)`; its sum is 1
-    middle = (low+high)/2*n/side
-    middle = min(max(middle, 0), n)                 # an object cut off at the frame still counts as 1
+    middle = min(max((low+high)/2*n/side, 0), n)    # an object cut off at the frame still counts as 1
     width = max((high-low)*n/side*spread, .3)
     away = (torch.arange(n)+.5-middle) / width
     return (-away**2/2).softmax(0)
@@ -110,7 +102,7 @@ def density_maps(
 )->Tensor: # `(n_classes, rows, columns)`; the sum of each map is the number of its objects
     "A bell of sum 1 at the centre of each box, added up by name"
     if len(boxes)!=len(labels): raise ValueError(f'{len(boxes)} boxes but {len(labels)} labels')
-    _all_in(labels, vocab)
+    check_labels(labels, vocab)
     width,height = size
     rows,cols = grid
     maps = torch.zeros(len(vocab), rows, cols)
@@ -126,7 +118,7 @@ def count_mae(
     counts:Tensor, # True counts, `(n_items, n_classes)`
 )->Tensor: # `(n_classes,)`, in objects
     "Mean absolute error of each label's count"
-    check_shapes(preds=(preds, 'n_items n_classes'), counts=(counts, 'n_items n_classes'))
+    check_tables(preds=preds, counts=counts)
     return (preds-counts).abs().mean(0)
 
 def count_confusion(
@@ -135,7 +127,8 @@ def count_confusion(
     most:int=5,    # Higher counts, true or predicted, go to the last row or column
 )->Tensor: # Numbers of (picture, label) pairs, `(most+1, most+1)`; rows are true counts
     "How often each true count was taken for each predicted one, over all labels"
-    check_shapes(preds=(preds, 'n_items n_classes'), counts=(counts, 'n_items n_classes'))
+    check_tables(preds=preds, counts=counts)
     def whole(o): return o.round().long().clamp(0, most).flatten()
-    pairs = whole(counts)*(most+1) + whole(preds)
-    return torch.bincount(pairs, minlength=(most+1)**2).view(most+1, most+1)
+    n = most+1
+    pairs = whole(counts)*n + whole(preds)
+    return pairs.bincount(minlength=n*n).view(n, n)

@@ -11,16 +11,25 @@ __all__ = ['encode_labels', 'decode_labels', 'read_labels', 'breed_of', 'species
 
 # %% ../nbs/04_data.ipynb #04-data-003
 import os,re
-from itertools import compress
 from pathlib import Path
 from types import SimpleNamespace
 
-import pandas as pd
 import torch
+from fastcore.basics import GetAttr
 from torch import Tensor
 
 from .draw.datasets import data_folder,drawn_pets,scene_vocab
 from .engine.core import reason,watched
+from .sigmoid import labels_above
+
+# %% ../nbs/04_data.ipynb #04-data-a03
+def check_labels(
+    labels,     # Names
+    vocab:list, # Those that are allowed
+):
+    "`ValueError` that names the labels outside `vocab`, if there are any"
+    others = sorted(set(labels)-set(vocab))
+    if others: raise ValueError(f'labels {others} are not in the vocab {list(vocab)}')
 
 # %% ../nbs/04_data.ipynb #04-data-013
 def encode_labels(
@@ -28,9 +37,8 @@ def encode_labels(
     vocab:list,  # All names, in column order
 )->Tensor: # 0/1 floats, `(n_items, n_classes)`
     "One row a picture, one column a name, 1 where the picture has it; an error for a name outside `vocab`"
+    check_labels(set().union(*labels), vocab)
     column = {name:i for i,name in enumerate(vocab)}
-    unknown = sorted(set().union(*labels) - set(vocab))
-    if unknown: raise ValueError(f'labels {unknown} are not in the vocab {list(vocab)}')
     targets = torch.zeros(len(labels), len(vocab))
     for i,row in enumerate(labels):
         for name in row: targets[i,column[name]] = 1
@@ -41,20 +49,17 @@ def decode_labels(
     vocab:list,     # Names of the columns
 )->list: # A list of names for each picture, in `vocab` order
     "The names of the columns that are not 0: undoes `encode_labels`"
-    if targets.ndim!=2 or targets.shape[1]!=len(vocab):
-        raise ValueError(f'targets {tuple(targets.shape)} do not fit the {len(vocab)} names of vocab')
-    return [list(compress(vocab, row)) for row in targets.tolist()]
+    return labels_above(targets!=0, vocab)
 
 # %% ../nbs/04_data.ipynb #04-data-031
 def read_labels(
     fname, # CSV with columns `fname`, `labels` (separated by spaces, possibly none) and perhaps `is_valid`
-)->pd.DataFrame: # `fname` and `labels` as text, never NaN; `is_valid` as bool if there
+)->'pd.DataFrame': # `fname` and `labels` as text, never NaN; `is_valid` as bool if there
     "Read a PASCAL-style table: a picture without labels keeps an empty text, a label `NA` stays a label"
+    import pandas as pd # not above: it takes long to load, and an answer needs none
     df = pd.read_csv(fname, keep_default_na=False, dtype=dict(fname=str, labels=str))
-    lacks = [c for c in ('fname','labels') if c not in df]
-    if lacks:
-        found = ', '.join(map(str, df))
-        raise ValueError(f'{fname} has columns {found}, but lacks {" and ".join(lacks)}')
+    lacks = sorted({'fname','labels'} - set(df))
+    if lacks: raise ValueError(f'{fname} lacks {" and ".join(lacks)}: it has {list(df)}')
     return df
 
 # %% ../nbs/04_data.ipynb #04-data-058
@@ -62,7 +67,7 @@ def breed_of(
     fname, # File named like those of PETS, `great_pyrenees_12.jpg`
 )->str: # `great_pyrenees`
     "What stands before the last underscore and number of a PETS file name"
-    m = re.match(r'^(.+)_\d+$', Path(fname).stem)
+    m = re.match(r'(.+)_\d+$', Path(fname).stem)
     if not m: raise ValueError(f'{Path(fname).name} is not named like `Siamese_12.jpg`')
     return m[1]
 
@@ -73,7 +78,7 @@ def species_of(
     return 'cat' if Path(fname).name[0].isupper() else 'dog'
 
 # %% ../nbs/04_data.ipynb #04-data-061
-def source_or_default(source):
+def chosen(source):
     "What is asked for, else the environment variable MLC_DATA, else 'drawn'"
     return source or os.environ.get('MLC_DATA') or 'drawn'
 
@@ -90,8 +95,11 @@ def real_folder(name):
         'Put them there, point FASTAI_HOME at a folder whose data/ holds them, '
         "or use source='drawn' (MLC_DATA=drawn)")
 
-def object_table(path):
-    return pd.read_csv(path/'objects.csv').fillna(dict(species=''))
+def read_boxes(file):
+    "A table of objects with texts that are never NaN; None if there is none"
+    if not file.exists(): return
+    import pandas as pd
+    return pd.read_csv(file, keep_default_na=False)
 
 def images(path):
     return sorted(o for o in path.glob('*') if o.suffix.lower() in ('.jpg','.jpeg','.png'))
@@ -103,20 +111,16 @@ def pets(
     **kwargs,        # For `drawn_pets`, such as `n_portraits`
 )->SimpleNamespace: # `source, path, files, label_of, species_of, vocab, unknown, objects`
     "Portraits of one pet each, breed in the file name; `unknown` lists pictures without any pet"
-    source = source_or_default(source)
-    if source not in ('drawn','real'):
-        raise ValueError(f"source (MLC_DATA) must be 'drawn' or 'real', not {source!r}")
+    source = chosen(source)
     if source=='drawn':
         root = drawn_pets(size, **kwargs)
         path,unknown = root/'portraits',root/'strangers'/'images'
-        objects = object_table(path)
-    else:
-        path,unknown = real_folder('PETS'),data_folder()/'unknown'
-        objects = None
+    elif source=='real': path,unknown = real_folder('PETS'),data_folder()/'unknown'
+    else: raise ValueError(f"source (MLC_DATA) must be 'drawn' or 'real', not {source!r}")
     files = images(path/'images')
     vocab = sorted(set(map(breed_of, files)))
-    return SimpleNamespace(source=source, path=path, files=files, label_of=breed_of,
-        species_of=species_of, vocab=vocab, unknown=images(unknown), objects=objects)
+    return SimpleNamespace(source=source, path=path, files=files, label_of=breed_of, species_of=species_of,
+        vocab=vocab, unknown=images(unknown), objects=read_boxes(path/'objects.csv'))
 
 # %% ../nbs/04_data.ipynb #04-data-a01
 def names_used(df):
@@ -126,15 +130,13 @@ def names_used(df):
 def own_scenes(source):
     "As `scene_table`, for a folder with a `labels.csv`: by its path, or inside fastai's data folder"
     for path in (Path(source), data_folder()/source):
-        if (path/'labels.csv').exists(): break
-    else:
-        raise ValueError("source (MLC_DATA) must be 'drawn', 'real' or a folder with a labels.csv, "
-            f'not {str(source)!r}')
-    df,objects = read_labels(path/'labels.csv'),None
-    boxes = path/'boxes.csv'
-    if boxes.exists(): objects = pd.read_csv(boxes, keep_default_na=False)
-    return SimpleNamespace(source=str(source), path=path, pictures=path, df=df,
-        test=None, vocab=names_used(df), objects=objects)
+        table = path/'labels.csv'
+        if not table.exists(): continue
+        df = read_labels(table)
+        return SimpleNamespace(source=str(source), path=path, pictures=path, df=df, test=None,
+            vocab=names_used(df), objects=read_boxes(path/'boxes.csv'))
+    raise ValueError(
+        f"source (MLC_DATA) must be 'drawn', 'real' or a folder with a labels.csv, not '{source}'")
 
 # %% ../nbs/04_data.ipynb #04-data-063
 def scene_table(
@@ -143,34 +145,28 @@ def scene_table(
     **kwargs,    # For `drawn_pets`, such as `n_scenes`
 )->SimpleNamespace: # `source, path, pictures, df, test, vocab, objects`; what there is not is None
     "Scenes: `df` describes the files in `pictures`, `test` those in `path/'test'`, `objects` has the boxes"
-    source = source_or_default(source)
-    if source=='drawn':
-        path = drawn_pets(size, **kwargs)/'scenes'
-    elif source=='real':
-        path = real_folder('PASCAL_2007')
-        if not (path/'train.csv').exists():
-            raise FileNotFoundError(f'{path} has no train.csv: it is not PASCAL_2007, or not all of it')
-    else:
-        return own_scenes(source)
+    source = chosen(source)
+    if source=='drawn': path = drawn_pets(size, **kwargs)/'scenes'
+    elif source=='real': path = real_folder('PASCAL_2007')
+    else: return own_scenes(source)
+    if not (path/'train.csv').exists():
+        raise FileNotFoundError(f'{path} has no train.csv: it is not all of PASCAL_2007')
     df,test = read_labels(path/'train.csv'),None
     if (path/'test.csv').exists(): test = read_labels(path/'test.csv')
-    vocab,objects = names_used(df),None
-    if source=='drawn': vocab,objects = list(scene_vocab),object_table(path)
-    return SimpleNamespace(source=source, path=path, pictures=path/'train', df=df,
-        test=test, vocab=vocab, objects=objects)
+    vocab = list(scene_vocab) if source=='drawn' else names_used(df)
+    return SimpleNamespace(source=source, path=path, pictures=path/'train', df=df, test=test,
+        vocab=vocab, objects=read_boxes(path/'objects.csv'))
 
 # %% ../nbs/04_data.ipynb #04-data-079
-class KeptItems:
+class KeptItems(GetAttr):
     "A data set whose items are at hand; anything else is asked of the original"
+    _default = 'dset'
     def __init__(self,
         dset,  # The original
         items, # What it gives, in order
     ): self.dset,self.items = dset,items
     def __len__(self): return len(self.items)
     def __getitem__(self, i): return self.items[i]
-    def __getattr__(self, k):
-        if k in ('dset','items'): raise AttributeError(k)
-        return getattr(self.dset, k)
 
 # %% ../nbs/04_data.ipynb #04-data-a02
 def keep_items(

@@ -17,33 +17,52 @@ from torch import Tensor
 
 from .engine.core import check_shapes
 
+# %% ../nbs/05_train.ipynb #05-train-a01
+def check_tables(
+    **tables, # Name to tensor
+):
+    "`ValueError` unless each is `(n_items, n_classes)`, and all have the same size"
+    check_shapes(**{name: (table, 'n_items n_classes') for name,table in tables.items()})
+
+def refuse(
+    bad:Tensor, # Which values cannot be used, bool of any shape
+    what:str,   # Their name and fault, such as 'probs are nan'
+):
+    "`ValueError` that counts the bad values, if there are any"
+    n_bad = int(bad.sum())
+    if n_bad: raise ValueError(f'{n_bad} of {bad.numel()} {what}')
+
 # %% ../nbs/05_train.ipynb #05-train-011
+def _plain(x, **kwargs):
+    "`x` as a tensor without gradient, whose type is not one of fastai's"
+    return torch.as_tensor(x, **kwargs).detach().as_subclass(Tensor)
+
 def as_table(
     probs:Tensor,   # Scores, `(n_items, n_classes)`; answers, bool or 0 and 1, will do
     targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
 )->tuple[Tensor,Tensor]: # Plain floats and plain bools
     "Scores and targets as every metric takes them; `ValueError` for what cannot be measured"
-    probs = torch.as_tensor(probs).detach().as_subclass(Tensor)
-    targets = torch.as_tensor(targets).detach().as_subclass(Tensor)
-    check_shapes(probs=(probs, 'n_items n_classes'), targets=(targets, 'n_items n_classes'))
-    if not probs.numel(): raise ValueError(f'Nothing to measure: probs has shape {tuple(probs.shape)}')
+    probs,targets = _plain(probs),_plain(targets)
+    check_tables(probs=probs, targets=targets)
+    if not probs.numel(): raise ValueError('Nothing to measure: probs are empty')
     if not probs.is_floating_point(): probs = probs.double()
     if probs.dtype!=torch.double: probs = probs.float()
-    if probs.amax().isnan():
-        raise ValueError(f'{int(probs.isnan().sum())} of {probs.numel()} probs are nan')
-    if not ((targets==0)|(targets==1)).all():
-        low,high = targets.min().item(),targets.max().item()
-        raise ValueError(f'targets must be 0 or 1, got values from {low:.3g} to {high:.3g}')
+    refuse(probs.isnan(), 'probs are nan')
+    refuse((targets!=0) & (targets!=1), 'targets are not 0 or 1')
     return probs,targets.bool()
+
+def _like(thresh, probs):
+    thresh = _plain(thresh, dtype=probs.dtype, device=probs.device)
+    if thresh.isnan().any(): raise ValueError('thresh is nan')
+    return thresh
 
 def above(
     probs:Tensor,        # Probabilities, `(n_items, n_classes)`
     thresh:float|Tensor, # One for all, or `(n_classes,)`
 )->Tensor: # Bool, `(n_items, n_classes)`
     "Which labels are given: those whose probability is above the threshold"
-    thresh = torch.as_tensor(thresh, dtype=probs.dtype, device=probs.device).as_subclass(Tensor)
+    thresh = _like(thresh, probs)
     if thresh.ndim: check_shapes(probs=(probs, 'n_items n_classes'), thresh=(thresh, 'n_classes'))
-    if thresh.isnan().any(): raise ValueError('thresh is nan: give a number')
     return probs > thresh
 
 # %% ../nbs/05_train.ipynb #05-train-012
@@ -109,8 +128,7 @@ def precision_recall_f1(
     probs,targets = as_table(probs, targets)
     preds = above(probs, thresh)
     n_right = (preds & targets).sum(0)
-    n_pred = preds.sum(0)
-    n_true = targets.sum(0)
+    n_pred,n_true = preds.sum(0),targets.sum(0)
     f1 = 2*n_right / (n_pred+n_true)
     return torch.stack([n_right/n_pred, n_right/n_true, f1], 1)
 
@@ -131,14 +149,12 @@ def f1_by_thresh(
 )->Tensor: # `(n_threshs, n_classes)`; 0 where a label is neither present nor predicted
     "F1 of each label at each candidate"
     probs,targets = as_table(probs, targets)
-    threshs = torch.as_tensor(threshs, dtype=probs.dtype, device=probs.device).as_subclass(Tensor)
+    threshs = _like(threshs, probs)
     check_shapes(threshs=(threshs, 'n_threshs'))
-    if threshs.isnan().any(): raise ValueError('a thresh is nan: give numbers')
     threshs = threshs.cpu().numpy()
-    def n_above(scores): return len(scores) - np.searchsorted(scores, threshs, side='right')
+    def n_above(scores): return len(scores) - np.searchsorted(scores, threshs, 'right')
     def f1(scores, hits):
-        n_both = np.maximum(n_above(scores)+len(hits), 1)
-        return 2*n_above(hits) / n_both
+        return 2*n_above(hits) / np.maximum(n_above(scores)+len(hits), 1)
     return _by_label(f1, probs, targets).T.float()
 
 # %% ../nbs/05_train.ipynb #05-train-053
@@ -146,10 +162,10 @@ def _best_thresh(scores, hits):
     "The threshold of best F1 for one label, which has at least one positive"
     n_found = np.arange(len(hits), 0, -1)    # of equal hits the first one counts them all
     f1 = 2*n_found / (_n_from(scores, hits)+len(hits))
-    f1 = f1 * (hits>-np.inf)                 # no threshold lets -inf in
+    f1 *= hits>-np.inf                       # no threshold lets -inf in
     best = len(f1)-1 - f1[::-1].argmax()     # the last of equals: the highest score
     accepted = hits[best]                    # this score, and all above it
-    rejected = scores[:np.searchsorted(scores, accepted)]
+    rejected = scores[scores<accepted]
     if len(rejected): below = rejected[-1]
     elif accepted>0: below = 0
     else: below = 2*accepted-1

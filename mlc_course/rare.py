@@ -11,14 +11,12 @@ __all__ = ['stratified_split', 'widen_conv', 'pos_weights', 'focal_loss', 'asymm
            'label_table']
 
 # %% ../nbs/10_rare.ipynb #10-rare-003
-import numpy as np
-import pandas as pd
-import torch
+import numpy as np,pandas as pd,torch
 from torch import nn,Tensor
 from torch.nn.functional import logsigmoid
 
 from .engine.core import check_shapes
-from .metrics import as_table,average_precision,precision_recall_f1
+from .metrics import as_table,average_precision,check_tables,precision_recall_f1,refuse
 
 # %% ../nbs/10_rare.ipynb #10-rare-015
 def stratified_split(
@@ -28,18 +26,18 @@ def stratified_split(
 )->Tensor: # Part of each item, `(n_items,)`, 0 to `len(shares)-1`
     "Iterative stratification (Sechidis et al. 2011): shares out each label evenly, rarest first"
     t = np.asarray(targets, bool)
-    check_shapes(targets=(t, 'n_items n_classes'))
-    if not len(t): raise ValueError('targets have no items: there is nothing to split')
+    check_tables(targets=t)
+    if not len(t): raise ValueError('there are no items to split')
     shares = np.array(shares, float)
     if (shares<=0).any() or abs(shares.sum()-1)>1e-6:
-        raise ValueError(f'shares must be positive and sum to 1, got {shares.tolist()}')
+        raise ValueError(f'shares must be positive and sum to 1, got {shares}')
     rng = np.random.RandomState(seed)
     part = np.full(len(t), -1)
     want = shares*len(t)                  # items still to come to each part, `(n_parts,)`
     wants = shares[:,None]*t.sum(0)       # and items of each label, `(n_parts, n_classes)`
 
-    def deal(items, lack):
-        for i in rng.permutation(items):
+    def deal(which, lack):
+        for i in rng.permutation(np.flatnonzero(which)):
             by_lot = rng.rand(len(shares))
             need = np.stack([by_lot, want, lack])  # the last counts first: most of the label, then of items
             j = np.lexsort(np.round(need, 9))[-1]
@@ -47,12 +45,10 @@ def stratified_split(
             want[j] -= 1
             wants[j] -= t[i]
 
-    left = t.sum(0)
-    while left.any():
+    while (left := t[part<0].sum(0)).any():
         k = np.where(left>0, left, len(t)+1).argmin()
-        deal(np.flatnonzero(t[:,k] & (part<0)), wants[:,k])
-        left = t[part<0].sum(0)
-    deal(np.flatnonzero(part<0), want)    # items without any label
+        deal(t[:,k] & (part<0), wants[:,k])
+    deal(part<0, want)    # items without any label
     return torch.from_numpy(part)
 
 # %% ../nbs/10_rare.ipynb #10-rare-020
@@ -62,15 +58,14 @@ def widen_conv(
 )->nn.Conv2d: # The same, for `n_in` channels; on a picture of equal channels it answers as `conv` does
     "Weight surgery: further channels start as the mean of the present ones, and the sum of weights stays"
     if conv.groups!=1 or n_in<1:
-        raise ValueError(f'need a conv without groups and at least one channel, got {conv.groups=}, {n_in=}')
+        raise ValueError(f'need a conv without groups and at least one channel: {conv.groups=}, {n_in=}')
     wide = nn.Conv2d(n_in, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, conv.dilation,
                      bias=conv.bias is not None, padding_mode=conv.padding_mode)
     weight = conv.weight.detach()
-    mean = weight.mean(1, keepdim=True)
-    n_new = n_in-conv.in_channels
-    if n_new<0: weight = mean.expand(-1, n_in, -1, -1)
-    else: weight = torch.cat([weight, mean.expand(-1, n_new, -1, -1)], 1)
-    wide.weight.data = (weight*(conv.in_channels/n_in)).clone()
+    mean = weight.mean(1, keepdim=True).expand(-1, n_in, -1, -1)
+    if n_in<conv.in_channels: weight = mean
+    else: weight = torch.cat([weight, mean[:,conv.in_channels:]], 1)
+    wide.weight.data = weight*(conv.in_channels/n_in)
     if conv.bias is not None: wide.bias.data = conv.bias.detach().clone()
     return wide
 
@@ -80,12 +75,11 @@ def pos_weights(
     power:float=1.,  # 1: both sides weigh the same; 0.5: the root of that; 0: all weights 1
 )->Tensor: # `(n_classes,)`; 1 for a label that is never or always there
     "`pos_weight` of each label: `(negatives/positives)**power`"
-    check_shapes(targets=(targets, 'n_items n_classes'))
-    if not ((targets==0)|(targets==1)).all(): raise ValueError('targets must be 0 or 1')
+    check_tables(targets=targets)
+    refuse((targets!=0) & (targets!=1), 'targets are not 0 or 1')
     n_pos = targets.bool().sum(0)
     n_neg = len(targets)-n_pos
-    is_mixed = (n_pos>0) & (n_neg>0)
-    return torch.where(is_mixed, n_neg/n_pos.clamp_min(1), 1.)**power
+    return torch.where(n_pos*n_neg>0, n_neg/n_pos.clamp_min(1), 1.)**power
 
 # %% ../nbs/10_rare.ipynb #10-rare-027
 def focal_loss(
@@ -128,7 +122,7 @@ def label_table(
     "Every figure of every label, since a mean hides the rare ones; nan where a share is one of nothing"
     probs,targets = as_table(probs, targets)
     if len(vocab)!=probs.shape[1]:
-        raise ValueError(f'{len(vocab)} labels but probs {tuple(probs.shape)}')
+        raise ValueError(f'{len(vocab)} labels, but probs {tuple(probs.shape)}')
     res = pd.DataFrame(index=list(vocab))
     res['n'] = targets.sum(0).tolist()
     res['chance'] = targets.float().mean(0).tolist()

@@ -11,6 +11,7 @@ __all__ = ['MultiLabelHead', 'small_cnn', 'softmax_by_hand', 'sigmoid_by_hand', 
 
 # %% ../nbs/02_sigmoid.ipynb #02-sigmo-004
 import torch
+from itertools import compress
 from torch import nn,Tensor
 
 # %% ../nbs/02_sigmoid.ipynb #02-sigmo-013
@@ -27,10 +28,6 @@ class MultiLabelHead(nn.Sequential):
             nn.Linear(n_feat, n_classes)) # (bs, n_classes)
 
 # %% ../nbs/02_sigmoid.ipynb #02-sigmo-018
-def _block(ni, nf, stride):
-    conv = nn.Conv2d(ni, nf, 3, stride=stride, padding=1, bias=False)
-    return nn.Sequential(conv, nn.BatchNorm2d(nf), nn.ReLU())
-
 def small_cnn(
     n_classes:int, # `len(vocab)`
     widths:tuple[int,...]=(16,32,64,128,192), # Channels after each block
@@ -40,9 +37,11 @@ def small_cnn(
     if strides is None: strides = (2,)*len(widths)
     if len(widths)!=len(strides):
         raise ValueError(f'{len(widths)} widths but {len(strides)} strides')
-    sizes = zip((3, *widths), widths, strides)
-    body = nn.Sequential(*[_block(*o) for o in sizes])
-    return nn.Sequential(body, MultiLabelHead(widths[-1], n_classes))
+    body = nn.Sequential()
+    for ni,nf,stride in zip((3, *widths), widths, strides):
+        conv = nn.Conv2d(ni, nf, 3, stride, padding=1, bias=False)
+        body.append(nn.Sequential(conv, nn.BatchNorm2d(nf), nn.ReLU()))
+    return nn.Sequential(body, MultiLabelHead(nf, n_classes))
 
 # %% ../nbs/02_sigmoid.ipynb #02-sigmo-022
 def softmax_by_hand(
@@ -67,9 +66,6 @@ def labels_above(
     thresh:float|Tensor=0.5, # One threshold, or one per class, `(n_classes,)`
 )->list[list[str]]: # One list of names per item; empty where no class is above
     "Name every class whose probability is above `thresh`: none, one or several"
-    if probs.shape[-1]!=len(vocab):
-        raise ValueError(f'probs {tuple(probs.shape)} must have a column for each of {len(vocab)} names')
-    res = []
-    for row in (probs > thresh).tolist():
-        res.append([name for name,is_above in zip(vocab, row) if is_above])
-    return res
+    if probs.ndim!=2 or probs.shape[1]!=len(vocab):
+        raise ValueError(f'{tuple(probs.shape)} does not fit {len(vocab)} names')
+    return [list(compress(vocab, row)) for row in (probs > thresh).tolist()]

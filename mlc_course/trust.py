@@ -10,34 +10,27 @@ __all__ = ['reliability', 'ece', 'fit_temperature', 'missed_rate', 'crc_thresh',
            'conformal_thresh']
 
 # %% ../nbs/08_trust.ipynb #08-trust-003
-import math,numpy as np,torch
+import math,torch
 from torch import Tensor
-from .metrics import above,as_table
+from .metrics import above,as_table,refuse
 from .unknown import keep_thresh
 
 # %% ../nbs/08_trust.ipynb #08-trust-012
 def _as_probs(probs, targets):
     "As `as_table`, for scores that must be probabilities"
     probs,targets = as_table(probs, targets)
-    low,high = probs.min().item(),probs.max().item()
-    if low<0 or high>1:
-        raise ValueError(f'probs must lie in [0,1], got {low:.3g} to {high:.3g}: apply the sigmoid first')
+    refuse((probs<0) | (probs>1), 'probs are outside [0,1]: apply the sigmoid first')
     return probs,targets
 
 def _binned(probs, targets, n_bins):
-    "Per label and bin: sum of probabilities, positives, count, `(n_classes, n_bins+1)`; last column: only 1"
+    "Sum of probabilities, positives, count: `(3, n_classes, n_bins+1)`; the last bin holds exactly 1"
     probs,targets = _as_probs(probs, targets)
-    if n_bins<1: raise ValueError(f'Need at least one bin, got {n_bins=}')
+    if n_bins<1: raise ValueError(f'{n_bins=}: need at least one bin')
     edges = torch.linspace(0, 1, n_bins+1, dtype=probs.dtype, device=probs.device)
     bins = torch.bucketize(probs.T.contiguous(), edges, right=True)-1     # each bin holds its lower edge
-    empty = torch.zeros(probs.shape[1], n_bins+1, dtype=torch.double, device=probs.device)
+    empty = probs.new_zeros(probs.shape[1], n_bins+1, dtype=torch.double)
     def added(o): return empty.scatter_add(1, bins, o.T.double())
-    return added(probs),added(targets),added(torch.ones_like(probs))
-
-def _closed(sums):
-    "The last bin holds its upper edge too"
-    last = sums[:,-2:].sum(1, keepdim=True)
-    return torch.cat([sums[:,:-2], last], 1)
+    return torch.stack([added(probs), added(targets), added(torch.ones_like(probs))])
 
 def reliability(
     probs:Tensor,   # Sigmoid outputs, `(n_items, n_classes)`
@@ -45,7 +38,9 @@ def reliability(
     n_bins:int=10,  # Bins of equal width over [0,1]
 )->tuple[Tensor,Tensor,Tensor]: # Mean probability, share of positives, count: `(n_classes, n_bins)` each
     "What each label says in each bin, and how often it is so: nan in an empty bin, whose count is 0"
-    said,true,n = map(_closed, _binned(probs, targets, n_bins))
+    sums = _binned(probs, targets, n_bins)
+    sums[:,:,-2] += sums[:,:,-1]    # here the last bin holds its upper edge too
+    said,true,n = sums[:,:,:-1]
     return (said/n).float(),(true/n).float(),n.long()
 
 # %% ../nbs/08_trust.ipynb #08-trust-016
@@ -66,21 +61,19 @@ def fit_temperature(
 )->Tensor: # `(n_classes,)`; 1 for a label without positives or without negatives, which can't choose
     "Temperature of each label with the least cross-entropy of `logits/T` (arXiv:1706.04599), by bisection"
     logits,targets = as_table(logits, targets)
-    n_inf = int(logits.isinf().sum())
-    if n_inf: raise ValueError(f'{n_inf} of {logits.numel()} logits are infinite')
+    refuse(logits.isinf(), 'logits are infinite')
     low,high = bounds
-    if not 0<low<=high<math.inf: raise ValueError(f'{bounds=} must be two positive numbers, lowest first')
+    if not 0<low<=high<math.inf: raise ValueError(f'{bounds=} must be positive, lowest first')
     z = logits.double()
     y = targets.double()
-    lo = -torch.full_like(z[0], high).log()    # of log(1/T)
-    hi = -torch.full_like(z[0], low).log()
+    lo = -z.new_tensor(high).log()    # of log(1/T)
+    hi = -z.new_tensor(low).log()
     for _ in range(60):
         mid = (lo+hi)/2
-        slope = ((torch.sigmoid(z*mid.exp())-y) * z).mean(0)
+        slope = (((z*mid.exp()).sigmoid()-y) * z).mean(0)
         lo = torch.where(slope<0, mid, lo)
         hi = torch.where(slope<0, hi, mid)
-    is_mixed = targets.any(0) & ~targets.all(0)
-    can_choose = is_mixed & (z!=0).any(0)
+    can_choose = targets.any(0) & ~targets.all(0) & (z!=0).any(0)
     return torch.where(can_choose, (-mid).exp(), 1.).float()
 
 # %% ../nbs/08_trust.ipynb #08-trust-039
@@ -94,26 +87,7 @@ def missed_rate(
     missed = targets & ~above(probs, thresh)
     return missed.sum(1) / targets.sum(1).clamp_min(1)
 
-# %% ../nbs/08_trust.ipynb #08-trust-045
-def _allowance(n, alpha):
-    "How much may be missed in all by `n` items; `ValueError` if not even nothing may"
-    if not 0<alpha<1: raise ValueError(f'{alpha=} is not between 0 and 1')
-    left = alpha*(n+1) - 1 + 1e-9     # 1e-9: 0.29*100 is 28.999999999999996
-    if left>=0: return left
-    enough = math.ceil(1/alpha - 1 - 1e-9)
-    raise ValueError(f'{n} items are too few to promise {alpha=}: '
-                     f'need n >= 1/alpha - 1, at least {enough}')
-
 # %% ../nbs/08_trust.ipynb #08-trust-046
-def _too_far(probs, targets, left):
-    "The lowest score of a true label that must not be lost; inf if all may be"
-    n_true = targets.sum(1)
-    scores = probs[targets].cpu().numpy()     # of the true labels, picture by picture
-    worth = (1/n_true.double()).repeat_interleave(n_true).cpu().numpy()
-    order = scores.argsort()                  # low to high
-    n_lost = np.searchsorted(worth[order].cumsum(), left, side='right')    # so many labels may go
-    return scores[order[n_lost]] if n_lost<len(scores) else np.inf
-
 def crc_thresh(
     probs:Tensor,   # Sigmoid outputs of calibration items, with and without labels, `(n_items, n_classes)`
     targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
@@ -122,14 +96,24 @@ def crc_thresh(
 )->float: # Exact in float32; below 0 if nothing may be missed, 1 if everything may
     "Largest threshold of which conformal risk control (arXiv:2208.02814, theorem 1) promises `alpha`"
     probs,targets = _as_probs(probs, targets)
-    too_far = _too_far(probs, targets, _allowance(len(probs), alpha))    # equal scores are lost with it
+    if not 0<alpha<1: raise ValueError(f'{alpha=} is not between 0 and 1')
+    n = len(probs)
+    left = alpha*(n+1) - 1 + 1e-9    # may be missed in all; 1e-9: 0.29*100 is 28.999999999999996
+    if left<0:
+        enough = math.ceil(1/alpha - 1 - 1e-9)
+        raise ValueError(f'{n} items are too few to promise {alpha=}: give at least {enough}')
+    n_true = targets.sum(1)
+    scores,order = probs[targets].sort()      # of the true labels, low to high
+    worth = (1/n_true.double()).repeat_interleave(n_true)[order]
+    n_lost = (worth.cumsum(0)<=left).sum()    # so many labels may go
+    too_far = scores[n_lost].item() if n_lost<len(scores) else math.inf    # equal scores are lost with it
     if grid is not None:
-        grid = torch.as_tensor(grid).to(probs.dtype).cpu().numpy()
+        grid = torch.as_tensor(grid).to(probs.dtype)
         kept = grid[grid<too_far]
-        if kept.size: return kept.max().item()
-        raise ValueError(f'None of the {grid.size} candidates in grid keeps the promise: add lower ones')
-    if too_far==np.inf: return 1.
-    return float(np.nextafter(np.float32(too_far), np.float32(-1)))
+        if len(kept): return kept.max().item()
+        raise ValueError(f'None of {grid.numel()} candidates keeps the promise: add lower ones')
+    if too_far==math.inf: return 1.
+    return torch.tensor(too_far).nextafter(torch.tensor(-1.)).item()
 
 # %% ../nbs/08_trust.ipynb #08-trust-051
 def resplit(
@@ -141,7 +125,7 @@ def resplit(
 )->Tensor: # `(n_times,)`, what `risk` returned
     "Measure a promise over many random splits of the same items"
     if not 0<n_cal<n_items: raise ValueError(f'{n_cal=} must leave items on both sides of {n_items=}')
-    if n_times<1: raise ValueError(f'Need at least one deal, got {n_times=}')
+    if n_times<1: raise ValueError(f'{n_times=}: need at least one deal')
     gen = torch.Generator().manual_seed(seed)
     res = []
     for _ in range(n_times):

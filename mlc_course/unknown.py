@@ -14,11 +14,10 @@ __all__ = ['SCORES', 'is_silent', 'silence_table', 'max_logit', 'max_prob', 'aur
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-003
 import math,numpy as np,torch
-from torch import Tensor
-from torch.nn import functional as F
+from torch import nn,Tensor
 
 from .engine.core import check_shapes
-from .metrics import average_precision
+from .metrics import average_precision,check_tables,refuse
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-019
 def is_silent(
@@ -26,7 +25,7 @@ def is_silent(
     thresh=0.5,    # A label is given if its probability is above; a float or `(n_classes,)`
 )->Tensor: # Bool, `(n_items,)`
     "Whether no label is given: the multi-label way to say \"I don't know\". A nan is above no threshold"
-    check_shapes(probs=(probs, 'n_items n_classes'))
+    check_tables(probs=probs)
     thresh = torch.as_tensor(thresh)
     if thresh.ndim: check_shapes(probs=(probs, 'n_items n_classes'), thresh=(thresh, 'n_classes'))
     return ~(probs > thresh).any(1)
@@ -40,10 +39,10 @@ def silence_table(
     threshs=(0.5,0.9,0.95),
 )->list: # A dict a threshold: `thresh`, `right`, `answered`, and `silent <group>`, shares in [0,1]
     "What a threshold costs on known pictures, and the silence it buys on strangers"
-    check_shapes(probs=(probs, 'n_known n_classes'), targets=(targets, 'n_known n_classes'))
+    check_tables(probs=probs, targets=targets)
     for name,group in {'known': probs, **unknown}.items():
         if not len(group) or group.isnan().any():
-            raise ValueError(f'probs of {name} are nan, or none: no share can be measured')
+            raise ValueError(f'probs of {name} are nan, or none')
     rows = []
     for thresh in threshs:
         is_right = ((probs > thresh)==targets.bool()).all(1)
@@ -55,9 +54,8 @@ def silence_table(
 # %% ../nbs/07_unknown.ipynb #07-unkno-026
 def _rows(x, name='logits'):
     "`x`, if it is one row per item"
-    check_shapes(**{name: (x, 'n_items n_classes')})
-    if not x.shape[1]: raise ValueError(f'{name} {tuple(x.shape)} has no classes: need (n_items, n_classes)')
-    return x
+    if x.ndim==2 and x.shape[1]: return x
+    raise ValueError(f'{name} must be (n_items, n_classes) with n_classes>0, got {tuple(x.shape)}')
 
 def max_logit(
     logits:Tensor, # Raw scores, `(n_items, n_classes)`
@@ -75,9 +73,8 @@ def max_prob(
 def _vector(scores):
     "`scores` as a float64 vector; refuses an empty one and NaN"
     scores = torch.as_tensor(scores, dtype=torch.double).detach().flatten()
-    if not len(scores): raise ValueError('a score vector is empty: there is nothing to rank')
-    n_nan = int(scores.isnan().sum())
-    if n_nan: raise ValueError(f'{n_nan} of {len(scores)} scores are NaN: they cannot be ranked')
+    if not len(scores): raise ValueError('the scores are empty')
+    refuse(scores.isnan(), 'scores are NaN')
     return scores
 
 def auroc(
@@ -87,8 +84,8 @@ def auroc(
     "Probability that a known picture scores above a stranger, ties counting half (Mann-Whitney U)"
     known = np.sort(_vector(known).cpu().numpy())   # numpy's sort is faster, it moves no indices
     unknown = np.sort(_vector(unknown).cpu().numpy())
-    n_below = np.searchsorted(unknown, known, side='left')
-    n_upto = np.searchsorted(unknown, known, side='right')
+    n_below = np.searchsorted(unknown, known)
+    n_upto = np.searchsorted(unknown, known, 'right')
     return ((n_below+n_upto).mean() / (2*len(unknown))).item()
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-034
@@ -99,10 +96,9 @@ def fpr_at_tpr(
 )->float: # Share of strangers that are let in
     "Share of strangers at or above the highest threshold that keeps `tpr` of the known pictures"
     if not 0<tpr<=1: raise ValueError(f'{tpr=} is not in (0,1]')
-    known = _vector(known)
-    unknown = _vector(unknown)
+    known,unknown = _vector(known),_vector(unknown)
     n_keep = max(1, math.ceil(tpr*len(known) - 1e-9)) # 1e-9: 0.07*100 is 7.000000000000001
-    thresh = known.sort(descending=True).values[n_keep-1]
+    thresh = known.sort().values[-n_keep]
     return (unknown>=thresh).double().mean().item()
 
 def aupr(
@@ -111,9 +107,8 @@ def aupr(
 )->float: # Chance: the share of positive items
     "Area under precision-recall, as average precision; to find the others, swap the two and negate both"
     positive = _vector(positive)
-    negative = _vector(negative)
-    scores = torch.cat([positive, negative])
-    targets = torch.cat([torch.ones_like(positive), torch.zeros_like(negative)])
+    scores = torch.cat([positive, _vector(negative)])
+    targets = torch.arange(len(scores)) < len(positive)
     return average_precision(scores[:,None], targets[:,None])[0].item()
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-043
@@ -121,7 +116,7 @@ def joint_energy(
     logits:Tensor, # Raw scores of a sigmoid network, `(n_items, n_classes)`
 )->Tensor: # `(n_items,)`, never negative
     "Sum over the labels of `softplus(logit)` (JointEnergy, arXiv:2111.14923, eq. 6): evidence adds up"
-    return F.softplus(_rows(logits)).sum(1)
+    return nn.functional.softplus(_rows(logits)).sum(1)
 
 def energy(
     logits:Tensor, # Raw scores of a softmax network, `(n_items, n_classes)`
@@ -155,11 +150,10 @@ def knn_score(
 )->Tensor: # `(n_items,)`, -1 to 1; nan for an item with a feature that is not finite
     "Mean cosine similarity to the `k` nearest references (neighbours in feature space, arXiv:2204.06507)"
     check_shapes(feats=(feats, 'n_items n_feat'), refs=(refs, 'n_refs n_feat'))
-    if not len(refs): raise ValueError('no reference features: a neighbour needs at least one known picture')
-    if k<1 or chunk<1: raise ValueError(f'{k=} neighbours, {chunk=} items at a time: use 1 or more')
+    if not len(refs): raise ValueError('refs are empty: give at least one')
+    if min(k, chunk)<1: raise ValueError(f'{k=} and {chunk=} must be at least 1')
     refs = directions(refs)
-    n_bad = int(refs.isnan().any(1).sum())
-    if n_bad: raise ValueError(f'{n_bad} of {len(refs)} references have features that are not finite')
+    refuse(refs.isnan().any(1), 'references are not finite')
     return torch.cat([nearest(part, refs, k) for part in feats.split(chunk)])
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-054
@@ -169,12 +163,8 @@ def log_energy(
     "`joint_energy` as a logarithm, because it spans orders of magnitude"
     return joint_energy(logits).clamp_min(torch.finfo(logits.dtype).tiny).log()
 
-def _knn(logits, feats, refs, k): return knn_score(feats, refs, k)
-def _joint_energy(logits, *_): return log_energy(logits)
-def _max_logit(logits, *_): return max_logit(logits)
-
-# Name to function of `(logits, feats, refs, k)`, the best liked first; one line adds one
-SCORES = dict(knn=_knn, joint_energy=_joint_energy, max_logit=_max_logit)
+# Name to function, the best liked first: `knn` looks at features, all others at logits
+SCORES = dict(knn=knn_score, joint_energy=log_energy, max_logit=max_logit)
 
 def score_parts(
     logits:Tensor, # Raw scores, `(n_items, n_classes)`
@@ -184,7 +174,8 @@ def score_parts(
 )->dict: # Name to score, `(n_items,)`; higher means more likely known
     "The scores that `fit_score` chooses among: every one of `SCORES`"
     check_shapes(logits=(logits, 'n_items n_classes'), feats=(feats, 'n_items n_feat'))
-    return {name: score(logits, feats, refs, k) for name,score in SCORES.items()}
+    inputs = dict(knn=(feats, refs, k))
+    return {name: score(*inputs.get(name, [logits])) for name,score in SCORES.items()}
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-055
 def _rule(name, parts, known):
@@ -208,21 +199,20 @@ def fit_score(
     known:Tensor, # Whether an item has a label, bool `(n_items,)`
 )->dict: # `name`, and the `mean` and `std` of its parts over known items; plain numbers, fit for JSON
     "Both views, unless a single one is better by a standard error of the AUROC; knn if all have labels"
-    if not known.any():
-        raise ValueError('no validation item has a label: a score has no unit without known items')
+    if not known.any(): raise ValueError('no item has a label: the score has no unit')
     for name,score in parts.items():
         check_shapes(**{name: (score, 'n_items'), 'known': (known, 'n_items')})
-        n_bad = int((~score.isfinite()).sum())
-        if n_bad: raise ValueError(f'{n_bad} of {len(score)} scores {name} are not finite')
+        refuse(~score.isfinite(), f'scores {name} are not finite')
     if known.all(): return _rule('knn', parts, known)    # nothing to compare with
-    candidates = 'joint_energy+knn',*SCORES              # of equals, the first
-    rules = {name: _rule(name, parts, known) for name in candidates}
-    scores = {name: apply_score(parts, rule) for name,rule in rules.items()}
-    quality = {name: auroc(score[known], score[~known]) for name,score in scores.items()}
+    rules = {name: _rule(name, parts, known) for name in ('joint_energy+knn',*SCORES)}
+    quality = {}
+    for name,rule in rules.items():
+        score = apply_score(parts, rule)
+        quality[name] = auroc(score[known], score[~known])
     best = max(quality.values())
-    n = min(known.sum().item(), (~known).sum().item())
+    n = min(known.sum(), (~known).sum()).item()
     slack = math.sqrt(best*(1-best)/n)                   # one standard error
-    return next(rules[name] for name in candidates if quality[name] >= best-slack)
+    return next(rules[name] for name,o in quality.items() if o>=best-slack)    # of equals, the first
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-061
 def keep_thresh(
@@ -234,7 +224,7 @@ def keep_thresh(
     if not 0<keep<=1: raise ValueError(f'{keep=} is not in (0,1]')
     n_cut = math.floor((1-keep)*(len(scores)+1) + 1e-9)   # 1e-9: (1-0.9)*100 is 9.999999999999998
     if not n_cut: return -math.inf
-    return scores.sort().values[min(n_cut, len(scores))-1].item()
+    return scores.sort().values[:n_cut][-1].item()
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-064
 def decide(
@@ -250,7 +240,7 @@ def decide(
     probs = logits.sigmoid()
     passes = (probs > threshs) & ~logits.isnan().any(1, keepdim=True)
     likeliest = logits.masked_fill(~passes, -math.inf).argmax(1)
-    is_first = F.one_hot(likeliest, logits.shape[1]).bool()
+    is_first = nn.functional.one_hot(likeliest, logits.shape[1]).bool()
     seems_known = (score >= thresh)[:,None]
     return passes & seems_known & (is_first | (probs > second_threshs))
 
@@ -266,18 +256,16 @@ def fit_decision(
     check_shapes(logits=(logits, 'n_items n_classes'), score=(score, 'n_items'),
                  targets=(targets, 'n_items n_classes'))
     known = targets.bool().any(1)
-    if not known.any(): raise ValueError('no validation item has a label: there is nothing to keep')
-    logits = logits[known]
-    score = score[known]
-    if not logits.isfinite().all():
-        raise ValueError('a logit of a known item is not finite: it fits no threshold')
-    if second_threshs is None: second_threshs = torch.full((logits.shape[1],), 0.5)
+    if not known.any(): raise ValueError('no item has a label: nothing to keep')
+    logits,score = logits[known],score[known]
+    refuse(~logits.isfinite(), 'known logits are not finite')
+    if second_threshs is None: second_threshs = torch.full(logits.shape[1:], .5)
     needed = second_threshs.logit()
     margin = (logits-needed).amax(1)                # above 0: some label passes
     lowered = max(keep_thresh(margin, 1-(1-keep)/5), margin.min().item())
     threshs = (needed + min(0, lowered-1e-4)).sigmoid()
     passes = (logits.sigmoid() > threshs).any(1)
-    thresh = keep_thresh(score.where(passes, torch.tensor(-math.inf)), keep)
+    thresh = keep_thresh(score.where(passes, -math.inf), keep)
     if thresh==-math.inf and keep<1:                # too few items to promise `keep`: the lowest known one
         thresh = score[passes].min().item()
     return thresh,threshs,second_threshs
@@ -290,10 +278,10 @@ def risk_coverage(
     "Risk–coverage curve (arXiv:1705.08500); items of equal score count as in random order"
     score = _vector(score)
     correct = torch.as_tensor(correct).detach().flatten().double()
-    if len(score)!=len(correct): raise ValueError(f'{len(score)} scores but {len(correct)} answers')
-    if not ((correct==0)|(correct==1)).all(): raise ValueError('correct must be 0 or 1 for each item')
+    check_shapes(scores=(score, 'n_items'), answers=(correct, 'n_items'))
+    refuse((correct!=0) & (correct!=1), 'answers are not 0 or 1')
     _,group,n_in = score.neg().unique(return_inverse=True, return_counts=True)  # best group first
-    n_wrong = torch.zeros_like(n_in, dtype=torch.double).index_add(0, group, 1-correct)
+    n_wrong = group.bincount(1-correct)
     error = (n_wrong/n_in).repeat_interleave(n_in)     # of an item: the share of wrong ones in its group
     n_answered = torch.arange(1, len(score)+1, device=score.device)
     return n_answered/len(score),error.cumsum(0)/n_answered
@@ -303,5 +291,4 @@ def aurc(
     correct:Tensor, # Whether each item's answer is right, `(n_items,)`
 )->float: # Mean error rate among the answered, over all coverages 1/n..1
     "Area under the risk-coverage curve (arXiv:1805.08206)"
-    coverage,risk = risk_coverage(score, correct)
-    return risk.mean().item()
+    return risk_coverage(score, correct)[1].mean().item()

@@ -68,7 +68,8 @@ def run_all(paths, workers):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('chapters', nargs='*', help='such as 07_unknown or engine/core; none: lessons and deeper/')
+    what = 'such as 07_unknown or engine/core; none: lessons and deeper/'
+    parser.add_argument('chapters', nargs='*', help=what)
     parser.add_argument('--workers', type=int, default=1, help='chapters to run at the same time')
     args = parser.parse_args()
     paths = chapters(args.chapters)

@@ -8,11 +8,14 @@ Docs: https://mlc-course.github.io/mlc_course/draw/animals.html.md"""
 __all__ = ['BREEDS', 'STRANGERS', 'breeds', 'strangers', 'cat_breeds', 'dog_breeds', 'colors', 'species']
 
 # %% ../../nbs/draw/animals.ipynb #animals-5e03
+import re
 from dataclasses import dataclass
 from functools import lru_cache
+from fastcore.basics import AttrDict
 from PIL import ImagePath
 from . import bodies,heads
-from .paper import compiled,ellipse,full,ink,jitter,mix,moved,paint,tones
+from .paper import compiled,ellipse,fields,full,hues,ink,jitter
+from .paper import mix,moved,paint,parts_of,rgb,tones
 
 # %% ../../nbs/draw/animals.ipynb #animals-5e09
 @dataclass(frozen=True)
@@ -20,14 +23,13 @@ class Kind:
     "All that is known about one kind of animal or thing"
     species:str=None        # 'cat', 'dog', or None: a stranger
     color:str=None          # Its colour in figures; None: a stranger, grey like all
-    head:callable=None      # Draws its head; None: a thing
-    tail:callable=None      # Draws its tail; None: a thing
-    thing:callable=None     # Draws a thing; None: an animal
-    coats:tuple=()          # One text a coat: the colours of `coat`, `mark` and `pale`, from `paint`
-    like:dict=None          # Roles in another role's colour, see `usual`; 'nothing': not drawn
+    head:str=''             # Its head, as a text of parts; a thing is all head
+    tail:str=''             # Its tail, likewise; '': a thing
+    coats:str=''            # Coats, with commas between them: `paint` for `coat`, `mark` and `pale`
+    like:str=''             # Roles in another role's colour, see `usual`; 'nothing': not drawn
     iris:tuple=(84,56,44)   # Colour of its eyes; a cat may have another cat's
     mask:bool=False         # Dark around the eyes? Then shut eyes are drawn light
-    pattern:callable=None   # Draws what its coat shows, in a pose; None: nothing
+    pattern:dict=None       # What its coat shows: a text a pose; None: nothing
     furry:bool=False        # Tufts in the outline of its body?
     wide:float=1.           # Width of its body; 1: usual
     head_size:float=1.      # Size of its head; 1: usual
@@ -37,78 +39,76 @@ class Kind:
 
 # %% ../../nbs/draw/animals.ipynb #scenes-008
 BREEDS = dict(
-    Bengal=Kind('cat', '#DDCC77', heads.bengal, bodies.ring_tail, ear=1.65,
-        pattern=bodies.rosettes, wide=.94, head_size=.96, iris=(150,172,84),
-        like=dict(bib='pale', under='pale~', nose='pink'),
-        coats=('golden black cream', 'silver charcoal white',
-            'fawn brown cream', 'tan black fawn', 'cream brown white')),
+    Bengal=Kind('cat', '#DDCC77', heads.bengal, bodies.ring_tail,
+        pattern=bodies.rosettes, wide=.94, head_size=.96, ear=1.65,
+        like='bib=pale torso~=pale~ nose=pink', iris=(150,172,84),
+        coats='golden black cream, silver charcoal white, '
+            'fawn brown cream, tan black fawn, cream brown white'),
     Bombay=Kind('cat', '#882255', heads.bombay, bodies.slim_tail,
-        wide=.98, iris=(226,160,52), like=dict(nose='rosy'),
-        coats=('black black charcoal', 'black black charcoal',
-            'choc choc brown', 'charcoal charcoal grey')),
+        wide=.98, like='nose=rosy', iris=(226,160,52),
+        coats='black black charcoal, black black charcoal, '
+            'choc choc brown, charcoal charcoal grey'),
     Persian=Kind('cat', '#CC6677', heads.persian, bodies.plume_tail,
-        furry=True, wide=1.08, head_size=1.06, iris=(222,142,58),
-        like=dict(bib='coat+', nose='pink'),
-        coats=('white white white', 'cream cream white', 'grey grey silver',
-            'ginger ginger cream', 'charcoal charcoal grey')),
-    Siamese=Kind('cat', '#AA4499', heads.siamese, bodies.slim_tail, ear=1.6,
-        mask=True, wide=.82, head_size=.94, iris=(96,162,222),
-        like=dict(tail='mark', paw='mark', sock='mark', nose='rosy'),
-        coats=('cream choc white', 'cream charcoal white',
-            'white ginger white', 'fawn black cream')))
+        furry=True, wide=1.08, head_size=1.06,
+        like='bib=coat+ nose=pink', iris=(222,142,58),
+        coats='white white white, cream cream white, grey grey silver, '
+            'ginger ginger cream, charcoal charcoal grey'),
+    Siamese=Kind('cat', '#AA4499', heads.siamese, bodies.slim_tail,
+        mask=True, wide=.82, head_size=.94, ear=1.6, iris=(96,162,222),
+        like='tail=mark paw=mark sock=mark nose=rosy',
+        coats='cream choc white, cream charcoal white, '
+            'white ginger white, fawn black cream'))
 
 # %% ../../nbs/draw/animals.ipynb #animals-5e0b
 BREEDS.update(
     beagle=Kind('dog', '#117733', heads.beagle, bodies.flag_tail,
         pattern=bodies.saddle, wide=.95,
-        like=dict(tail='mark', leg='pale', paw='pale', bib='pale', under='pale~'),
-        coats=('tan black white', 'ginger choc white',
-            'golden charcoal white', 'fawn tan white')),
+        like='tail=mark leg=pale paw=pale bib=pale torso~=pale~',
+        coats='tan black white, ginger choc white, '
+            'golden charcoal white, fawn tan white'),
     pug=Kind('dog', '#44AA99', heads.pug, bodies.curl_tail,
         mask=True, wide=1.05, head_size=1.06,
-        coats=('fawn black cream', 'cream black white',
-            'silver black white', 'golden choc fawn')),
+        coats='fawn black cream, cream black white, '
+            'silver black white, golden choc fawn'),
     rottweiler=Kind('dog', '#332288', heads.rottweiler, bodies.stub_tail,
-        pattern=bodies.chest_marks, wide=1.12,
-        like=dict(paw='mark', sock='mark'),
-        coats=('black tan ginger', 'black golden fawn',
-            'choc tan golden', 'charcoal fawn cream')),
+        pattern=bodies.chest_marks, wide=1.12, like='paw=mark sock=mark',
+        coats='black tan ginger, black golden fawn, '
+            'choc tan golden, charcoal fawn cream'),
     samoyed=Kind('dog', '#88CCEE', heads.samoyed, bodies.over_tail,
-        furry=True, wide=1.08, like=dict(bib='coat+'),
-        coats=('white cream white', 'cream fawn white',
-            'silver grey white', 'golden fawn cream')))
+        furry=True, wide=1.08, like='bib=coat+',
+        coats='white cream white, cream fawn white, '
+            'silver grey white, golden fawn cream'))
 
 # %% ../../nbs/draw/animals.ipynb #animals-5e0c
 STRANGERS = dict(
-    ball=Kind(thing=heads.ball, size=1.25,
-        coats=('ginger cream white', 'black fawn white',
-            'golden choc cream', 'grey tan white', 'white charcoal golden')),
-    bird=Kind(thing=heads.bird, size=1.3, like=dict(nose='beak'),
-        coats=('golden brown cream', 'grey charcoal white',
-            'black charcoal ginger', 'tan choc cream', 'white silver cream')),
-    car=Kind(thing=heads.car, size=1.15,
-        coats=('cream tan white', 'charcoal black silver',
-            'ginger choc cream', 'silver grey white', 'golden brown cream')),
-    donkey=Kind(head=heads.donkey, tail=bodies.tuft_tail,
-        ear=2.05, head_size=.92, pose='donkey',
-        like=dict(paw='mark', collar='nothing', blush='nothing'),
-        coats=('grey charcoal white', 'brown choc cream',
-            'charcoal black silver', 'tan choc cream', 'fawn brown white')),
-    rabbit=Kind(head=heads.rabbit, tail=bodies.puff_tail,
-        ear=2., wide=.9, head_size=.92, pose='sit',
-        like=dict(bib='pale', nose='pink'),
-        coats=('white white white', 'fawn fawn cream', 'grey grey silver',
-            'brown brown fawn', 'black black charcoal', 'ginger ginger cream')))
+    ball=Kind(head=heads.ball, size=1.25,
+        coats='ginger cream white, black fawn white, '
+            'golden choc cream, grey tan white, white charcoal golden'),
+    bird=Kind(head=heads.bird, size=1.3, like='nose=beak',
+        coats='golden brown cream, grey charcoal white, '
+            'black charcoal ginger, tan choc cream, white silver cream'),
+    car=Kind(head=heads.car, size=1.15,
+        coats='cream tan white, charcoal black silver, '
+            'ginger choc cream, silver grey white, golden brown cream'),
+    donkey=Kind(head=heads.donkey, tail=bodies.tuft_tail, pose='donkey',
+        pattern=bodies.neck, head_size=.92, ear=2.05,
+        like='paw=mark collar=nothing blush=nothing',
+        coats='grey charcoal white, brown choc cream, '
+            'charcoal black silver, tan choc cream, fawn brown white'),
+    rabbit=Kind(head=heads.rabbit, tail=bodies.puff_tail, pose='sit',
+        wide=.9, head_size=.92, ear=2., like='bib=pale nose=pink',
+        coats='white white white, fawn fawn cream, grey grey silver, '
+            'brown brown fawn, black black charcoal, ginger ginger cream'))
 
 # %% ../../nbs/draw/animals.ipynb #animals-5e11
 def kind_of(
     name:str, # A breed or a stranger
 )->Kind: # Its record
     "Look a name up in both tables"
-    if name in BREEDS: return BREEDS[name]
-    if name in STRANGERS: return STRANGERS[name]
+    kinds = BREEDS|STRANGERS
+    if name in kinds: return kinds[name]
     raise ValueError(f'{name!r} is no breed and no stranger: '
-        f'choose from {[*BREEDS,*STRANGERS]}')
+        f'choose from {list(kinds)}')
 
 # %% ../../nbs/draw/animals.ipynb #scenes-009
 breeds = list(BREEDS)
@@ -134,32 +134,31 @@ def sprite(
 ): # Shapes as from `compiled`; centre of the head, None if there is none
     "All shapes of one kind of animal in one pose"
     kind = kind_of(name)
-    if kind.thing: return tuple(compiled(kind.thing(), fine=fine)),None
-    make,head_at = bodies.poses[pose]
-    body,front = make(kind.tail, kind.furry)
-    if kind.pattern: body = body+kind.pattern(pose)
+    if not kind.tail: return compiled(parts_of(kind.head), fine=fine),None
+    body,head_at = bodies.poses[pose]
+    tufts = r'fur \1 10' if kind.furry else ''
+    body = re.sub(r'tufts (\d+)', tufts, body)
+    patterns = kind.pattern or {}
+    pattern = patterns.get(pose.replace('wave', 'sit'), '')
+    parts = parts_of(body, tail=kind.tail, pattern=pattern, **bodies.pieces)
+    shapes = compiled(parts, 'body', kind.wide, fine=fine)
+    head = parts_of(heads.collar+kind.head, **heads.pieces)
     size = kind.head_size
-    shapes = compiled(body+front, 'body', kind.wide, fine=fine)
-    head = heads.collar()+kind.head()
-    shapes += compiled(head, 'head', size, size, fine)
-    return tuple(shapes),head_at
+    return shapes+compiled(head, 'head', size, size, fine),head_at
 
 # %% ../../nbs/draw/animals.ipynb #scenes-057
-noses = {'pink':(214,128,128), 'pink+':(238,170,168),
-    'rosy':(94,64,70), 'rosy+':(130,96,100)}
-face = dict(noses, beak=(236,160,70), inner=(226,168,160), pupil=(42,34,40), lid=(60,46,50),
-    gleam=(255,255,255), white=(255,252,246), mouth=(66,44,50),
-    tongue=(232,128,132), glass=(190,218,226))
-collars = (None,None,(200,84,76),(70,142,150),
-    (226,176,84),(84,96,140),(244,236,222))
-usual = dict(tail='coat', leg='light', paw='light', # whose colour a role wears
-    toe='paw-', tip='pale', mane='mark', under='coat~')
+face = hues('''inner=e2a8a0 pupil=2a2228 gleam=ffffff lid=3c2e32
+beak=eca046 mouth=422c32 tongue=e88084 white=fffcf6 glass=bedae2
+pink=d68080 pink+=eeaaa8 rosy=5e4046 rosy+=826064''')
+collars = None,None,*map(rgb, 'c8544c 468e96 e2b054 54608c f4ecde'.split())
+# whose colour a role wears
+usual = 'tail=coat leg=light paw=light toe=paw- tip=pale mane=mark torso=coat '
 
 def mood(rng, kind, dark):
     "Eyes open or shut, tongue in or out, collar or none; None: not drawn"
     p = dict(shut=None)
     sleeps = rng.random()<.12
-    if sleeps and kind.head:
+    if sleeps and kind.tail:
         p = dict.fromkeys(('lid','iris','pupil','gleam'))
         p['shut'] = (240,220,200) if dark or kind.mask else (60,46,50)
     if rng.random()<.5: p['tongue'] = None
@@ -182,7 +181,7 @@ def palette(
 ): # Colour by role; None: not drawn
     "Colours of one animal: a coat of its kind, a mood, its small differences"
     kind = kind_of(name)
-    names = rng.choice(kind.coats).split()
+    names = rng.choice(kind.coats.split(', ')).split()
     coat,mark,pale = (jitter(rng, paint[c]) for c in names)
     light = mix(coat, (255,250,240), .06)
     dark = sum(coat)<330
@@ -194,12 +193,13 @@ def palette(
     p['blush'] = (238,120,110,26 if dark else 52)
     p['iris'] = jitter(rng, eye_color(rng, kind), 18)
     p.update(mood(rng, kind, dark))
-    for role,other in {**usual, **(kind.like or {})}.items(): wear(p, role, other)
+    roles = fields(usual+kind.like)
+    for role,other in roles.items(): wear(p, role, other)
     if not p['collar']: p['tag'] = p['tag+'] = None
     return p
 
 # %% ../../nbs/draw/animals.ipynb #scenes-062
-pool = ImagePath.Path(ellipse(0, 0, 1.35, .2)) # The shadow on the ground
+pool = ImagePath.Path(ellipse((0,0), 1.35, .2)) # The shadow on the ground
 
 def animal(
     rng,  # `random.Random`
@@ -208,11 +208,10 @@ def animal(
     "One animal that has its colours, its pose and its mood, but no place yet"
     pose = rng.choice(('sit','sit','wave','stand','stand','lie','lie'))
     pose = kind_of(name).pose or pose
-    a = dict(name=name, colors=palette(rng, name), flip=rng.choice((-1,1)),
-        lean=rng.uniform(-4, 4), tilt=rng.uniform(-14, 14))
-    a['parts'],a['head_at'] = sprite(name, pose)
-    a['thin'] = sprite(name, pose, False)[0]
-    return a
+    parts,head_at = sprite(name, pose)
+    return AttrDict(name=name, colors=palette(rng, name), flip=rng.choice((-1,1)),
+        lean=rng.uniform(-4, 4), tilt=rng.uniform(-14, 14),
+        parts=parts, thin=sprite(name, pose, False)[0], head_at=head_at)
 
 def place(
     a, # From `animal`
@@ -221,21 +220,20 @@ def place(
     r, # Half the width of its head
 ): # The same with `x`, `y`, `r`, the maps `body` and `head`, and `face`: where its head is
     "An animal in its place"
-    r *= kind_of(a['name']).size
-    body = moved(full, x, y, r, a['lean'], a['flip'])
-    if a['head_at']: head = moved(body, *a['head_at'], turn=a['tilt'])
+    r *= kind_of(a.name).size
+    body = moved(full, x, y, r, a.lean, a.flip)
+    if a.head_at: head = moved(body, *a.head_at, turn=a.tilt)
     else: head = moved(body, 0, -1)
     face = head[2],head[5]
-    return dict(a, x=x, y=y, r=r, body=body, head=head, face=face)
+    return AttrDict(a, x=x, y=y, r=r, body=body, head=head, face=face)
 
 def draw_animal(
     paper, # A `Paper`
     a,     # From `place`
 ):
     "Shadow on the ground, then body, then head"
-    at = moved(full, a['x'], a['y'], a['r'])
-    paper.put(pool, (40,30,50,60), at)
-    shapes = a['parts' if paper.fine else 'thin']
+    paper.put(pool, (40,30,50,60), moved(full, a.x, a.y, a.r))
+    shapes = a.parts if paper.fine else a.thin
     for group in ('body','head'):
         own = [s for s in shapes if s[0]==group]
-        ink(paper, own, a['colors'], a[group])
+        ink(paper, own, a.colors, a[group])

@@ -9,23 +9,47 @@ __all__ = ['backdrops']
 
 # %% ../../nbs/draw/backdrops.ipynb #backdrops-005
 from PIL import Image
-
-from .paper import ellipse,full,jitter,mix,moved,paint,spline
-from .props import any_paint,put_prop,rect
+from .paper import ellipse,full,jitter,mix,moved,paint,rect,rgb,spline
+from .props import any_paint,put_prop
 
 # %% ../../nbs/draw/backdrops.ipynb #scenes-072
-def gradient(paper, *cols, bottom):
-    "Bands from the first colour to the last, melting into each other, from the top to `bottom`"
-    side,height = paper.side,round(bottom*paper.side)
-    strip = Image.new('RGB', (1,len(cols)))
-    strip.putdata(cols)
-    column = strip.resize((1,height), Image.BILINEAR)
-    paper.im.paste(column.resize((side,height), Image.NEAREST), (0,0))
+skies = dict( # pairs of colours: above, below
+    meadow='8ec6e2 dceee8, eec4a0 fae8cc, aaced6 f0f0d6',
+    autumn='f0d6b2 faecd4, c4d2d8 f2e8d8',
+    snow='96aecc e2e8f0, cebccc f4e6e2, 7086aa ced6e6',
+    beach='86c4de e0f0ec, f4b28c fce0b4, b0bedc f6ded6',
+    night='2c345c 686896, 243a54 608296, 403056 a8768c')
+colors = dict( # of the ground, and what else may have one of several
+    meadow='8cb268 a6be70 70a074',
+    autumn='ceaa70 b09662 c4966e',
+    beach='eed8ac e4c89e f4e6ca',
+    night='466268 545a78 5c685c',
+    room='be926c a0785c d6b896 847068',
+    wall='e2cebc c4d0be debeb8 b2c0ce e8d6a8 96a0ac ceb092 787078 eee6da',
+    leaf='de8c46 e2b254 be5a3e') # in autumn
+
+def sky(paper, rng, name, bottom=.6):
+    "One of the skies of a backdrop: one colour melts into the other, down to `bottom`"
+    pair = rng.choice(skies[name].split(', '))
+    strip = Image.new('RGB', (1,2))
+    strip.putdata([rgb(code) for code in pair.split()])
+    height = round(bottom*paper.side)
+    strip = strip.resize((1,height), Image.BILINEAR)
+    paper.im.paste(strip.resize((paper.side,height), Image.NEAREST))
+
+def one_of(rng, name):
+    "One of the `colors` of a name"
+    return rgb(rng.choice(colors[name].split()))
 
 def spot(rng, *ranges):
     "A number out of each range"
     return [rng.uniform(low, high) for low,high in ranges]
 
+def spots(rng, least, most, *ranges):
+    "As many spots as chance will have it"
+    for _ in range(rng.randint(least, most)): yield spot(rng, *ranges)
+
+# %% ../../nbs/draw/backdrops.ipynb #backdrops-00d
 def hill(rng, y, h):
     "A line of hills at about `y`, `h` rough, and all that is below it"
     line = [(x/4, y+rng.uniform(-h, h)) for x in range(5)]
@@ -38,56 +62,20 @@ def cottage(paper, rng, y):
     wall = mix(any_paint(rng), (255,250,240), .4)
     put_prop(paper, 'house', x, y, r, wall, any_paint(rng))
 
-def hills(paper, rng, y, step, rough, colors, house):
-    "Three hills from far to near; yields the number of each as soon as it is there to be planted"
-    near,far,share,less = colors
+ranges = dict( # height, step, roughness; haze, its share, less a hill; house; plants a hill
+    meadow=(.38, .12, .05, (236,240,222), .5, .25, .52, 0, 2),
+    autumn=(.36, .12, .04, (248,238,220), .55, .27, .5, 1, 3),
+    snow=(.36, .12, .05, (150,170,200), .36, .17, .51, 0, 3),
+    night=(.42, .1, .04, (130,130,170), .36, .18, .54, 0, 2))
+
+def hills(paper, rng, name, near):
+    "Three hills from far to near; yields `x` and the number of the hill for each plant"
+    y,step,rough,haze,share,less,house,*plants = ranges[name]
     for i in range(3):
-        shade = mix(near, far, share-less*i)
+        shade = mix(near, haze, share-less*i)
         paper.put(hill(rng, y+step*i, rough), shade)
         if i==1: cottage(paper, rng, house)
-        yield i
-
-# %% ../../nbs/draw/backdrops.ipynb #backdrops-00c
-skies = dict( # pairs: above, below
-    meadow=[
-        ((142,198,226), (220,238,232)),
-        ((238,196,160), (250,232,204)),
-        ((170,206,214), (240,240,214))],
-    autumn=[
-        ((240,214,178), (250,236,212)),
-        ((196,210,216), (242,232,216))],
-    snow=[
-        ((150,174,204), (226,232,240)),
-        ((206,188,204), (244,230,226)),
-        ((112,134,170), (206,214,230))],
-    beach=[
-        ((134,196,222), (224,240,236)),
-        ((244,178,140), (252,224,180)),
-        ((176,190,220), (246,222,214))],
-    night=[
-        ((44,52,92), (104,104,150)),
-        ((36,58,84), (96,130,150)),
-        ((64,48,86), (168,118,140))])
-grounds = dict(
-    meadow=[(140,178,104), (166,190,112), (112,160,116)],
-    autumn=[(206,170,112), (176,150,98), (196,150,110)],
-    beach=[(238,216,172), (228,200,158), (244,230,202)],
-    night=[(70,98,104), (84,90,120), (92,104,92)],
-    room=[(190,146,108), (160,120,92),
-        (214,184,150), (132,112,104)])
-leaf_colors = (222,140,70),(226,178,84),(190,90,62) # in autumn
-walls = [
-    (226,206,188), (196,208,190), (222,190,184),
-    (178,192,206), (232,214,168), (150,160,172),
-    (206,176,146), (120,112,120), (238,230,218)]
-
-def sky(paper, rng, name, bottom=.6):
-    "One of the skies of a backdrop"
-    gradient(paper, *rng.choice(skies[name]), bottom=bottom)
-
-def ground(rng, name, by=10):
-    "One of the colours of its ground"
-    return jitter(rng, rng.choice(grounds[name]), by)
+        for x, in spots(rng, *plants, (0,1)): yield x,i
 
 # %% ../../nbs/draw/backdrops.ipynb #scenes-073
 def meadow(paper, rng):
@@ -95,17 +83,13 @@ def meadow(paper, rng):
     if rng.random()<.5:
         x,y,r = spot(rng, (.1,.9), (.08,.25), (.04,.07))
         put_prop(paper, 'sun', x, y, r, paint['cream'])
-    for i in range(rng.randint(0, 3)):
-        x,y,r = spot(rng, (0,1), (.05,.3), (.05,.1))
+    for x,y,r in spots(rng, 0, 3, (0,1), (.05,.3), (.05,.1)):
         put_prop(paper, 'cloud', x, y, r, paint['white'])
-    green = ground(rng, 'meadow')
-    for i in hills(paper, rng, .38, .12, .05, (green,(236,240,222),.5,.25), .52):
-        for j in range(rng.randint(0, 2)):
-            x,dark = spot(rng, (0,1), (.15,.4))
-            leaf = mix(green, (60,90,70), dark)
-            put_prop(paper, 'tree', x, .42+.12*i, .05+.02*i, leaf)
-    for i in range(rng.randint(4, 12)):
-        y,x = spot(rng, (.6,.98), (0,1))
+    green = jitter(rng, one_of(rng, 'meadow'), 10)
+    for x,i in hills(paper, rng, 'meadow', green):
+        leaf = mix(green, (60,90,70), rng.uniform(.15, .4))
+        put_prop(paper, 'tree', x, .42+.12*i, .05+.02*i, leaf)
+    for y,x in spots(rng, 4, 12, (.6,.98), (0,1)):
         put_prop(paper, 'flower', x, y, .02*y, any_paint(rng))
     stands = 'tuft','rock','bush','bowl'
     return stands,mix(green, (70,110,70), .3)
@@ -113,15 +97,11 @@ def meadow(paper, rng):
 # %% ../../nbs/draw/backdrops.ipynb #scenes-074
 def autumn(paper, rng):
     sky(paper, rng, 'autumn')
-    soil = ground(rng, 'autumn')
-    for i in hills(paper, rng, .36, .12, .04, (soil,(248,238,220),.55,.27), .5):
-        for j in range(rng.randint(1, 3)):
-            x = rng.uniform(0, 1)
-            green = any_paint(rng)
-            leaf = mix(green, rng.choice(leaf_colors), .6)
-            put_prop(paper, 'tree', x, .4+.12*i, .06+.025*i, leaf)
-    for i in range(rng.randint(6, 16)):
-        x,y,r = spot(rng, (0,1), (.6,1), (.012,.02))
+    soil = jitter(rng, one_of(rng, 'autumn'), 10)
+    for x,i in hills(paper, rng, 'autumn', soil):
+        leaf = mix(any_paint(rng), one_of(rng, 'leaf'), .6)
+        put_prop(paper, 'tree', x, .4+.12*i, .06+.025*i, leaf)
+    for x,y,r in spots(rng, 6, 16, (0,1), (.6,1), (.012,.02)):
         color = any_paint(rng)
         put_prop(paper, 'fallen', x, y, r, color, turn=rng.uniform(0, 180))
     stands = 'tuft','rock','bowl','bush'
@@ -131,13 +111,11 @@ def autumn(paper, rng):
 def snow(paper, rng):
     sky(paper, rng, 'snow')
     white = jitter(rng, (240,242,246), 6)
-    for i in hills(paper, rng, .36, .12, .05, (white,(150,170,200),.36,.17), .51):
-        for j in range(rng.randint(0, 3)):
-            x = rng.uniform(0, 1)
-            needles = mix((92,132,116), any_paint(rng), .2)
-            put_prop(paper, 'pine', x, .42+.12*i, .04+.02*i, needles)
-    for i in range(rng.randint(8, 24)):
-        paper.dots([spot(rng, (0,1), (0,1), (.004,.009))], paint['white'])
+    for x,i in hills(paper, rng, 'snow', white):
+        needles = mix((92,132,116), any_paint(rng), .2)
+        put_prop(paper, 'pine', x, .42+.12*i, .04+.02*i, needles)
+    flakes = spots(rng, 8, 24, (0,1), (0,1), (.004,.009))
+    paper.dots(flakes, paint['white'])
     return ('rock','box','bowl','bush'),(132,160,140)
 
 # %% ../../nbs/draw/backdrops.ipynb #scenes-076
@@ -150,7 +128,7 @@ def beach(paper, rng):
     for i in range(4):
         wave = hill(rng, .4+.05*i, .008)
         paper.put(wave, mix(sea, (232,246,240), .22*i))
-    sand = ground(rng, 'beach', 8)
+    sand = jitter(rng, one_of(rng, 'beach'), 8)
     paper.put(hill(rng, .57, .02), mix(sand, (120,90,70), .12))
     paper.put(hill(rng, .6, .02), sand)
     if rng.random()<.4:
@@ -162,8 +140,7 @@ def beach(paper, rng):
         x,r = spot(rng, (.05,.95), (.14,.2))
         a,b = any_paint(rng),any_paint(rng)
         put_prop(paper, 'parasol', x, .68, r, a, b, rng.uniform(-12, 12))
-    for i in range(rng.randint(2, 6)):
-        x,y,r = spot(rng, (0,1), (.66,1), (.016,.028))
+    for x,y,r in spots(rng, 2, 6, (0,1), (.66,1), (.016,.028)):
         color = any_paint(rng)
         put_prop(paper, 'shell', x, y, r, color, turn=rng.uniform(-50, 50))
     return ('rock','cushion','bowl','box'),(150,170,110)
@@ -171,18 +148,15 @@ def beach(paper, rng):
 # %% ../../nbs/draw/backdrops.ipynb #scenes-077
 def night(paper, rng):
     sky(paper, rng, 'night', .65)
-    for i in range(rng.randint(10, 24)):
-        paper.dots([spot(rng, (0,1), (0,.45), (.003,.007))], (255,244,210))
+    stars = spots(rng, 10, 24, (0,1), (0,.45), (.003,.007))
+    paper.dots(stars, (255,244,210))
     x,y,r = spot(rng, (.1,.9), (.1,.28), (.05,.09))
     put_prop(paper, 'moon', x, y, r, (232,220,190))
-    soil = ground(rng, 'night')
+    soil = jitter(rng, one_of(rng, 'night'), 10)
     needles = mix(soil, (40,50,70), .45)
-    for i in hills(paper, rng, .42, .1, .04, (soil,(130,130,170),.36,.18), .54):
-        for j in range(rng.randint(0, 2)):
-            x = rng.uniform(0, 1)
-            put_prop(paper, 'pine', x, .46+.1*i, .04+.02*i, needles)
-    for i in range(rng.randint(3, 9)):
-        x,y = spot(rng, (0,1), (.66,.98))
+    for x,i in hills(paper, rng, 'night', soil):
+        put_prop(paper, 'pine', x, .46+.1*i, .04+.02*i, needles)
+    for x,y in spots(rng, 3, 9, (0,1), (.66,.98)):
         put_prop(paper, 'flower', x, y, .015, any_paint(rng), leaf=(84,120,110))
     return ('tuft','rock','bush','box'),(88,128,110)
 
@@ -191,20 +165,19 @@ diamond = [(0,-.5), (.35,0), (0,.5), (-.35,0)]
 
 def wallpaper(paper, rng, low):
     "A wall down to the height `low`, with stripes, dots, diamonds or nothing on it"
-    wall = jitter(rng, rng.choice(walls), 8)
-    paper.put(rect(0, 0, 1, low), wall)
+    wall = jitter(rng, one_of(rng, 'wall'), 8)
+    paper.put(rect((0,0), (1,low)), wall)
     color = any_paint(rng)
     motif = mix(wall, color, rng.uniform(.15, .5))
     kind = rng.randint(0, 3)
     n = rng.randint(5, 9)
     if kind==1:
         for i in range(n):
-            paper.put(rect(i/n, 0, (i+.5)/n, low), motif)
+            paper.put(rect((i/n,0), ((i+.5)/n,low)), motif)
     if kind<2: return
     for j in range(int(low*n)+1):
         for i in range(n+1):
-            x = (i+.5*(j%2))/n
-            y = (j+.5)/n
+            x,y = (i+.5*(j%2))/n,(j+.5)/n
             if kind==2: paper.dots([(x,y,.018)], motif)
             else: paper.put(diamond, motif, moved(full, x, y, .8/n))
 
@@ -218,10 +191,10 @@ def furnish(paper, rng, low):
     for x in spot(rng, (.08,.35), (.65,.92)):
         what = rng.choice(('window','frame','lamp','plant','frame',None))
         if not what: continue
+        y,r = low+.04,(.08,.11)
         if what in ('window','frame'):
-            y,r = spot(rng, (.16,.27), (.08,.12))
-        else:
-            y,r = low+.04,rng.uniform(.08, .11)
+            y,r = rng.uniform(.16, .27),(.08,.12)
+        r = rng.uniform(*r)
         a,b = any_paint(rng),any_paint(rng)
         put_prop(paper, what, x, y, r, a, b)
 
@@ -232,18 +205,19 @@ def rug(paper, rng):
     pale = mix(a, (255,250,240), .3)
     for share,color in ((1,a), (.88,b), (.8,a), (.5,pale)):
         at = moved(full, x, .82, w*share)
-        paper.put(ellipse(0, 0, 1, .34), color, at)
+        paper.put(ellipse((0,0), 1, .34), color, at)
 
 def room(paper, rng):
     low = rng.uniform(.5, .6)
     wallpaper(paper, rng, low)
-    floor = mix(ground(rng, 'room', 12), any_paint(rng), .2)
-    paper.put(rect(0, low, 1, 1), floor)
+    wood = jitter(rng, one_of(rng, 'room'), 12)
+    floor = mix(wood, any_paint(rng), .2)
+    paper.put(rect((0,low), (1,1)), floor)
     joint = mix(floor, (60,40,40), .16)
     for y in (low+.06, low+.15, low+.28):
-        paper.put(rect(0, y, 1, y+.006), joint)
+        paper.put(rect((0,y), (1,y+.006)), joint)
     skirting = mix(floor, (255,250,240), .7)
-    paper.put(rect(0, low-.025, 1, low+.008), skirting)
+    paper.put(rect((0,low-.025), (1,low+.008)), skirting)
     furnish(paper, rng, low)
     rug(paper, rng)
     return ('cushion','box','plant','books','bowl'),(124,160,110)

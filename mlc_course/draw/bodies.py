@@ -7,196 +7,132 @@ Docs: https://mlc-course.github.io/mlc_course/draw/bodies.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/draw/bodies.ipynb #bodies-5e03
-from .paper import blob,ellipse,even,fur,mirror,points,shaded,tube
-
 # %% ../../nbs/draw/bodies.ipynb #scenes-044
-def tail(x, y, w0, w1, course, tufts=0):
-    "A tail: a tube that starts near `(x, y)`"
-    shifted = [(x+u,y+v) for u,v in points(course)]
-    outline = tube(w0, w1, *shifted)
-    if tufts: outline = fur(outline, tufts, .11)
-    return [('s','tail', outline)]
-
-def slim_tail(x, y):
-    return tail(x, y, .3, .24, '-.2,.1 .4,0 .75,-.5 .6,-1.1 .85,-1.5')
-
-def ring_tail(x, y):
-    parts = tail(x, y, .32, .26, '-.2,.1 .4,0 .75,-.5 .62,-1.1 .8,-1.45')
-    for u,v,turn in (.62,-.24,-40),(.74,-.62,0),(.64,-1,10),(.72,-1.35,20):
-        parts.append(('','mark', ellipse(x+u, y+v, .19, .07, turn)))
-    return parts
-
-def plume_tail(x, y):
-    return tail(x, y, .6, .5, '-.2,.1 .45,0 .85,-.5 .8,-1.1', 11)
-
-def flag_tail(x, y):
-    parts = tail(x, y, .26, .2, '-.2,.1 .3,-.2 .5,-.7 .6,-1.2')
-    tip = tube(.22, .16, (x+.52,y-.8), (x+.6,y-1.25))
-    return [*parts, ('s','tip', tip)]
-
-def curl_tail(x, y):
-    return tail(x, y, .3, .2, '-.2,.1 .3,-.1 .5,-.45 .2,-.68 -.02,-.45 .14,-.3')
-
-def stub_tail(x, y):
-    return tail(x, y, .3, .24, '-.2,.1 .2,-.15 .3,-.3')
-
-def over_tail(x, y):
-    "Lies over the back"
-    return tail(x, y, .6, .6, '-.2,.1 .3,-.5 .1,-1 -.4,-1.1', 11)
-
-def tuft_tail(x, y):
-    tuft = fur(ellipse(x+.42, y+.95, .14, .26), 8, .06)
-    return tail(x, y, .14, .12, '-.2,.1 .3,0 .45,.5 .42,.8')+[('s','mane', tuft)]
-
-def puff_tail(x, y):
-    return [('s','pale', fur(ellipse(x+.1, y-.05, .3), 9, .08))]
+slim_tail = 'tail:s tube 30 24 -20,10 40,0 75,-50 60,-110 85,-150'
+ring_tail = '''
+tail:s tube 32 26 -20,10 40,0 75,-50 62,-110 80,-145
+mark ellipse 62,-24 19 7 -40°
+mark ellipse 74,-62 19 7
+mark ellipse 64,-100 19 7 10°
+mark ellipse 72,-135 19 7 20°'''
+plume_tail = 'tail:s fur 11 11 tube 60 50 -20,10 45,0 85,-50 80,-110'
+flag_tail = '''
+tail:s tube 26 20 -20,10 30,-20 50,-70 60,-120
+tip:s tube 22 16 52,-80 60,-125'''
+curl_tail = '''
+tail:s tube 30 20 -20,10 30,-10 50,-45
+20,-68 -2,-45 14,-30'''
+stub_tail = 'tail:s tube 30 24 -20,10 20,-15 30,-30'
+over_tail = 'tail:s fur 11 11 tube 60 60 -20,10 30,-50 10,-100 -40,-110' # lies on the back
+tuft_tail = '''
+tail:s tube 14 12 -20,10 30,0 45,50 42,80
+mane:s fur 8 6 ellipse 42,95 14 26'''
+puff_tail = 'pale:s fur 9 8 ellipse 10,-5 30'
 
 # %% ../../nbs/draw/bodies.ipynb #scenes-045
-def paw(x, w=.27):
-    "A front paw at `x`, `2*w` wide"
-    return [
-        ('','sock', ellipse(x, -.36, .19, .24)),
-        *shaded('paw', ellipse(x, -.13, w, .17), by=.04),
-        ('','toe', tube(.035, .03, (x-.08,-.12), (x-.08,0))),
-        ('','toe', tube(.035, .03, (x+.08,-.12), (x+.08,0)))]
+pieces = dict(
+    ankle='sock ellipse 0,-36 19 24',
+    toes='''
+toe tube 3.5 3 -8,-12 -8,0
+toe tube 3.5 3 8,-12 8,0''',
+    paw='''
+ankle 0,0
+paw:s4 ellipse 0,-13 27 17
+toes 0,0''',
+    broad_paw='''
+ankle 0,0
+paw:s4 ellipse 0,-13 30 17
+toes 0,0''')
 
-def tufted(pts, n, furry):
-    "The outline, with `n` tufts if it is `furry`"
-    return fur(pts, n, .1) if furry else pts
-
-def leg(w0, w1, course, flags='', by=.05):
-    "From its upper end, `w0` wide, to the paw"
-    return shaded('leg', tube(w0, w1, course), flags, by)
-
-def raised_paw():
-    "A leg that waves"
-    parts = leg(.42, .34, '.4,-1.5 .95,-1.45 1.28,-1.95', 's')
-    parts += shaded('paw', ellipse(1.32, -2.08, .27), by=.04)
-    parts.append(('','inner', ellipse(1.33, -2.04, .1, .08)))
-    for d in (-.12,0,.12): # pads
-        parts.append(('','inner', ellipse(1.33+d, -2.19+abs(d)*.4, .045)))
-    return parts
+raised_paw = '''
+leg:s5 tube 42 34 40,-150 95,-145 128,-195
+paw:s4 ellipse 132,-208 27
+inner ellipse 133,-204 10 8
+inner ellipse 121,-214.2 4.5 # pads
+inner ellipse 133,-219 4.5
+inner ellipse 145,-214.2 4.5'''
 
 # %% ../../nbs/draw/bodies.ipynb #bodies-5e0b
-def sit(
-    tail,        # One of the tails above
-    furry=False, # Tufts in the outline?
-    wave=False,  # One paw in the air?
-): # Two lists of parts: the body, and what lies in front of its pattern
-    "Seen from the front"
-    coat = even('0,-2.3 .46,-2.1 .72,-1.5 .98,-.75 1,-.25 .7,-.02 0,0')
-    body = [
-        *tail(.75, -.3),
-        *shaded('coat', tufted(coat, 13, furry), 's', .13, 'under'),
-        *shaded('coat', ellipse(.68, -.46, .38, .42), 'm', .05),
-        *shaded('paw', ellipse(.8, -.12, .34, .16), 'sm', .04)]
-    bib = even('0,-2.1 .36,-1.8 .4,-1.35 .2,-1.05 0,-.98')
-    right = leg(.46, .38, '.29,-1.25 .3,-.7 .3,-.16')
-    left = [(flags,role,mirror(pts)) for flags,role,pts in right]
-    right = raised_paw() if wave else right+paw(.31)
-    front = [('','bib', tufted(bib, 9, furry)), *left, *right, *paw(-.31)]
-    return body,front
-
-def wave(tail, furry=False):
-    "Sits, with one paw in the air"
-    return sit(tail, furry, wave=True)
+leg = 'tube 46 38 29,-125 30,-70 30,-16'
+seat = f''' # seen from the front
+tail 75,-30
+torso:s13 tufts 13 even 0,-230 46,-210 72,-150 98,-75
+100,-25 70,-2 0,0
+coat:m5 ellipse 68,-46 38 42
+paw:sm4 ellipse 80,-12 34 16
+pattern 0,0
+bib tufts 9 even 0,-210 36,-180 40,-135 20,-105 0,-98
+leg:l5 {leg}'''
+sit = f'''{seat}
+leg:5 {leg}
+paw 31,0 -31,0'''
+wave = f'{seat}{raised_paw}\npaw -31,0'
 
 # %% ../../nbs/draw/bodies.ipynb #scenes-046
-def stand(tail, furry=False):
-    "Seen from the side, heading left"
-    coat = blob('-1.4,-2 -.7,-2.3 .1,-1.97 1.05,-1.98 1.46,-1.55',
-        '1.3,-.95 .3,-.78 -.8,-.7 -1.42,-1.1')
-    body = [
-        ('s','leg-', tube(.4, .32, '-.62,-1 -.6,-.14')),
-        ('s','leg-', tube(.42, .32, '.85,-1.1 .86,-.6 .8,-.14')),
-        ('s','paw-', ellipse(-.66, -.12, .24, .15)),
-        ('s','paw-', ellipse(.74, -.12, .24, .15)),
-        *tail(1.3, -1.65),
-        *shaded('coat', tufted(coat, 15, furry), 's', .15, 'under')]
-    bib = blob('-1.34,-1.9 -1,-1.7 -.9,-1.2 -1.12,-.9 -1.34,-1.15')
-    front = [
-        ('','bib', tufted(bib, 9, furry)),
-        *leg(.46, .38, '-1.05,-1.15 -1.06,-.16'),
-        *leg(.6, .38, '1.08,-1.4 1.2,-.8 1.16,-.16', by=.06),
-        *paw(-1.12),
-        *paw(1.1)]
-    return body,front
+stand = ''' # seen from the side, heading left
+leg-:s tube 40 32 -62,-100 -60,-14
+leg-:s tube 42 32 85,-110 86,-60 80,-14
+paw-:s ellipse -66,-12 24 15
+paw-:s ellipse 74,-12 24 15
+tail 130,-165
+torso:s15 tufts 15 blob -140,-200 -70,-230 10,-197 105,-198
+146,-155 130,-95 30,-78 -80,-70 -142,-110
+pattern 0,0
+bib tufts 9 blob -134,-190 -100,-170 -90,-120 -112,-90 -134,-115
+leg:5 tube 46 38 -105,-115 -106,-16
+leg:6 tube 60 38 108,-140 120,-80 116,-16
+paw -112,0 110,0'''
 
-def lie(tail, furry=False):
-    "Seen from the side, heading left"
-    coat = blob('-1.3,-.3 -1.2,-1 -.5,-1.5 .5,-1.42 1.3,-1.1',
-        '1.68,-.5 1.5,-.06 0,0 -1.1,-.02')
-    body = [
-        *tail(1.4, -.4),
-        *shaded('coat', tufted(coat, 15, furry), 's', .13, 'under'),
-        *shaded('coat', ellipse(1, -.5, .5, .46), '', .06),
-        *shaded('paw', ellipse(.78, -.12, .4, .15), by=.04)]
-    bib = blob('-1.15,-.9 -.7,-1.1 -.2,-.9 -.4,-.4 -1,-.4')
-    front = [
-        ('','bib', tufted(bib, 9, furry)),
-        *leg(.4, .36, '-.5,-.5 -.42,-.2'),
-        *leg(.4, .36, '-1.2,-.5 -1.16,-.2'),
-        *paw(-.42, .3),
-        *paw(-1.16, .3)]
-    return body,front
+lie = ''' # likewise
+tail 140,-40
+torso:s13 tufts 15 blob -130,-30 -120,-100 -50,-150 50,-142
+130,-110 168,-50 150,-6 0,0 -110,-2
+coat:6 ellipse 100,-50 50 46
+paw:s4 ellipse 78,-12 40 15
+pattern 0,0
+bib tufts 9 blob -115,-90 -70,-110 -20,-90 -40,-40 -100,-40
+leg:5 tube 40 36 -50,-50 -42,-20
+leg:5 tube 40 36 -120,-50 -116,-20
+broad_paw -42,0 -116,0'''
 
 # %% ../../nbs/draw/bodies.ipynb #scenes-047
-def stand_donkey(tail, furry=False):
-    "Stands like the others, but on a neck with a mane"
-    body,front = stand(tail)
-    mane = tube(.3, .3, '-.5,-3.3 -.42,-2.6 -.1,-1.9')
-    neck = tube(.85, .8, '-1.05,-3.1 -.95,-2.4 -.75,-1.6')
-    throat = tube(.62, .6, '-1.05,-3 -.98,-2.4 -.8,-1.6')
-    body += [
-        ('s','mane', fur(mane, 9, .1)),
-        ('s','coat~', neck),
-        ('','coat', throat)]
-    return body,front
-
-poses = dict( # How to draw it, and where the centre of the head is
+poses = dict( # Its text, and where the centre of the head is
     sit=(sit,(0,-2.75)),
     wave=(wave,(0,-2.75)),
     stand=(stand,(-1.1,-2.5)),
     lie=(lie,(-.72,-1.6)),
-    donkey=(stand_donkey,(-1.12,-3.05)))
+    donkey=(stand,(-1.12,-3.05)))
 
 # %% ../../nbs/draw/bodies.ipynb #scenes-052
-def rosette(x, y, r, flags=''):
-    "A dark spot with a lighter middle"
-    return [
-        (flags,'mark', ellipse(x, y, r, .85*r)),
-        (flags,'coat-', ellipse(x+.02, y+.02, .5*r, .42*r))]
-
-def rosettes(pose):
-    parts = []
-    if pose in ('sit','wave'):
-        spots = points('.42,-1.85 .58,-1.4 .74,-1 .5,-1 .72,-.62 .84,-.34')
-        for x,y in spots: parts += rosette(x, y, .13, 'm')
-        return parts
-    top = -1.75 if pose=='stand' else -1.1
-    spots = points('-.35,0 .1,.12 .55,0 .95,.08',
-        '-.15,.42 .35,.45 .8,.42 1.2,.4 .6,.75')
-    for x,y in spots: parts += rosette(x, top+y, .14)
-    return parts
-
-def saddle(pose):
-    if pose=='stand':
-        patch = blob('-.75,-2.2 .1,-1.93 1,-1.95 1.3,-1.6',
-            '.9,-1.25 .1,-1.3 -.6,-1.5')
-    elif pose=='lie':
-        patch = blob('-.4,-1.42 .4,-1.4 1.2,-1.1 1.4,-.7 .8,-.66 0,-.8')
-    else:
-        patch = blob('.3,-2.1 .56,-1.9 .9,-1 .8,-.7 .62,-.9 .5,-1.5')
-        return [('m','mark', patch)]
-    return [('','mark', patch)]
-
-def chest_marks(pose):
-    if pose=='stand': left,right,y = -1.2,-.8,-1.45
-    elif pose=='lie': left,right,y = -.95,-.5,-.72
-    else:
-        patch = blob('.05,-1.42 .3,-1.72 .5,-1.7 .44,-1.42 .24,-1.28')
-        return [('m','mark', patch)]
-    return [
-        ('','mark', ellipse(left, y, .2, .14, -15)),
-        ('','mark', ellipse(right, y, .2, .14, 15))]
+pieces.update( # a rosette is a dark spot with a lighter middle
+    rosette='''
+mark ellipse 0,0 14 11.9
+coat- ellipse 2,2 7 5.88''',
+    both='''
+mark:m ellipse 0,0 13 11.05
+coat-:m ellipse 2,2 6.5 5.46''',
+    rosettes='''
+rosette -35,0 10,12 55,0 95,8 -15,42
+35,45 80,42 120,40 60,75''')
+rosettes = dict(
+    sit='both 42,-185 58,-140 74,-100 50,-100 72,-62 84,-34',
+    stand='rosettes 0,-175',
+    lie='rosettes 0,-110')
+saddle = dict(
+    sit='mark:m blob 30,-210 56,-190 90,-100 80,-70 62,-90 50,-150',
+    stand='''
+mark blob -75,-220 10,-193 100,-195 130,-160
+90,-125 10,-130 -60,-150''',
+    lie='mark blob -40,-142 40,-140 120,-110 140,-70 80,-66 0,-80')
+chest_marks = dict(
+    sit='mark:m blob 5,-142 30,-172 50,-170 44,-142 24,-128',
+    stand='''
+mark ellipse -120,-145 20 14 -15°
+mark ellipse -80,-145 20 14 15°''',
+    lie='''
+mark ellipse -95,-72 20 14 -15°
+mark ellipse -50,-72 20 14 15°''')
+neck = dict(donkey='''
+mane:s fur 9 10 tube 30 30 -50,-330 -42,-260 -10,-190
+coat~:s tube 85 80 -105,-310 -95,-240 -75,-160
+coat tube 62 60 -105,-300 -98,-240 -80,-160''')

@@ -79,9 +79,9 @@ def pictures(n_portraits, n_strangers, n_scenes, n_test):
     for i in range(n_scenes): yield 'scenes',f'train/{i+1:06}.jpg',None
     for i in range(n_test): yield 'scenes',f'test/{i+500_001:06}.jpg',None
 
-columns = ['fname', 'label', 'species', 'x1', 'y1', 'x2', 'y2',
-    'ear1_x1', 'ear1_y1', 'ear1_x2', 'ear1_y2',
-    'ear2_x1', 'ear2_y1', 'ear2_x2', 'ear2_y2', 'hidden']
+columns = ('fname label species x1 y1 x2 y2 '
+    'ear1_x1 ear1_y1 ear1_x2 ear1_y2 '
+    'ear2_x1 ear2_y1 ear2_x2 ear2_y2 hidden').split()
 
 def object_row(fname, o):
     "One object as a row of `objects.csv`"

@@ -7,258 +7,212 @@ Docs: https://mlc-course.github.io/mlc_course/draw/heads.html.md"""
 # %% auto #0
 __all__ = []
 
-# %% ../../nbs/draw/heads.ipynb #heads-5e03
-from .paper import blob,ellipse,even,fur,points,shaded,tube
-
 # %% ../../nbs/draw/heads.ipynb #scenes-030
+cat,dog = (.42,.8),(.72,.78) # a pupil's share of the iris, in width and height
+
 def eyes(
-    x,       # Distance from the middle
-    y,       # Height
-    r,       # Radius
-    species, # 'cat' or another
-): # Parts
+    x,         # Distance from the middle
+    y,         # Height
+    r,         # Radius
+    pupil=dog, # `cat` or `dog`
+): # Text of parts
     "Two open eyes, and the same two shut"
-    wide,tall = (.42,.8) if species=='cat' else (.72,.78)
     low = y+.04*r
-    return [
-        ('m','lid', ellipse(x, y, 1.16*r, 1.16*r)),
-        ('m','iris', ellipse(x, low, r)),
-        ('m','pupil', ellipse(x, low, wide*r, tall*r)),
-        *gleam(-x, y, r),
-        *gleam(x, y, r),
-        ('m','shut', tube(.08, .08, (x-1.1*r,y), (x,y+.5*r), (x+1.1*r,y))),
-        ('m','blush', ellipse(x+.24, y+.36, .15, .1))]
+    wide,tall = pupil
+    return f'''
+lid:m ellipse {x},{y} {1.16*r}
+iris:m ellipse {x},{low} {r}
+pupil:m ellipse {x},{low} {wide*r} {tall*r}
+{gleam(-x, y, r)}
+{gleam(x, y, r)}
+shut:m tube 8 8 {x-1.1*r},{y} {x},{y+.5*r} {x+1.1*r},{y}
+blush:m ellipse {x+24},{y+36} 15 10'''
+
 def gleam(x, y, r):
     "Light in one eye: it is not mirrored"
-    return [
-        ('','gleam', ellipse(x+.32*r, y-.36*r, .32*r)),
-        ('','gleam', ellipse(x-.34*r, y+.42*r, .15*r))]
+    x,y,r = x/100,y/100,r/100 # halves of a head: hundredths would round otherwise
+    u,v,small = x-.34*r,y+.42*r,.15*r
+    return f'''gleam ellipse {100*x+32*r},{100*y-36*r} {32*r}
+gleam ellipse {100*u},{100*v} {100*small}'''
 
 # %% ../../nbs/draw/heads.ipynb #heads-5e09
 def cat_mouth(
-    y,        # Height of the nose
-    nose=.13, # Half its width
-): # Parts
+    y,       # Height of the nose
+    nose=13, # Half its width
+): # Text of parts
     "Whiskers, a smile and a small nose"
-    low = y+.07
-    return [
-        ('m','whisk', tube(.035, .02, (.34,y+.12), (1.25,y+.02))),
-        ('m','whisk', tube(.035, .02, (.34,y+.22), (1.25,y+.22))),
-        ('','mouth', tube(.05, .05, (0,y), (0,y+.17))),
-        ('m','mouth', tube(.05, .05, (0,y+.16), (.13,y+.24), (.27,y+.17))),
-        ('','nose', blob((-nose,y-.09), (0,y-.13), (nose,y-.09), (.02,low), (-.02,low))),
-        ('','nose+', ellipse(-.03, y-.07, .05, .025))]
+    return f'''
+smile 0,{y}
+nose blob {-nose},{y-9} 0,{y-13} {nose},{y-9} 2,{y+7} -2,{y+7}
+nose+ ellipse -3,{y-7} 5 2.5'''
+
+pieces = dict(smile='''
+whisk:m tube 3.5 2 34,12 125,2
+whisk:m tube 3.5 2 34,22 125,22
+mouth tube 5 5 0,0 0,17
+mouth:m tube 5 5 0,16 13,24 27,17''')
 
 def dog_mouth(
     y,       # Height of the nose
     w,       # Half the width of the smile
-    nose=.2, # Half the width of the nose
-): # Parts
+    nose=20, # Half the width of the nose
+): # Text of parts
     "A tongue, a smile and a nose"
-    smile = tube(.06, .06, (0,y+.25), (.5*w,y+.33), (w,y+.17))
-    wing = .75*nose,y-.16
-    return [
-        ('','tongue', even((0,y+.2), (.15,y+.24), (.15,y+.48), (0,y+.56))),
-        ('','mouth', tube(.06, .06, (0,y), (0,y+.26))),
-        ('m','mouth', smile),
-        ('','nose', even((0,y-.17), wing, (nose,y-.04), (.5*nose,y+.1), (0,y+.15))),
-        ('','nose+', ellipse(-.05, y-.09, .08, .035))]
+    return f'''
+tongue even 0,{y+20} 15,{y+24} 15,{y+48} 0,{y+56}
+mouth tube 6 6 0,{y} 0,{y+26}
+mouth:m tube 6 6 0,{y+25} {.5*w},{y+33} {w},{y+17}
+nose even 0,{y-17} {.75*nose},{y-16} {nose},{y-4}
+{.5*nose},{y+10} 0,{y+15}
+nose+ ellipse -5,{y-9} 8 3.5'''
 
-def collar():
-    "Parts of a collar with a tag"
-    return [
-        ('','collar', tube(.24, .24, '-.62,.6 0,1.02 .62,.6')),
-        ('','tag', ellipse(0, 1.2, .14)),
-        ('','tag+', ellipse(-.03, 1.17, .06))]
-
-# %% ../../nbs/draw/heads.ipynb #heads-5e11
-def face(*right):
-    "The face itself, from its right half"
-    return shaded('coat', even(*right))
-
-def ears(outer, inner, role='coat'):
-    "Both ears, from the courses of one and of its inside"
-    return [('sem',role, blob(outer)), ('m','inner', blob(inner))]
+collar = '''
+collar tube 24 24 -62,60 0,102 62,60
+tag ellipse 0,120 14
+tag+ ellipse -3,117 6'''
 
 # %% ../../nbs/draw/heads.ipynb #scenes-031
-def siamese():
-    "Tall ears, a dark mask"
-    return [
-        *ears('.2,-.6 .5,-1.1 .93,-1.6 1.02,-1.1 .92,-.3 .6,-.3',
-            '.42,-.7 .62,-1.08 .88,-1.38 .9,-1 .8,-.52', 'mark'),
-        *face('0,-.76 .45,-.72 .82,-.42 .9,0 .7,.42 .4,.76 0,.88'),
-        ('','mark', even('0,-.42 .2,-.3 .5,-.24 .66,.06 .5,.5 .3,.78 0,.86')), # mask
-        ('','mark-', even('0,.26 .26,.36 .3,.62 .16,.8 0,.84')), # muzzle
-        *eyes(.42, -.08, .2, 'cat'),
-        *cat_mouth(.44)]
+siamese = '''
+mark:sem blob 20,-60 50,-110 93,-160 102,-110 92,-30 60,-30
+inner:m blob 42,-70 62,-108 88,-138 90,-100 80,-52
+coat:s10 even 0,-76 45,-72 82,-42 90,0 70,42 40,76 0,88
+mark even 0,-42 20,-30 50,-24 66,6 50,50 30,78 0,86
+mark- even 0,26 26,36 30,62 16,80 0,84 # muzzle
+'''+eyes(42, -8, 20, cat)+cat_mouth(44)
 
-def bombay():
-    "Round ears, a round face"
-    return [
-        *ears('.26,-.66 .42,-1.05 .7,-1.24 .96,-1.1 1,-.6 .9,-.2 .6,-.4',
-            '.44,-.74 .54,-1 .72,-1.1 .86,-.98 .86,-.56'),
-        *face('0,-.86 .48,-.8 .86,-.5 1.02,.02 .9,.46 .54,.76 0,.84'),
-        ('','coat+', even('0,.2 .26,.26 .38,.46 .24,.68 0,.72')), # muzzle
-        *eyes(.43, -.06, .25, 'cat'),
-        *cat_mouth(.36)]
+bombay = '''
+coat:sem blob 26,-66 42,-105 70,-124 96,-110
+100,-60 90,-20 60,-40
+inner:m blob 44,-74 54,-100 72,-110 86,-98 86,-56
+coat:s10 even 0,-86 48,-80 86,-50 102,2
+90,46 54,76 0,84
+coat+ even 0,20 26,26 38,46 24,68 0,72 # muzzle
+'''+eyes(43, -6, 25, cat)+cat_mouth(36)
 
 # %% ../../nbs/draw/heads.ipynb #scenes-032
-def bengal():
-    "Ears with dark tufts, stripes"
-    ear = points('.22,-.62 .42,-.95 .66,-1.18 .98,-1.66',
-        '.9,-1.2 1,-.7 .94,-.2 .6,-.4')
-    return [
-        ('sem','coat', ear),
-        ('m','mark', points('.66,-1.1 .98,-1.66 .9,-1.14')),
-        ('m','inner', blob('.44,-.72 .56,-.95 .76,-1.1 .84,-.9 .8,-.5')),
-        *face('0,-.8 .46,-.76 .84,-.46 .98,.02 .84,.44 .54,.74 0,.84'),
-        ('','pale', even('0,.12 .3,.2 .5,.44 .4,.7 0,.82')), # muzzle
-        ('m','mark', tube(.12, .06, '.16,-.72 .2,-.5 .14,-.34')),
-        ('','mark', tube(.1, .05, '0,-.74 0,-.5')),
-        ('m','mark', tube(.12, .05, '.42,-.68 .5,-.5 .46,-.38')),
-        ('m','mark', tube(.11, .04, '.66,-.02 .82,.06 .94,0')),
-        ('m','mark', tube(.11, .04, '.6,.24 .76,.32 .88,.28')),
-        *eyes(.41, -.08, .21, 'cat'),
-        *cat_mouth(.38)]
+bengal = '''
+coat:sem path 22,-62 42,-95 66,-118 98,-166
+90,-120 100,-70 94,-20 60,-40
+mark:m path 66,-110 98,-166 90,-114 # tuft
+inner:m blob 44,-72 56,-95 76,-110 84,-90 80,-50
+coat:s10 even 0,-80 46,-76 84,-46 98,2
+84,44 54,74 0,84
+pale even 0,12 30,20 50,44 40,70 0,82 # muzzle
+mark:m tube 12 6 16,-72 20,-50 14,-34
+mark tube 10 5 0,-74 0,-50
+mark:m tube 12 5 42,-68 50,-50 46,-38
+mark:m tube 11 4 66,-2 82,6 94,0
+mark:m tube 11 4 60,24 76,32 88,28
+'''+eyes(41, -8, 21, cat)+cat_mouth(38)
 
-def persian():
-    "Small ears in long fur"
-    cheeks = even('0,-.82 .52,-.76 .92,-.38 1.06,.16 .9,.6 .5,.86 0,.92')
-    return [
-        ('s','coat-', fur(even('0,-.7 .6,-.66 1.1,-.1 1.2,.42 .84,.96 0,1.16'), 15, .15)), # ruff
-        ('sem','coat', blob('.3,-.82 .52,-1.02 .86,-.94 1.06,-.62 .98,-.42 .6,-.5')),
-        ('m','coat-', blob('.46,-.8 .7,-.84 .98,-.62 .86,-.5 .6,-.56')),
-        *shaded('coat', fur(cheeks, 14, .09)),
-        ('','coat+', even('0,.06 .34,.14 .52,.38 .36,.66 0,.72')), # muzzle
-        *eyes(.44, 0, .25, 'cat'),
-        *cat_mouth(.22, .12)]
+persian = '''
+coat-:s fur 15 15 even
+0,-70 60,-66 110,-10 120,42 84,96 0,116
+coat:sem blob 30,-82 52,-102 86,-94 106,-62 98,-42 60,-50
+coat-:m blob 46,-80 70,-84 98,-62 86,-50 60,-56
+coat:s10 fur 14 9 even
+0,-82 52,-76 92,-38 106,16 90,60 50,86 0,92
+coat+ even 0,6 34,14 52,38 36,66 0,72 # muzzle
+'''+eyes(44, 0, 25, cat)+cat_mouth(22, 12)
 
 # %% ../../nbs/draw/heads.ipynb #scenes-033
-def beagle():
-    "Long hanging ears, a white blaze"
-    ear = blob('.48,-.78 .8,-.72 1.1,-.2 1.28,.46',
-        '1.1,.86 .84,.72 .74,.1 .66,-.36')
-    return [
-        *face('0,-.84 .5,-.78 .8,-.4 .78,.1 .62,.5 .42,.86 0,.98'),
-        ('','pale', even('0,-.82 .13,-.6 .12,-.1 .34,.16 .52,.46 .42,.8 0,.96')), # blaze
-        ('sem','coat-', ear),
-        ('m','mark', blob('.86,.1 1.16,.2 1.26,.5 1.1,.82 .88,.7')),
-        *eyes(.36, -.14, .17, 'dog'),
-        *dog_mouth(.38, .34)]
+beagle = '''
+coat:s10 even 0,-84 50,-78 80,-40 78,10 62,50 42,86 0,98
+pale even 0,-82 13,-60 12,-10 34,16
+52,46 42,80 0,96
+coat-:sem blob 48,-78 80,-72 110,-20 128,46
+110,86 84,72 74,10 66,-36
+mark:m blob 86,10 116,20 126,50 110,82 88,70
+'''+eyes(36, -14, 17)+dog_mouth(38, 34)
 
-def pug():
-    "Button ears, a wrinkled brow, a dark mask"
-    return [
-        *face('0,-.86 .55,-.82 .95,-.4 1.02,.14 .84,.6 .42,.84 0,.88'),
-        ('sem','mark', blob('.44,-.84 .8,-.82 1.08,-.46 1,-.06 .84,-.12 .66,-.5')),
-        ('','coat-', tube(.07, .07, '-.34,-.62 0,-.72 .34,-.62')), # wrinkles
-        ('','coat-', tube(.07, .07, '-.26,-.47 0,-.57 .26,-.47')),
-        ('','coat-', tube(.07, .07, '-.18,-.32 0,-.42 .18,-.32')),
-        ('','mark', even('0,-.2 .22,-.12 .5,-.3 .76,-.1 .74,.3 .56,.66 .26,.8 0,.82')), # mask
-        ('','mark+', even('0,.06 .3,.12 .5,.4 .34,.68 0,.74')), # muzzle
-        ('','mark-', tube(.06, .06, '-.26,0 0,-.1 .26,0')),
-        *eyes(.48, -.08, .24, 'dog'),
-        *dog_mouth(.2, .4, .17)]
+pug = '''
+coat:s10 even 0,-86 55,-82 95,-40 102,14 84,60 42,84 0,88
+mark:sem blob 44,-84 80,-82 108,-46 100,-6 84,-12 66,-50
+coat- tube 7 7 -34,-62 0,-72 34,-62 # brow
+coat- tube 7 7 -26,-47 0,-57 26,-47
+coat- tube 7 7 -18,-32 0,-42 18,-32
+mark even 0,-20 22,-12 50,-30 76,-10
+74,30 56,66 26,80 0,82
+mark+ even 0,6 30,12 50,40 34,68 0,74 # muzzle
+mark- tube 6 6 -26,0 0,-10 26,0
+'''+eyes(48, -8, 24)+dog_mouth(20, 40, 17)
 
 # %% ../../nbs/draw/heads.ipynb #scenes-034
-def rottweiler():
-    "Triangular ears, marks on cheeks, muzzle and brows"
-    return [
-        *face('0,-.86 .56,-.8 .92,-.36 .94,.16 .74,.64 .44,.94 0,1'),
-        ('sem','coat-', blob('.42,-.86 .84,-.8 1.22,-.4 1.2,.04 1.04,.12 .8,-.3')),
-        ('m','mark', blob('.5,.3 .8,.2 .82,.46 .6,.76 .4,.8')), # cheek
-        ('','mark', even('0,.22 .34,.24 .54,.5 .44,.84 0,.96')), # muzzle
-        ('','coat', even('0,-.1 .2,0 .26,.3 .12,.46 0,.5')), # bridge
-        ('m','mark', ellipse(.34, -.42, .13, .1, 20)),
-        *eyes(.38, -.14, .17, 'dog'),
-        *dog_mouth(.36, .36, .22)]
+rottweiler = '''
+coat:s10 even 0,-86 56,-80 92,-36 94,16 74,64 44,94 0,100
+coat-:sem blob 42,-86 84,-80 122,-40 120,4 104,12 80,-30
+mark:m blob 50,30 80,20 82,46 60,76 40,80 # cheek
+mark even 0,22 34,24 54,50 44,84 0,96 # muzzle
+coat even 0,-10 20,0 26,30 12,46 0,50 # bridge
+mark:m ellipse 34,-42 13 10 20° # brow
+'''+eyes(38, -14, 17)+dog_mouth(36, 36, 22)
 
-def samoyed():
-    "Small upright ears in long fur"
-    cheeks = even('0,-.84 .5,-.78 .86,-.4 .96,.1 .8,.56 .46,.84 0,.96')
-    return [
-        ('s','coat-', fur(even('0,-.8 .7,-.7 1.14,-.1 1.22,.46 .86,1.06 0,1.3'), 17, .14)), # ruff
-        *ears('.28,-.74 .48,-1.1 .74,-1.3 .9,-1 .92,-.5 .6,-.5',
-            '.46,-.78 .6,-1.02 .74,-1.1 .8,-.86 .76,-.6'),
-        *shaded('coat', fur(cheeks, 14, .07)),
-        ('','coat+', even('0,-.02 .24,.12 .46,.36 .42,.68 0,.84')), # muzzle
-        *eyes(.38, -.12, .17, 'dog'),
-        *dog_mouth(.3, .44, .2)]
+samoyed = '''
+coat-:s fur 17 14 even
+0,-80 70,-70 114,-10 122,46 86,106 0,130
+coat:sem blob 28,-74 48,-110 74,-130 90,-100 92,-50 60,-50
+inner:m blob 46,-78 60,-102 74,-110 80,-86 76,-60
+coat:s10 fur 14 7 even
+0,-84 50,-78 86,-40 96,10 80,56 46,84 0,96
+coat+ even 0,-2 24,12 46,36 42,68 0,84 # muzzle
+'''+eyes(38, -12, 17)+dog_mouth(30, 44, 20)
 
 # %% ../../nbs/draw/heads.ipynb #scenes-049
-def donkey():
-    "Very long ears, a long pale muzzle, a mane"
-    return [
-        ('s','mane', fur(ellipse(0, -.8, .34, .36), 9, .1)),
-        *ears('.18,-.66 .24,-1.3 .56,-2.05 .84,-1.72 .74,-1.05 .56,-.5',
-            '.34,-.8 .4,-1.3 .6,-1.8 .7,-1.5 .6,-.9'),
-        *face('0,-.84 .42,-.78 .64,-.4 .58,.16',
-            '.54,.66 .52,1.06 .3,1.32 0,1.38'),
-        ('','pale', even('0,.52 .34,.58 .52,.9 .42,1.24 .2,1.35 0,1.37')), # muzzle
-        ('','mane', fur(even('0,-.95 .2,-.8 .16,-.45 0,-.36'), 8, .08)), # fringe
-        ('m','pale', ellipse(.38, -.2, .24, .24)),
-        *eyes(.38, -.18, .17, 'dog'),
-        ('m','mouth', ellipse(.2, .86, .07, .1, 20)),
-        ('m','mouth', tube(.05, .05, '0,1.17 .16,1.16 .28,1.08'))]
+donkey = '''
+mane:s fur 9 10 ellipse 0,-80 34 36
+coat:sem blob 18,-66 24,-130 56,-205 84,-172 74,-105 56,-50
+inner:m blob 34,-80 40,-130 60,-180 70,-150 60,-90
+coat:s10 even 0,-84 42,-78 64,-40 58,16
+54,66 52,106 30,132 0,138
+pale even 0,52 34,58 52,90 42,124 20,135 0,137
+mane fur 8 8 even 0,-95 20,-80 16,-45 0,-36
+pale:m ellipse 38,-20 24
+mouth:m ellipse 20,86 7 10 20°
+mouth:m tube 5 5 0,117 16,116 28,108
+'''+eyes(38, -18, 17)
 
-def rabbit():
-    "Very long ears close together, two teeth"
-    return [
-        *ears('.1,-.66 .14,-1.4 .36,-2.05 .62,-1.8 .64,-1.1 .54,-.5',
-            '.24,-.8 .26,-1.4 .4,-1.84 .5,-1.5 .46,-.8'),
-        *face('0,-.8 .44,-.74 .78,-.36 .94,.16 .8,.58 .46,.8 0,.84'),
-        ('m','coat+', ellipse(.22, .42, .27, .22)),
-        ('','white', even('0,.5 .12,.52 .12,.74 0,.76')), # teeth
-        *eyes(.48, -.1, .2, 'dog'),
-        *cat_mouth(.26, .11)]
+rabbit = '''
+coat:sem blob 10,-66 14,-140 36,-205 62,-180 64,-110 54,-50
+inner:m blob 24,-80 26,-140 40,-184 50,-150 46,-80
+coat:s10 even 0,-80 44,-74 78,-36 94,16 80,58 46,80 0,84
+coat+:m ellipse 22,42 27 22
+white even 0,50 12,52 12,74 0,76 # teeth
+'''+eyes(48, -10, 20)+cat_mouth(26, 11)
 
 # %% ../../nbs/draw/heads.ipynb #scenes-050
-def ball():
-    "Three panels and a gleam"
-    middle = blob('-.1,-2 .35,-1.6 .42,-1 .3,-.4',
-        '-.1,0 -.3,-.4 -.22,-1 -.3,-1.6')
-    right = blob('.5,-1.82 .84,-1.5 .98,-1 .84,-.46',
-        '.5,-.16 .66,-.6 .74,-1 .66,-1.4')
-    left = blob('-.6,-1.78 -.9,-1.4 -.98,-1 -.86,-.5',
-        '-.6,-.22 -.6,-.6 -.56,-1 -.6,-1.4')
-    return [
-        ('s','coat', ellipse(0, -1, 1)),
-        ('','pale', middle),
-        ('','mark', right),
-        ('','mark', left),
-        ('','gleam', ellipse(-.4, -1.5, .2, .12, -35))]
+ball = '''
+coat:s ellipse 0,-100 100
+pale blob -10,-200 35,-160 42,-100 30,-40 -10,0 -30,-40 -22,-100 -30,-160
+mark blob 50,-182 84,-150 98,-100 84,-46 50,-16 66,-60 74,-100 66,-140
+mark blob -60,-178 -90,-140 -98,-100 -86,-50
+-60,-22 -60,-60 -56,-100 -60,-140
+gleam ellipse -40,-150 20 12 -35°'''
 
-def car():
-    "Seen from the side, heading right"
-    body = blob('-1.75,-.35 -1.72,-.95 -1.1,-1.12 -.7,-1.72 .5,-1.78',
-        '1.05,-1.15 1.66,-.98 1.78,-.4 1.6,-.25 -1.6,-.25')
-    return [
-        ('s','coat', body),
-        ('','glass', blob('-.9,-1.12 -.6,-1.58 -.12,-1.6 -.1,-1.1')),
-        ('','glass', blob('.08,-1.1 .08,-1.6 .44,-1.58 .82,-1.12')),
-        ('','coat~', points('-1.74,-.62 1.74,-.62 1.62,-.27 -1.62,-.27')), # sill
-        ('','coat-', tube(.05, .05, '-.02,-1.08 -.02,-.35')),
-        ('','coat-', tube(.07, .07, '.14,-.86 .34,-.86')),
-        ('','gleam', ellipse(1.6, -.8, .13)),
-        ('','mark', points('-1.8,-.46 -1.4,-.46 -1.4,-.28 -1.76,-.28')), # bumpers
-        ('','mark', points('1.8,-.46 1.4,-.46 1.4,-.28 1.76,-.28')),
-        ('s','pupil', ellipse(-.95, -.3, .36)), # wheels
-        ('s','pupil', ellipse(.95, -.3, .36)),
-        ('','pale', ellipse(-.95, -.3, .17)),
-        ('','pale', ellipse(.95, -.3, .17))]
+car = '''
+coat:s blob -175,-35 -172,-95 -110,-112 -70,-172 50,-178
+105,-115 166,-98 178,-40 160,-25 -160,-25
+glass blob -90,-112 -60,-158 -12,-160 -10,-110
+glass blob 8,-110 8,-160 44,-158 82,-112
+coat~ path -174,-62 174,-62 162,-27 -162,-27 # sill
+coat- tube 5 5 -2,-108 -2,-35
+coat- tube 7 7 14,-86 34,-86
+gleam ellipse 160,-80 13
+mark path -180,-46 -140,-46 -140,-28 -176,-28 # bumpers
+mark path 180,-46 140,-46 140,-28 176,-28
+pupil:s ellipse -95,-30 36 # wheels
+pupil:s ellipse 95,-30 36
+pale ellipse -95,-30 17
+pale ellipse 95,-30 17'''
 
 # %% ../../nbs/draw/heads.ipynb #scenes-051
-def bird():
-    "Seen from the side, looking left"
-    body = blob('-.95,-1.5 -.75,-2.1 -.2,-2.3 .3,-1.9 .8,-1.3',
-        '.8,-.6 .2,-.22 -.5,-.3 -.9,-.8')
-    return [
-        ('s','coat-', blob('.6,-1.2 1.7,-1.5 1.8,-1.2 1.2,-.8 .6,-.8')), # tail
-        ('','mouth', tube(.08, .08, '-.2,-.4 -.2,0')), # legs
-        ('','mouth', tube(.08, .08, '.2,-.4 .2,0')),
-        ('s','nose', points('-.85,-1.72 -1.4,-1.5 -.85,-1.36')),
-        ('s','coat', body),
-        ('','pale', blob('-.9,-1.1 -.5,-1.2 -.1,-.8 -.1,-.34 -.6,-.38 -.86,-.74')), # belly
-        ('','mark', blob('0,-1.4 .7,-1.2 1.1,-.7 .5,-.6 .05,-.9')), # wing
-        ('','pupil', ellipse(-.5, -1.68, .16)),
-        ('','gleam', ellipse(-.55, -1.74, .06))]
+bird = ''' # seen from the side
+coat-:s blob 60,-120 170,-150 180,-120 120,-80 60,-80 # tail
+mouth tube 8 8 -20,-40 -20,0 # legs
+mouth tube 8 8 20,-40 20,0
+nose:s path -85,-172 -140,-150 -85,-136
+coat:s blob -95,-150 -75,-210 -20,-230 30,-190 80,-130
+80,-60 20,-22 -50,-30 -90,-80
+pale blob -90,-110 -50,-120 -10,-80 -10,-34 -60,-38 -86,-74
+mark blob 0,-140 70,-120 110,-70 50,-60 5,-90 # wing
+pupil ellipse -50,-168 16
+gleam ellipse -55,-174 6'''

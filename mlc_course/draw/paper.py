@@ -8,39 +8,24 @@ Docs: https://mlc-course.github.io/mlc_course/draw/paper.html.md"""
 __all__ = ['Paper']
 
 # %% ../../nbs/draw/paper.ipynb #paper-5e03
-import math
+import math,re
 from functools import lru_cache
 from PIL import Image,ImageDraw,ImagePath
 
 # %% ../../nbs/draw/paper.ipynb #paper-5e08
-def points(
-    *given, # Pairs `(x, y)`, and texts of pairs such as '0,-.8 .5,.2'
-): # List of pairs of numbers
-    "One list of points from all that is given"
-    pts = []
-    for item in given:
-        if isinstance(item, str): pts += map(pair, item.split())
-        else: pts.append(item)
-    return pts
-
-def pair(text):
-    "Two numbers from a text such as '0,-.8'"
-    x,y = text.split(',')
-    return float(x),float(y)
-
 def point(x, y):
     "A point, rounded to a ten-thousandth: so machines that differ in the last bit draw the same"
     return round(x, 4),round(y, 4)
 
 # %% ../../nbs/draw/paper.ipynb #scenes-012
 def ellipse(
-    cx,      # Centre
-    cy,
-    rx,      # Radius along `x`
-    ry=None, # Radius along `y`; None: a circle
-    turn=0,  # Degrees
+    middle, # Point `(x, y)`
+    rx,     # Radius along `x`
+    ry=0,   # Radius along `y`; 0: a circle
+    turn=0, # Degrees
 ): # 10 to 40 points
     "Polygon of an ellipse"
+    x,y = middle
     ry = ry or rx
     n = max(10, min(40, int(12+22*max(rx, ry))))
     c = math.cos(math.radians(turn))
@@ -49,7 +34,7 @@ def ellipse(
     for i in range(n):
         u = rx*math.cos(2*math.pi*i/n)
         v = ry*math.sin(2*math.pi*i/n)
-        pts.append(point(cx+u*c-v*s, cy+u*s+v*c))
+        pts.append(point(x+u*c-v*s, y+u*s+v*c))
     return pts
 
 # %% ../../nbs/draw/paper.ipynb #paper-5e0a
@@ -81,22 +66,27 @@ def spline(
 
 # %% ../../nbs/draw/paper.ipynb #paper-5e0b
 def blob(
-    *pts, # As for `points`
+    *pts, # Pairs `(x, y)`
 ): # Points
     "Closed curve through all points"
-    return spline(points(*pts))
+    return spline(pts)
 
 def mirror(pts):
     "The same outline on the other side of the axis `x = 0`, in the same sense of rotation"
     return [(-x,y) for x,y in reversed(pts)]
 
 def even(
-    *pts, # As for `points`: the right half, from top to bottom
+    *right, # The right half, from top to bottom
 ): # Points
     "Closed curve that is the same on both sides"
-    right = points(*pts)
     off_axis = [p for p in right if p[0]]
-    return spline(right+mirror(off_axis))
+    return blob(*right, *mirror(off_axis))
+
+def path(*corners): return list(corners)
+
+def rect(top_left, bottom_right):
+    (x1,y1),(x2,y2) = top_left,bottom_right
+    return [(x1,y1), (x2,y1), (x2,y2), (x1,y2)]
 
 # %% ../../nbs/draw/paper.ipynb #scenes-017
 def area(pts):
@@ -120,6 +110,10 @@ def normals(pts, closed=True):
         out.append((dy/length,-dx/length))
     return out
 
+def off(at, normal, by):
+    "The point `by` away from the point `at`"
+    return point(at[0]+by*normal[0], at[1]+by*normal[1])
+
 def grow(
     pts, # A closed outline
     by,  # How far; negative: shrink
@@ -127,33 +121,31 @@ def grow(
     "The outline, `by` further out"
     pts = clockwise(pts)
     both = zip(pts, normals(pts))
-    return [point(x+by*u, y+by*v) for (x,y),(u,v) in both]
+    return [off(p, normal, by) for p,normal in both]
 
 # %% ../../nbs/draw/paper.ipynb #paper-5e0c
 def cap(at, normal, w):
     "Three points around the end of a limb that is `2*w` wide"
-    x,y = at
     u,v = normal
     out = []
     for c,s in ((.71,.71),(0,1),(-.71,.71)):
-        out.append(point(x+w*(u*c-v*s), y+w*(v*c+u*s)))
+        out.append(off(at, (u*c-v*s,v*c+u*s), w))
     return out
 
 def tube(
     w0,   # Width at the start
     w1,   # Width at the end
-    *pts, # Its course, as for `points`
+    *pts, # Its course, pairs `(x, y)`
 ): # A closed outline
     "A limb: a curve drawn with a round brush whose width runs from `w0` to `w1`"
-    course = spline(points(*pts), closed=False)
+    course = spline(pts, closed=False)
     across = normals(course, closed=False)
     last = len(course)-1
     right,left = [],[]
     for i in range(last+1):
-        (x,y),(u,v) = course[i],across[i]
         w = (w0+(w1-w0)*i/last)/2
-        right.append(point(x+w*u, y+w*v))
-        left.append(point(x-w*u, y-w*v))
+        right.append(off(course[i], across[i], w))
+        left.append(off(course[i], across[i], -w))
     end = cap(course[-1], across[-1], w)
     start = cap(course[0], across[0], -w0/2)
     return right+end+left[::-1]+start
@@ -170,7 +162,7 @@ def fur(
     pts = clockwise(pts)
     ends = pts[1:]+pts[:1]
     out_there = normals(pts)
-    steps = [math.dist(a, b) for a,b in zip(pts, ends)]
+    steps = list(map(math.dist, pts, ends))
     total = sum(steps)
     out,i,done = [],0,0
     for j in range(n):
@@ -180,28 +172,25 @@ def fur(
                 done += steps[i]
                 i += 1
             t = (goal-done)/(steps[i] or 1)
-            (ax,ay),(bx,by),(u,v) = pts[i],ends[i],out_there[i]
-            out.append(point(ax+t*(bx-ax)+up*h*u, ay+t*(by-ay)+up*h*v))
+            (ax,ay),(bx,by) = pts[i],ends[i]
+            foot = ax+t*(bx-ax),ay+t*(by-ay)
+            out.append(off(foot, out_there[i], up*h))
     return out
 
-def shaded(
-    role,       # Its tone, see `tones`
-    pts,        # A closed outline
-    flags='s',  # See `compiled`
-    by=.1,      # Width of the shadow
-    under=None, # Role of the shadow; None: the shadow tone of `role`
-): # Two parts: (flags, role, points)
-    "A shape in its shadow tone, and inside it, towards the light, the shape in its own tone"
-    lit = [point(x-.3*by, y-.6*by) for x,y in grow(pts, -by)]
-    inside = flags.replace('s', '').replace('e', '')
-    return [(flags,under or role+'~',pts), (inside,role,lit)]
-
 # %% ../../nbs/draw/paper.ipynb #scenes-022
-paint = dict(
-    black=(54,49,57), charcoal=(104,110,124), grey=(150,152,158),
-    silver=(202,203,207), white=(248,244,237), cream=(243,225,196),
-    fawn=(226,190,146), golden=(222,168,92), ginger=(219,134,74),
-    tan=(192,128,76), brown=(132,88,62), choc=(92,64,54))
+def rgb(code): return tuple(bytes.fromhex(code))
+
+def fields(text):
+    "A dict from a text such as 'tip=pale mane=mark'"
+    return dict(word.split('=') for word in text.split())
+
+def hues(text):
+    "Colours by name, from a text such as 'black=363139 white=f8f4ed'"
+    return {name: rgb(code) for name,code in fields(text).items()}
+
+paint = hues('''black=363139 charcoal=686e7c grey=96989e silver=cacbcf
+white=f8f4ed cream=f3e1c4 fawn=e2be92 golden=dea85c
+ginger=db864a tan=c0804c brown=84583e choc=5c4036''')
 
 def mix(
     a, # Colours: red, green and blue, 0 to 255
@@ -299,10 +288,68 @@ class Paper:
         matrix = (r,0,0,haze, 0,g,0,haze, 0,0,b,haze)
         return self.im.reduce(3).convert('RGB', matrix)
 
+# %% ../../nbs/draw/paper.ipynb #paper-5e07
+def dome(middle, *radii):
+    "Upper half of an ellipse"
+    low = middle[1]+.01
+    return [p for p in ellipse(middle, *radii) if p[1]<low]
+
+shapes = dict(blob=blob, dome=dome, ellipse=ellipse, even=even,
+    path=path, rect=rect, tube=tube)
+
+def value(word, x=0, y=0):
+    "A number or a point, moved by `(x, y)`, from hundredths: '20' or '0,-80'; '30°' stays 30"
+    if '°' in word: return float(word[:-1])
+    if ',' not in word: return float(word)/100
+    u,v = word.split(',')
+    return x+float(u)/100,y+float(v)/100
+
+def shape(
+    text, # Such as 'tube 30 20 0,0 100,50', in hundredths
+    x=0,  # How far to move it, not in hundredths
+    y=0,
+): # Points
+    "The outline that a text describes"
+    name,*words = text.split()
+    if name=='fur':
+        n,h,*inner = words
+        return fur(shape(' '.join(inner), x, y), int(n), value(h))
+    values = [value(word, x, y) for word in words]
+    return shapes[name](*values)
+
+# %% ../../nbs/draw/paper.ipynb #paper-5e14
+def shaded(flags, role, pts, by):
+    "A shape in its shadow tone, and inside it, `by` towards the light, the shape in its own tone"
+    lit = [point(x-.3*by, y-.6*by) for x,y in grow(pts, -by)]
+    inside = flags.replace('s', '').replace('e', '')
+    return [(flags,role+'~',pts), (inside,role,lit)]
+
+def parts_of(
+    text,     # A part a line: 'role:flags shape', or the name of a piece and points
+    x=0,      # How far to move it
+    y=0,
+    **pieces, # Texts by name, to be put at each of the points
+): # Parts: (flags, role, points) each
+    "The parts that a text describes"
+    text = re.sub(' *#.*', '', text).strip()
+    out = []
+    for part in re.split(r'\n(?=[a-z])', text):
+        name,_,form = part.partition(' ')
+        role,_,flags = name.partition(':')
+        letters = flags.rstrip('0123456789')
+        by = flags[len(letters):]
+        if name in pieces:
+            for at in form.split():
+                out += parts_of(pieces[name], *value(at, x, y), **pieces)
+        elif by: out += shaded(letters, role, shape(form, x, y), value(by))
+        elif form: out.append((flags,role,shape(form, x, y)))
+    return out
+
 # %% ../../nbs/draw/paper.ipynb #scenes-036
-def thin(pts):
-    "Half the points, if there are many: enough for a small picture"
-    return pts[::2] if len(pts)>15 else pts
+def packed(pts, fine):
+    "Points as Pillow likes them; half of them, if they are many and the picture is small"
+    if not fine and len(pts)>15: pts = pts[::2]
+    return ImagePath.Path(pts)
 
 def compiled(
     parts,        # (flags, role, points) each
@@ -315,6 +362,7 @@ def compiled(
     out = []
     for flags,role,pts in parts:
         sides = [mirror(pts), pts] if 'm' in flags else [pts]
+        if 'l' in flags: sides = [mirror(pts)]
         for side,outline in enumerate(sides, 1):
             outline = [(x*wide,y*tall) for x,y in outline]
             rim = None
@@ -322,10 +370,6 @@ def compiled(
             ear = side if 'e' in flags else 0
             out.append((group,role,packed(outline, fine),rim,ear))
     return out
-
-def packed(pts, fine):
-    "Points as Pillow likes them"
-    return ImagePath.Path(pts if fine else thin(pts))
 
 def ink(
     paper,  # A `Paper`

@@ -11,162 +11,144 @@ __all__ = ['any_paint', 'prop_shapes', 'put_prop']
 import math
 from functools import lru_cache
 from itertools import cycle
-
-from .paper import blob,compiled,ellipse,even,full,fur,ink,jitter
-from .paper import mix,moved,paint,points,shaded,tones,tube
+from .paper import compiled,full,hues,ink,jitter,mix,moved,paint,parts_of,tones
 
 # %% ../../nbs/draw/props.ipynb #props-006
-def rect(x1, y1, x2, y2): return [(x1,y1), (x2,y1), (x2,y2), (x1,y2)]
-
-def bar(role, x1, y1, x2, y2, flags=''):
-    "A rectangle as a part: left, top, right, bottom"
-    return flags,role,rect(x1, y1, x2, y2)
-
-def each(role, shape, *args):
-    "One part for each of `args`"
-    return [('', role, shape(*o)) for o in args]
+pieces = dict(button='b ellipse 0,0 10', pane='sky rect 0,0 78,108')
 
 def leaves(shape, *args):
-    "Leaves with rims, bright and dark in turn"
-    return [('s', role, shape(*o)) for role,o in zip(cycle(('leaf','leaf-')), args)]
+    "Text of leaves with rims, bright and dark in turn"
+    roles = cycle(('leaf:s','leaf-:s'))
+    lines = [f'{role} {shape(*o)}' for role,o in zip(roles, args)]
+    return '\n'.join(lines)
 
-def button(x, y): return ellipse(x, y, .1)
+def blade(x, h): return f'blob {x-16},3 {1.3*x-2},{-h} {x+16},3 {x},10'
+
+def frond(x, y):
+    "A palm leaf"
+    return f'tube 50 8 50,-250 {50+.75*x},{y-275} {50+1.5*x},{2*y-220}'
 
 def petal(y, far, rx, ry, turn):
     "An ellipse on a stalk of length `far` that leaves `(0, y)` at an angle"
     angle = math.radians(turn)
-    return ellipse(far*math.sin(angle), y-far*math.cos(angle), rx, ry, turn)
-
-def crown(role, by, *half):
-    "Foliage from its right half"
-    return shaded(role, fur(even(*half), 15, .12), by=by)
-
-def blade(x, h): return blob((x-.16,.03), (x+.3*x-.02,-h), (x+.16,.03), (x,.1))
-
-def frond(x, y):
-    "A palm leaf"
-    return tube(.5, .08, (.5,-2.5), (.5+.75*x,-2.75+y), (.5+1.5*x,-2.2+2*y))
-
-def pane(x, y): return rect(x, y, x+.78, y+1.08)
-
-def awning(width): return [p for p in ellipse(0, -2, width, 1) if p[1]<-1.99]
+    at = f'{far*math.sin(angle)},{y-far*math.cos(angle)}'
+    return f'ellipse {at} {rx} {ry} {turn}°'
 
 # %% ../../nbs/draw/props.ipynb #scenes-066
-in_rooms = dict(
-    cushion=[
-        *shaded('a', blob('-1,-.1 -1.08,-.85 -.8,-1.1 0,-1 .8,-1.1 1.08,-.85 1,-.1',
-            '.8,.08 0,.02 -.8,.08'), by=.12),
-        *each('b', button, (-.5,-.75), (.1,-.8), (.6,-.6),
-            (-.2,-.4), (.35,-.25), (-.65,-.25))],
-    box=[
-        bar('a', -.9, -1.1, .9, 0, 's'),
-        bar('a~', -.9, -1.1, .9, -.9),
-        ('s','a+', points('-.9,-1.1 -1.25,-1.38 -.25,-1.42 0,-1.1')),
-        ('s','a+', points('.9,-1.1 1.25,-1.38 .25,-1.42 0,-1.1')),
-        bar('b', -.14, -.9, .14, -.4)],
-    bowl=[
-        *shaded('a', blob('-1,-.8 0,-.74 1,-.8 .8,-.05 0,.02 -.8,-.05')),
-        ('s','b', tube(.2, .2, '-1,-.8 0,-.72 1,-.8')),
-        *[('','a-', tube(.06, .06, (-.82,y), (0,y+.07), (.82,y)))
-            for y in (-.5,-.25)]],
-    books=[
-        bar('a', -.95, -.28, .95, 0, 's'),
-        bar('b', -.8, -.56, .8, -.28, 's'),
-        bar('a-', -.88, -.84, .88, -.56, 's')],
-    plant=[
-        *leaves(petal, *[(-1,.62,.2,.6,t) for t in (-78,78,-40,40,0)]),
-        *shaded('a', points('-.62,-.9 .62,-.9 .46,0 -.46,0'), by=.08),
-        bar('b', -.7, -1, .7, -.78, 's')])
+props = dict( # name -> text of parts
+    cushion='''
+a:s12 blob -100,-10 -108,-85 -80,-110 0,-100 80,-110
+108,-85 100,-10 80,8 0,2 -80,8
+button -50,-75 10,-80 60,-60 -20,-40 35,-25 -65,-25''',
+    box='''
+a:s rect -90,-110 90,0
+a~ rect -90,-110 90,-90
+a+:s path -90,-110 -125,-138 -25,-142 0,-110
+a+:s path 90,-110 125,-138 25,-142 0,-110
+b rect -14,-90 14,-40''',
+    bowl='''
+a:s10 blob -100,-80 0,-74 100,-80 80,-5 0,2 -80,-5
+b:s tube 20 20 -100,-80 0,-72 100,-80
+a- tube 6 6 -82,-50 0,-43 82,-50
+a- tube 6 6 -82,-25 0,-18 82,-25''',
+    books='''
+a:s rect -95,-28 95,0
+b:s rect -80,-56 80,-28
+a-:s rect -88,-84 88,-56''',
+    plant=leaves(petal, *[(-100,62,20,60,t) for t in (-78,78,-40,40,0)])+'''
+a:s8 path -62,-90 62,-90 46,0 -46,0
+b:s rect -70,-100 70,-78''')
 
 # %% ../../nbs/draw/props.ipynb #scenes-067
-at_walls = dict(
-    lamp=[
-        bar('wood', -.07, -2.6, .07, 0),
-        ('','wood-', ellipse(0, 0, .5, .1)),
-        ('','glow', ellipse(0, -3, 1.5)),
-        ('s','a', points('-.45,-3.6 .45,-3.6 .85,-2.5 -.85,-2.5')),
-        ('','a+', points('-.4,-3.5 -.1,-3.5 -.3,-2.6 -.72,-2.6'))],
-    frame=[
-        bar('b', -1, -.8, 1, .8),
-        bar('cream', -.85, -.65, .85, .65),
-        ('','a', blob('-.85,.65 -.6,-.1 -.2,.25 .3,-.35 .85,.2 .85,.65')),
-        ('','sun', ellipse(.45, -.38, .16))],
-    window=[
-        bar('white', -1, -1.3, 1, 1.3),
-        *each('sky', pane, (-.86,-1.16), (-.86,.08), (.08,-1.16), (.08,.08))],
-    sofa=[
-        *shaded('a', blob('-1,-.2 -1,-.95 -.7,-1.12 0,-1.08 .7,-1.12 1,-.95 1,-.2',
-            '0,-.15'), by=.06),
-        bar('a~', -.9, -.5, .9, -.08),
-        ('','a+', blob('-.9,-.5 -.5,-.58 0,-.5 -.05,-.36 -.85,-.36')),
-        ('','a+', blob('0,-.5 .5,-.58 .9,-.5 .85,-.36 .05,-.36')),
-        *shaded('a', ellipse(-1, -.4, .22, .36), by=.05),
-        *shaded('a', ellipse(1, -.4, .22, .36), by=.05),
-        *shaded('b', blob('-.7,-.5 -.72,-.85 -.35,-.85 -.3,-.5'), by=.04)])
+props.update( # along a wall
+    lamp='''
+wood rect -7,-260 7,0
+wood- ellipse 0,0 50 10
+glow ellipse 0,-300 150
+a:s path -45,-360 45,-360 85,-250 -85,-250
+a+ path -40,-350 -10,-350 -30,-260 -72,-260''',
+    frame='''
+b rect -100,-80 100,80
+cream rect -85,-65 85,65
+a blob -85,65 -60,-10 -20,25 30,-35 85,20 85,65
+sun ellipse 45,-38 16''',
+    window='''
+white rect -100,-130 100,130
+pane -86,-116 -86,8 8,-116 8,8''',
+    sofa='''
+a:s6 blob -100,-20 -100,-95 -70,-112 0,-108
+70,-112 100,-95 100,-20 0,-15
+a~ rect -90,-50 90,-8
+a+ blob -90,-50 -50,-58 0,-50 -5,-36 -85,-36
+a+ blob 0,-50 50,-58 90,-50 85,-36 5,-36
+a:s5 ellipse -100,-40 22 36
+a:s5 ellipse 100,-40 22 36
+b:s4 blob -70,-50 -72,-85 -35,-85 -30,-50''')
 
 # %% ../../nbs/draw/props.ipynb #scenes-068
-plants = dict(
-    tuft=leaves(blade, (-.9,.7), (-.6,1.05), (-.3,.9),
-        (0,1.25), (.3,.95), (.6,1.1), (.9,.75)),
-    bush=[
-        *crown('leaf', .16, '0,-1.3 .7,-1.1 1.1,-.5 1,0 0,.05'),
-        *each('b', button, (-.6,-.4), (-.2,-.9), (.25,-.5),
-            (.65,-.75), (.75,-.2), (-.15,-.2))],
-    tree=[
-        ('s','wood', points('-.18,0 -.12,-1.4 .12,-1.4 .2,0')),
-        *crown('a', .2, '0,-3.3 .8,-2.9 1.15,-2 .75,-1.2 0,-1.05'),
-        ('','a+', ellipse(-.4, -2.5, .3, .2, -30))],
-    pine=[
-        bar('wood', -.12, -.5, .12, 0),
-        *shaded('a', points('0,-1.7 1,-.35 -1,-.35'), by=.09),
-        *shaded('a', points('0,-2.4 .8,-1.1 -.8,-1.1'), by=.09),
-        *shaded('a', points('0,-3 .6,-1.8 -.6,-1.8'), by=.09)],
-    palm=[
-        ('','wood', tube(.3, .18, '0,0 .12,-1.2 .5,-2.5')),
-        *leaves(frond, (-1,.1), (1,.1), (-.6,-.25),
-            (.65,-.25), (-.75,.5), (.75,.5))],
-    flower=[
-        ('','leaf', tube(.34, .26, '0,0 .2,-1 0,-2')),
-        ('','leaf', ellipse(.4, -.7, .5, .22, -35)),
-        *each('a', petal, *[(-2,.8,.5,.62,t) for t in range(0, 360, 72)]),
-        ('','sun', ellipse(0, -2, .46))],
-    fallen=[('','a', blob('-1,0 0,-.55 1,-.1 0,.45'))])
+props.update( # that grow
+    tuft=leaves(blade, (-90,70), (-60,105), (-30,90),
+        (0,125), (30,95), (60,110), (90,75)),
+    bush='''
+leaf:s16 fur 15 12 even 0,-130 70,-110 110,-50 100,0 0,5
+button -60,-40 -20,-90 25,-50 65,-75 75,-20 -15,-20''',
+    tree='''
+wood:s path -18,0 -12,-140 12,-140 20,0
+a:s20 fur 15 12 even 0,-330 80,-290 115,-200 75,-120 0,-105
+a+ ellipse -40,-250 30 20 -30°''',
+    pine='''
+wood rect -12,-50 12,0
+a:s9 path 0,-170 100,-35 -100,-35
+a:s9 path 0,-240 80,-110 -80,-110
+a:s9 path 0,-300 60,-180 -60,-180''',
+    palm='wood tube 30 18 0,0 12,-120 50,-250\n'
+        +leaves(frond, (-100,10), (100,10), (-60,-25),
+            (65,-25), (-75,50), (75,50)),
+    flower='\n'.join(['leaf tube 34 26 0,0 20,-100 0,-200',
+        'leaf ellipse 40,-70 50 22 -35°',
+        *['a '+petal(-200, 80, 50, 62, t) for t in range(0, 360, 72)],
+        'sun ellipse 0,-200 46']),
+    fallen='a blob -100,0 0,-55 100,-10 0,45')
 
 # %% ../../nbs/draw/props.ipynb #scenes-069
-outside = dict(
-    rock=shaded('a', blob('-1,-.05 -.95,-.5 -.4,-.9',
-        '.25,-.82 .8,-.55 1.05,-.05 0,.04'), by=.14),
-    cloud=each('white', ellipse, (-1,.2,.6), (0,0,.85),
-        (1,.2,.65), (.3,.35,.8,.6)),
-    sun=[
-        ('','glow', ellipse(0, 0, 1.5)),
-        ('','sun', ellipse(0, 0, 1))],
-    moon=[
-        ('','glow', ellipse(0, 0, 1.5)),
-        ('','cream', ellipse(0, 0, 1)),
-        *each('a', ellipse, (-.3,-.2,.2), (.35,.3,.26), (.1,-.55,.12))],
-    parasol=[
-        bar('wood', -.05, -2.4, .05, 0),
-        ('','a', awning(1.4)),
-        ('','b', awning(.6))],
-    house=[
-        bar('a', -1, -1.2, 1, 0, 's'),
-        ('s','b', points('-1.25,-1.15 0,-2.2 1.25,-1.15')),
-        ('','b-', points('.5,-1.95 .5,-2.3 .75,-2.3 .75,-1.7')),
-        bar('wood', -.22, -.7, .22, 0),
-        *each('sun', rect, (-.8,-.9,-.45,-.5), (.45,-.9,.8,-.5))],
-    shell=[
-        ('s','a', even('0,0 .5,-.2 .95,-.75 .5,-1.1 0,-1.2')),
-        *[('','a-', tube(.07, .05, (0,-.1), (x,-.95)))
-            for x in (-.5,0,.5)]])
-props = in_rooms|at_walls|plants|outside # name -> parts
+props.update( # out of doors
+    rock='''
+a:s14 blob -100,-5 -95,-50 -40,-90 25,-82
+80,-55 105,-5 0,4''',
+    cloud='''
+white ellipse -100,20 60
+white ellipse 0,0 85
+white ellipse 100,20 65
+white ellipse 30,35 80 60''',
+    sun='glow ellipse 0,0 150\nsun ellipse 0,0 100',
+    moon='''
+glow ellipse 0,0 150
+cream ellipse 0,0 100
+a ellipse -30,-20 20
+a ellipse 35,30 26
+a ellipse 10,-55 12''',
+    parasol='''
+wood rect -5,-240 5,0
+a dome 0,-200 140 100
+b dome 0,-200 60 100''',
+    house='''
+a:s rect -100,-120 100,0
+b:s path -125,-115 0,-220 125,-115
+b- path 50,-195 50,-230 75,-230 75,-170
+wood rect -22,-70 22,0
+sun rect -80,-90 -45,-50
+sun rect 45,-90 80,-50''',
+    shell='''
+a:s even 0,0 50,-20 95,-75 50,-110 0,-120
+a- tube 7 5 0,-10 -50,-95
+a- tube 7 5 0,-10 0,-95
+a- tube 7 5 0,-10 50,-95''')
 
 # %% ../../nbs/draw/props.ipynb #props-00a
-fixed = tones(leaf=(124,164,106), wood=(150,110,82))
-fixed.update(white=(252,250,246), sun=(252,218,132), cream=(250,240,214),
-    glow=(255,240,190,60), sky=(176,214,230))
-accents = [*paint.values(), (228,164,62), (104,160,214), (232,156,150),
-    (150,170,88), (62,48,52), (214,110,110), (252,250,246)]
+fixed = tones(**hues('leaf=7ca46a wood=966e52'))
+fixed |= hues('white=fcfaf6 sun=fcda84 cream=faf0d6 glow=fff0be3c sky=b0d6e6')
+more = hues('gold=e4a43e blue=68a0d6 pink=e89c96 green=96aa58 ink=3e3034 red=d66e6e snow=fcfaf6')
+accents = [*paint.values(), *more.values()]
 
 # %% ../../nbs/draw/props.ipynb #scenes-071
 def any_paint(
@@ -179,9 +161,9 @@ def any_paint(
 def prop_shapes(
     name,      # One of `props`
     fine=True, # False: half the points, for small pictures
-)->tuple: # As from `compiled`
+)->list: # As from `compiled`
     "A prop's shapes, compiled once"
-    return tuple(compiled(props[name], fine=fine))
+    return compiled(parts_of(props[name], **pieces), fine=fine)
 
 def put_prop(
     paper,     # `Paper` to draw on

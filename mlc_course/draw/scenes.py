@@ -9,11 +9,10 @@ __all__ = ['show_grid', 'draw_scene', 'draw_portrait', 'show_boxes']
 
 # %% ../../nbs/draw/scenes.ipynb #scenes-004
 import math,random
-
+from fastcore.basics import AttrDict
 from PIL import Image,ImageDraw,ImagePath
-
 from .animals import animal,breeds,colors,draw_animal,kind_of,place,species
-from .backdrops import backdrops
+from .backdrops import backdrops,spot
 from .paper import Paper,full,mix,moved
 from .props import any_paint,prop_shapes,put_prop
 
@@ -52,7 +51,7 @@ def show_grid(
 def bounds(a, ear=None):
     "Box in units of the frame around all shapes of an animal, or around one ear"
     boxes = []
-    for group,role,path,rim,e in a['parts']:
+    for group,role,path,rim,e in a.parts:
         if rim is None or (ear and e!=ear): continue
         path = ImagePath.Path(path)
         path.transform(a[group])
@@ -80,29 +79,28 @@ def silhouette(paths):
 def hidden_shares(masks):
     "Share of each mask, in drawing order, that later masks cover or the frame cuts off"
     top = Image.new('L', (160,160))
-    for i,mask in enumerate(masks): top.paste(i+1, mask=mask)
-    seen = top.crop((40,40,120,120)).histogram()
+    for i,mask in enumerate(masks, 1): top.paste(i, mask=mask)
+    seen = top.crop((40,40,120,120)).histogram()[1:]
     shares = []
-    for i,mask in enumerate(masks):
+    for mask,left in zip(masks, seen):
         area = max(1, mask.histogram()[255])
-        shares.append(1-seen[i+1]/area)
+        shares.append(1-left/area)
     return shares
 
 # %% ../../nbs/draw/scenes.ipynb #scenes-088
 def in_frame(a):
     "Whether its whole head is in the frame"
-    (x,y),r = a['face'],a['r']
-    ears = kind_of(a['name']).ear*r
-    return r<x<1-r and ears<y<1-r
+    x,y = a.face
+    ears = kind_of(a.name).ear*a.r
+    return a.r<x<1-a.r and ears<y<1-a.r
 
 def distance(a, b):
     "Room between two animals in head radii; negative: one of them is in the other's way"
-    near,far = (a,b) if a['y']>b['y'] else (b,a)
-    chest = near['x'],near['y']-1.2*near['r']
-    r = a['r']
-    faces = math.dist(a['face'], b['face'])/r-1.8
-    feet = math.dist((a['x'],a['y']), (b['x'],b['y']))/r-1.2
-    behind = math.dist(far['face'], chest)/r-1.6
+    near,far = (a,b) if a.y>b.y else (b,a)
+    chest = near.x,near.y-1.2*near.r
+    faces = math.dist(a.face, b.face)/a.r-1.8
+    feet = math.dist((a.x,a.y), (b.x,b.y))/a.r-1.2
+    behind = math.dist(far.face, chest)/a.r-1.6
     return min(faces, feet, behind)
 
 head_sizes = {1:(.115,.2), 2:(.11,.165), 3:(.108,.14), 4:(.105,.125)} # by number of animals
@@ -114,8 +112,7 @@ def layout(rng, names):
     for name in names:
         kind,most = animal(rng, name),-math.inf
         for _ in range(14):
-            x,y = rng.uniform(.12, .88),rng.uniform(.64, .97)
-            a = place(kind, x, y, rng.uniform(*sizes))
+            a = place(kind, *spot(rng, (.12,.88), (.64,.97), sizes))
             gaps = [distance(a, b) for b in placed]
             gap = min([9 if in_frame(a) else -1, *gaps])
             if gap>most: best,most = a,gap
@@ -125,32 +122,29 @@ def layout(rng, names):
 
 # %% ../../nbs/draw/scenes.ipynb #scenes-089
 def litter(rng, animals, kinds):
-    "Things that stand around, some in front of an animal, none in front of a face: (kind, x, y, r)"
+    "What stands at the feet of an animal, or anywhere, but not in front of a face: (kind, x, y, r)"
     spots = []
     for a in animals:
         if rng.random()>=.5: continue
-        x = a['x']+rng.uniform(-1.3, 1.3)*a['r']
-        y = a['y']+rng.uniform(.08, .3)*a['r']
-        spots.append((x, y, rng.uniform(.55, .95)*a['r']))
+        x,y,r = spot(rng, (-1.3,1.3), (.08,.3), (.55,.95))
+        spots.append((a.x+x*a.r, a.y+y*a.r, r*a.r))
     for _ in range(rng.randint(0, 3)):
-        x,y = rng.uniform(0, 1),rng.uniform(.62, 1.02)
-        spots.append((x, y, rng.uniform(.05, .1)))
+        spots.append(spot(rng, (0,1), (.62,1.02), (.05,.1)))
     out = []
-    for spot in spots:
-        if not hides_face(animals, *spot): out.append((rng.choice(kinds), *spot))
+    for o in spots:
+        if not hides_face(animals, *o): out.append((rng.choice(kinds), *o))
     return out
 
 def hides_face(animals, x, y, r):
     "Whether a thing at `(x, y)` stands before an animal's face"
     for a in animals:
-        gap = math.dist((x,y-.6*r), a['face'])
-        if y>=a['y'] and gap<=1.1*a['r']+r: return True
+        gap = math.dist((x,y-.6*r), a.face)
+        if y>=a.y and gap<=1.1*a.r+r: return True
     return False
 
 def light(rng):
     "Warm or cool, bright or dim, clear or hazy"
-    warm,glow = rng.uniform(-.075, .075),rng.uniform(.88, 1.04)
-    haze = rng.uniform(0, 14)
+    warm,glow,haze = spot(rng, (-.075,.075), (.88,1.04), (0,14))
     factors = 1+.7*warm,1+.1*warm,1-warm
     return *[glow*o-haze/255 for o in factors],haze
 
@@ -160,7 +154,7 @@ def clutter(rng, animals, kinds):
     for kind,x,y,r in litter(rng, animals, kinds):
         a,b,flip = any_paint(rng),any_paint(rng),rng.choice((-1,1))
         if kind=='rock': a = mix(a, (150,146,142), .5)
-        out.append(dict(y=y, prop=(kind,x,y,r,a,b,0,flip),
+        out.append(AttrDict(y=y, prop=(kind,x,y,r,a,b,0,flip),
             thin=prop_shapes(kind, False), body=moved(full, x, y, r, 0, flip)))
     return out
 
@@ -168,7 +162,7 @@ def clutter(rng, animals, kinds):
 def outline(o):
     "Mask of an animal or a prop"
     paths = []
-    for group,_,path,rim,_ in o['thin']:
+    for group,_,path,rim,_ in o.thin:
         if rim is None: continue
         if 'prop' in o: path = rim
         paths.append((path, o[group]))
@@ -177,8 +171,8 @@ def outline(o):
 def record(a, hidden, size):
     "What is known about one animal"
     ears = []
-    if a['head_at']: ears = sorted(pixels(bounds(a, e), size) for e in (1,2))
-    return dict(label=a['name'], species=species(a['name']), box=pixels(bounds(a), size),
+    if a.head_at: ears = sorted(pixels(bounds(a, e), size) for e in (1,2))
+    return dict(label=a.name, species=species(a.name), box=pixels(bounds(a), size),
         ears=ears, hidden=round(hidden, 3))
 
 def compose(rng, animals, size):
@@ -187,13 +181,13 @@ def compose(rng, animals, size):
     kinds,leaf = rng.choice(backdrops)(paper, rng)
     order = sorted(animals+clutter(rng, animals, kinds), key=by_depth)
     for o in order:
-        if 'prop' in o: put_prop(paper, *o['prop'], leaf=leaf)
+        if 'prop' in o: put_prop(paper, *o.prop, leaf=leaf)
         else: draw_animal(paper, o)
     shares = hidden_shares([outline(o) for o in order])
     records = [record(o, share, size) for o,share in zip(order, shares) if 'name' in o]
     return paper.done(light(rng)),records
 
-def by_depth(o): return o['y']
+def by_depth(o): return o.y
 
 # %% ../../nbs/draw/scenes.ipynb #scenes-091
 def draw_scene(
@@ -220,12 +214,13 @@ def draw_portrait(
     ear = kind_of(name).ear # or an error
     rng = random.Random(f'portrait {name} {seed}')
     kind = animal(rng, name)
-    r,mid,y = rng.uniform(.19, .25),rng.uniform(.4, .6),rng.uniform(.9, 1.06)
+    r,mid,y = spot(rng, (.19,.25), (.4,.6), (.9,1.06))
     while True: # smaller until the whole head is in the frame
-        feet = min(y, 1+.4*r) if kind['head_at'] else .95
+        feet = min(y, 1+.4*r) if kind.head_at else .95
         a = place(kind, mid, feet, r)
-        a = place(kind, mid-.5*(a['face'][0]-mid), feet, r)
-        if 1.1*r<a['face'][0]<1-1.1*r and ear*r<a['face'][1]: break
+        a = place(kind, mid-.5*(a.face[0]-mid), feet, r)
+        x,y_face = a.face
+        if 1.1*r<x<1-1.1*r and ear*r<y_face: break
         r *= .95
     return compose(rng, [a], size)
 

@@ -8,8 +8,9 @@ Docs: https://mlc-course.github.io/mlc_course/engine/fields.html.md"""
 __all__ = ['longest_path', 'route_counter']
 
 # %% ../../nbs/engine/fields.ipynb #fields-003
+import numpy as np
 from copy import deepcopy
-from torch import nn,fx
+from torch import fx,nn
 
 from ..convolution import receptive_field
 
@@ -17,10 +18,9 @@ from ..convolution import receptive_field
 def _layer(module):
     "One `(ks, stride)` for a convolution or pooling, none for a module that looks at single cells"
     if not isinstance(module, (nn.Conv2d,nn.MaxPool2d,nn.AvgPool2d)): return []
-    def side(o): return max(o) if isinstance(o, tuple) else o
-    dilation = side(getattr(module, 'dilation', 1))
-    span = (side(module.kernel_size)-1)*dilation + 1
-    return [(span, side(module.stride))]
+    def side(name): return int(np.max(getattr(module, name, 1)))    # of one number or a pair
+    span = (side('kernel_size')-1)*side('dilation') + 1
+    return [(span, side('stride'))]
 
 def longest_path(
     body:nn.Module, # Convolutions and poolings as modules, no functional calls, without the classifier
@@ -38,13 +38,15 @@ def longest_path(
 # %% ../../nbs/engine/fields.ipynb #fields-00b
 def _summing(layer):
     "What adds up the cells that `layer` looks at"
-    if isinstance(layer, nn.Conv2d):
-        conv = nn.Conv2d(1, 1, layer.kernel_size, layer.stride, layer.padding, layer.dilation, bias=False)
-        nn.init.ones_(conv.weight)
-        return conv
-    if isinstance(layer, nn.MaxPool2d):
-        return nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding, divisor_override=1)
-    if isinstance(layer, (nn.BatchNorm2d,nn.ReLU)): return nn.Identity()
+    match layer:
+        case nn.Conv2d():
+            conv = nn.Conv2d(1, 1, layer.kernel_size, layer.stride, layer.padding, layer.dilation,
+                             bias=False)
+            nn.init.ones_(conv.weight)
+            return conv
+        case nn.MaxPool2d():
+            return nn.AvgPool2d(layer.kernel_size, layer.stride, layer.padding, divisor_override=1)
+        case nn.BatchNorm2d() | nn.ReLU(): return nn.Identity()
     return layer
 
 def route_counter(

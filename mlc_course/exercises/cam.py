@@ -9,71 +9,45 @@ Docs: https://mlc-course.github.io/mlc_course/solutions/where.html.md"""
 __all__ = ['check_1', 'check_2', 'check_3']
 
 # %% ../../nbs/solutions/06_where.ipynb #06-where-003
-import torch
-import pandas as pd
-from torch import nn,tensor
+from torch import nn
 
-from ..cam import class_maps,pointing_game
 from .answers import *
-from ..ui.course import exercise
 
 # %% ../../nbs/solutions/06_where.ipynb #06-where-006
-def _tiny_map():
-    "The class map of two feature maps of 2x2 cells with the weights 1 and -1"
-    feats = tensor([[[[6.,0],[0,0]],[[0,0],[1,1]]]])
-    return class_maps(feats, tensor([[1.,-1.]]))[0,0]
-
 @exercise
 def check_1(answer):
     "The logit and the largest vote of the tiny map"
-    logit,vote = numbers(answer, 2, 'logit, largest vote')
-    votes = _tiny_map()
-    expect(logit, votes.mean()+.5, {
-        votes.sum()+.5: 'the head averages the votes. '
-            'It does not add them up.',
-        votes.mean(): 'the mean of the map is not yet the logit. '
-            'Something is added at the end.'},
-        'add the two feature maps, each times its weight. '
-        'Then average over the four cells.')
-    expect(vote, votes.max(), {},
-        'the logit is right. The vote is the largest number of the '
-        'map itself, before averaging and without bias.')
+    expect_each(answer,
+        logit=(1.5, 'average the four cells of the weighted sum.', {
+            4.5: 'the head averages, it does not add up.',
+            1: 'the bias is missing.'}),
+        vote=(6, 'look for it in the map itself, without bias.'))
 
 # %% ../../nbs/solutions/06_where.ipynb #06-where-010
 @exercise
 def check_2(answer):
     "The area of the union of two boxes"
     chance = number(answer, 'a share from 0 to 1')
-    boxes = dict(x1=[0.,.25], y1=0., x2=[.5,.75], y2=.5)
-    pugs = pd.DataFrame(dict(item=0, label='pug', **boxes))
-    game = pointing_game(torch.zeros(1, 1, 2), pugs, ['pug'])
-    expect(chance, game.chance[0], {
-        .5: 'the boxes overlap, and a point in both counts once.',
-        .25: 'that is one box. A point in either of them scores.'},
-        'which part of the picture is covered by at least one box? '
-        'Multiply width and height.')
+    expect(chance, .375, 'which part is covered by at least one box?', {
+        .5: 'a point in both boxes counts once.',
+        .25: 'that is one box. A point in either scores.'})
 
 # %% ../../nbs/solutions/06_where.ipynb #06-where-013
 @exercise
 def check_3(as_conv):
     "Whether the mean of the convolution's maps is the linear layer's logit, with and without bias"
-    gen = torch.Generator().manual_seed(0)
-    feats = torch.randn(2, 5, 4, 6, generator=gen)
+    randn,_ = seeded()
+    feats = randn(2, 5, 4, 6)
+    pooled = feats.mean((2,3))
     for bias in (True,False):
         linear = nn.Linear(5, 3, bias=bias)
         conv = as_conv(linear)
-        if not isinstance(conv, nn.Conv2d):
-            return f'return an nn.Conv2d, not {type(conv).__name__}.'
-        with torch.no_grad():
-            maps = conv(feats)
-            logits = linear(feats.mean((2,3)))
+        if not isinstance(conv, nn.Conv2d): return 'return an nn.Conv2d.'
+        maps = conv(feats)
         if maps.shape!=(2,3,4,6):
-            return (f'the maps have the shape {tuple(maps.shape)}, not '
-                '(2, 3, 4, 6). Use a kernel of 1 and no stride.')
-        means = maps.mean((2,3))
-        if bias and near(means, logits-linear.bias, 1e-4):
-            return 'the bias is missing.'
-        expect(means, logits, {},
-            'the maps have the right shape, but their means are not '
-            'the logits. Copy the weights of the linear layer, '
-            'and its bias if there is one.', eps=1e-4)
+            return (f'the maps have the shape {tuple(maps.shape)}, '
+                'not (2, 3, 4, 6). Use a kernel of 1 and no stride.')
+        no_bias = pooled @ linear.weight.T
+        hint = 'copy the weights, and the bias if there is one.'
+        expect(maps.mean((2,3)), linear(pooled), hint, {
+            no_bias: 'the bias is missing.'}, eps=1e-4)

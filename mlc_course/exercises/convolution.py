@@ -9,102 +9,60 @@ Docs: https://mlc-course.github.io/mlc_course/solutions/convolution.html.md"""
 __all__ = ['check_1', 'check_2', 'check_3']
 
 # %% ../../nbs/solutions/01_convolution.ipynb #01-convo-003
-import torch
 from torch.nn import functional as F
 
 from ..convolution import conv_out_size,receptive_field
 from .answers import *
-from ..ui.course import exercise
 
 # %% ../../nbs/solutions/01_convolution.ipynb #01-convo-009
 @exercise
 def check_1(answer):
     "Cells along one side after the first layer, and after all halvings"
-    first,end = numbers(answer, 2, 'after the first layer, at the end')
-    after_first = conv_out_size(200, 7, 2, 3)
-    no_padding = conv_out_size(200, 7, 2)
-    expect(first, after_first, {
-        no_padding: 'the first layer has a padding of 3, '
-            'so the picture grows on both sides.',
-        200: 'the first layer stops only at every second pixel.'},
-        'the first number is `conv_out_size` of 200 pixels, '
-        'a filter of 7, stride 2 and padding 3.', eps=0)
-    sides = [after_first]
+    sides = [conv_out_size(200, 7, 2, 3)]
     for _ in range(4): sides.append(conv_out_size(sides[-1], 3, 2, 1))
-    odd = 'at the end, one halving meets an odd side.'
-    expect(end, sides[-1], {
-        200/32: odd,
-        200//32: odd,
-        sides[-2]: 'one halving is missing. '
-            'Count the pooling, then three stages.'},
-        'now apply `conv_out_size` four times with 3, 2 and 1.',
-        eps=0, start='the first number is right; ')
+    odd = 'one halving meets an odd side.'
+    expect_each(answer, eps=0,
+        first=(sides[0], 'try `conv_out_size` with 7, 2 and 3.', {
+            conv_out_size(200, 7, 2): 'the padding of 3 is missing.',
+            200: 'the stride of 2 is missing.'}),
+        end=(sides[-1], 'try `conv_out_size` four times, with 3, 2, 1.', {
+            200/32: odd,
+            200//32: odd,
+            sides[-2]: 'one halving is missing. '
+                'The pooling halves, too.'}))
 
 # %% ../../nbs/solutions/01_convolution.ipynb #01-convo-013
-def _resnet(*n_layers):
-    "Layers of a ResNet as `(ks, stride)`: the stem, then stages of so many layers"
-    layers = [(7,2), (3,2)]
-    for i,n in enumerate(n_layers):
-        stride = 2 if i else 1
-        layers += [(3,stride)] + [(3,1)]*(n-1)
-    return layers
-
-def _field(layers): return receptive_field(layers)[0]
-
-def _late_field(layers):
-    "The field if the stride of each layer counted for the layer itself"
-    field,jump = 1,1
-    for ks,stride in layers:
-        jump *= stride
-        field += (ks-1)*jump
-    return field
-
 @exercise
 def check_2(answer):
     "Receptive field of ResNet-18"
     field = number(answer, 'the first that `receptive_field` returns')
-    layers = _resnet(4, 4, 4, 4)
+    layers = [(7,2), (3,2)] + [(3,1)]*4
+    layers += ([(3,2)] + [(3,1)]*3)*3
     truth,jump = receptive_field(layers)
-    no_pool = [layers[0], *layers[2:]]
-    no_strides = [(ks,1) for ks,_ in layers]
-    expect(field, truth, {
-        jump: 'that is how far away the next cell is. '
-            'How far does one cell see?',
-        _field(_resnet(6, 8, 12, 6)): "that is the chapter's ResNet-34. "
-            'This one has four layers in each stage.',
-        _field(_resnet(2, 2, 2, 2)): 'a stage has two blocks '
-            'of two layers each, which makes four.',
-        _field(no_pool): 'the pooling is missing. '
-            'It slides a window with a stride, too.',
-        _field(no_strides): 'the strides are missing. '
-            'They move the cells of later layers apart.',
-        _late_field(layers): "a layer's own stride counts "
-            'for the layers after it, not for itself.',
-        224: 'the field depends on the layers, not on the picture, '
-            'and may even be larger.'},
-        'list all 18 layers as (ks, stride), picture side first. '
-        'Which of them have stride 2?', eps=0)
+    no_pool,_ = receptive_field([layers[0], *layers[2:]])
+    no_strides,_ = receptive_field([(ks,1) for ks,_ in layers])
+    hint = 'list all 18 layers as (ks, stride). Which have stride 2?'
+    expect(field, truth, hint, {
+        jump: 'that is the way to the next cell. '
+            'How far does one see?',
+        899: "that is the chapter's ResNet-34.",
+        no_pool: 'the pooling is missing.',
+        no_strides: 'the strides are missing.',
+        224: 'the field may be larger than the picture.'}, eps=0)
 
 # %% ../../nbs/solutions/01_convolution.ipynb #01-convo-016
 @exercise
 def check_3(max_pool):
     "Against torch, on an oblong map of negative numbers too"
-    gen = torch.Generator().manual_seed(0)
-    x = torch.randn(7, 9, generator=gen)
+    randn,_ = seeded()
+    x = randn(7, 9)
     cases = [(x,2,1,0), (x,2,2,0), (x,3,2,0), (x,3,2,1), (x-9,3,2,1)]
     for x,*args in cases:
         truth = F.max_pool2d(x[None], *args)[0]
         mean = F.avg_pool2d(x[None], *args)[0]
-        case = ('for a (7, 9) map, a window of {}, '
-            'stride {} and padding {} ').format(*args)
-        out = max_pool(x.clone(), *args)
-        out = shaped(out, truth.shape, case)
-        hint = ('the numbers are wrong. Does each window start '
-            '`stride` cells after the last?')
+        out = as_tensor(max_pool(x.clone(), *args))
+        hint = 'the numbers are wrong. Where does each window start?'
         if (out==0).any():
-            hint = ('you return some 0, which is not in the map. '
-                'Which padding never wins?')
-        expect(out, truth, {
-            mean: 'you return the mean of each window. '
-                'The largest number is wanted.'},
-            hint, eps=1e-5, start=case)
+            hint = '0 is not in the map. Which padding never wins?'
+        expect(out, truth, hint, {mean: 'that is the mean of each window.'},
+            eps=1e-5, start='for ks={}, stride={}, padding={} '.format(*args))

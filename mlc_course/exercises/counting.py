@@ -9,62 +9,27 @@ __all__ = ['check_1', 'check_2', 'check_3']
 
 # %% ../../nbs/solutions/09_counting.ipynb #09-count-003
 import torch
-from torch import tensor
 
-from ..counting import CountHead,count_mae
+from ..counting import count_mae
 from .answers import *
-from ..ui.course import exercise
 
 # %% ../../nbs/solutions/09_counting.ipynb #09-count-006
-_seen = tensor([0.]*70 + [1.]*20 + [4.]*10)
-
-def _best(losses, constants):
-    "The constant with the smallest mean loss; `losses` is (n_constants, n_pictures)"
-    return constants[losses.mean(1).argmin()].item()
-
 @exercise
 def check_1(answer):
     "The best constants under absolute error and Poisson loss"
-    absolute,poisson = numbers(answer, 2, 'absolute error, Poisson loss')
-    r = torch.linspace(0, 4, 401)[:,None]
-    off = r-_seen
-    expect(absolute, _best(off.abs(), r), {
-        _best(off**2, r): 'the mean is best for squared error. '
-            'The other only counts how many lie above and below.'},
-        'move your first constant down a little. Does the error '
-        'of more pictures fall than rise?', eps=6e-3)
-    everyone = 'count all 100 pictures.'
-    expect(poisson, _best(r-torch.xlogy(_seen, r), r), {
-        1: everyone,
-        5/3: everyone,
-        _seen[_seen>0].mean(): 'that is the mean where the label '
-            'is there. The pictures without it count too.'},
-        'set the mean of the slope `1 - count/r` to 0.',
-        eps=6e-3, start='the first is right; for the second, ')
+    expect_each(answer, eps=6e-3,
+        absolute=(0, 'how many pictures lie above it, and below?', {
+            .6: 'the mean is best for squared error.'}),
+        poisson=(.6, 'set the mean of the slope `1 - count/r` to 0.', {
+            2: 'pictures without the label count, too.'}))
 
 # %% ../../nbs/solutions/09_counting.ipynb #09-count-010
-def _twice(pool):
-    "What a head that answers 3 to a feature map answers to the same map shown twice"
-    head,feats = CountHead(4, 1, pool),torch.ones(1, 4, 3, 3)
-    with torch.no_grad():
-        once = head(feats)[0]
-        twice = head(torch.cat([feats,feats], 3))[0]
-    return (3*twice/once).item()
-
 @exercise
 def check_2(answer):
     "What averaging and adding heads make of a picture shown twice"
-    avg,total = numbers(answer, 2, 'avg, sum')
-    of_avg,of_sum = _twice('avg'),_twice('sum')
-    if near([total,avg], [of_avg,of_sum]):
-        return ('the two are swapped. '
-            'Which of them divides by the number of cells?')
-    expect(avg, of_avg, {},
-        'the first head is not right. What happens to an average '
-        'when all its items come twice?')
-    expect(total, of_sum, {},
-        'the first is right. The second adds up the cells. '
-        'How many are there now?')
+    expect_each(answer,
+        avg=(3, 'what is an average if all its items come twice?'),
+        sum=(6, 'there are twice as many cells.'))
 
 # %% ../../nbs/solutions/09_counting.ipynb #09-count-013
 @exercise
@@ -76,19 +41,13 @@ def check_3(mae_where_present):
     preds = counts + torch.rand(20, 4, generator=gen)-.3
     there = counts>0
     off,n = (preds-counts)*there,there.sum(0)
-    truth = off.abs().sum(0)/n
-    out = mae_where_present(preds.clone(), counts.clone())
-    out = shaped(out, (4,), 'for four labels ')
+    truth,signed = off.abs().sum(0)/n,off.sum(0)/n
     cancel = 'errors above and below cancel. Take absolute values.'
-    expect(out, truth, {
-        count_mae(preds, counts): 'that is the error over all '
-            'pictures. Leave out those without the label.',
-        off.abs().mean(0): 'you divide by all pictures. '
-            'Divide by those that have the label.',
-        truth.nan_to_num(0.): 'a label that is never there has '
-            'no error at all. Return nan, not 0.',
-        off.sum(0)/n: cancel,
-        (off.sum(0)/n).abs(): cancel},
-        'the numbers are not right. '
-        'Try it by hand on two pictures and one label.',
-        eps=1e-4)
+    out = mae_where_present(preds.clone(), counts.clone())
+    expect(out, truth, 'try it by hand on two pictures and one label.', {
+        count_mae(preds, counts): 'leave out pictures without the label.',
+        off.abs().mean(0): 'divide by the pictures with the label.',
+        truth.nan_to_num(0.): 'a label that is never there has nan, not 0.',
+        signed: cancel,
+        signed.abs(): cancel},
+        eps=1e-4, start='for four labels: ')

@@ -9,57 +9,32 @@ Docs: https://mlc-course.github.io/mlc_course/solutions/data.html.md"""
 __all__ = ['check_1', 'check_2', 'check_3']
 
 # %% ../../nbs/solutions/04_data.ipynb #04-data-003
-import io
-import pandas as pd
+import torch
 
-from ..data import encode_labels,read_labels
-from ..draw.animals import species
-from ..draw.datasets import scene_vocab
 from .answers import *
-from ..ui.course import exercise
 
 # %% ../../nbs/solutions/04_data.ipynb #04-data-006
 @exercise
 def check_1(answer):
     "Ones in the row of a scene with six animals"
-    ones = number(answer, 'how many ones the row has')
-    animals = ['pug']*3 + ['beagle'] + ['Siamese']*2
-    kinds = list(map(species, animals))
-    def n_ones(names):
-        return encode_labels([names], scene_vocab).sum()
-    expect(ones, n_ones(animals+kinds), {
-        len(animals): 'those are the animals. '
-            'Does the row say how many pugs there are?',
-        n_ones(animals): 'those are the breeds. '
-            'Look at the first two names of `scene_vocab`.',
-        n_ones(kinds): 'those are the species. '
-            'The breeds have columns too.',
-        len(scene_vocab): 'that is the length of the row. '
-            'Most of it is zeros.'},
-        'list the names that apply to this picture, each once: '
-        'breeds, and what else is in `scene_vocab`?', eps=0)
+    ones = number(answer, 'how many ones')
+    hint = 'list the names in `scene_vocab` that apply, each once.'
+    expect(ones, 5, hint, {
+        6: 'those are the animals. A row does not count pugs.',
+        3: 'those are the breeds. Look at the start of `scene_vocab`.',
+        2: 'those are the species. The breeds have columns, too.',
+        10: 'that is the length of the row.'}, eps=0)
 
 # %% ../../nbs/solutions/04_data.ipynb #04-data-010
 @exercise
 def check_2(answer):
     "Pictures left by two ways to read a table"
-    plain,ours = numbers(answer, 2, 'read_csv and dropna, read_labels')
-    rows = ['fname,labels', '1,cat Bengal', '2,', '3,NA', '4,none', '5,dog pug']
-    table = '\n'.join(rows)
-    n_left = len(pd.read_csv(io.StringIO(table)).dropna())
-    n_all = len(read_labels(io.StringIO(table)))
-    expect(ours, n_all, {},
-        '`read_labels` was written so that nobody gets lost: '
-        'an empty text is a list without names.', eps=0)
-    expect(plain, n_left, {
-        n_left-1: 'fewer are lost. pandas does not take each '
-            'word that means "missing" for it.',
-        n_left+1: 'more are lost. Besides the empty field, '
-            'pandas takes one label for "missing".',
-        n_all: '`dropna` drops each row with a missing field. '
-            'What does pandas make of an empty one?'},
-        'try it: `pd.read_csv(io.StringIO(...))` '
-        'reads a table from a text.', eps=0)
+    expect_each(answer, eps=0,
+        dropna=(3, 'try it with `io.StringIO(text)` as the file.', {
+            2: 'fewer are lost. Is every such word "missing"?',
+            4: 'more are lost. One label is "missing", too.',
+            5: 'it drops rows with an empty field.'}),
+        read_labels=(5, 'it loses nobody. An empty text names nothing.'))
 
 # %% ../../nbs/solutions/04_data.ipynb #04-data-013
 @exercise
@@ -67,24 +42,13 @@ def check_3(encode_numbers):
     "Rows of several texts, the empty one and a foreign number included"
     cases = [('16 0',28), ('27',28), ('2 1 0',3), ('11 1',28), ('',28), (' 5  3 ',28)]
     for text,n in cases:
-        case = f'{text!r} with n_classes={n}'
+        truth = torch.zeros(n)
+        for i in text.split(): truth[int(i)] = 1
         row = as_tensor(encode_numbers(text, n))
-        if row.shape==(1,n):
-            return (f'{case} gives a table of one row. '
-                'Return the row itself.')
-        row = shaped(row, (n,), f'for {case} ')
-        found = set(row.nonzero().flatten().tolist())
-        if not ((row==0) | (row==1)).all():
-            return (f'{case} gives {row.max():g} somewhere. '
-                'A row holds zeros and ones.')
-        if found==set(map(int, text.split())): continue
-        sets = f'{case} sets the columns {sorted(found)}.'
-        if found==set(map(int, text.replace(' ', ''))):
-            return f'{sets} Read numbers, not digits: split the text.'
-        if found=={i for i in range(n) if str(i) in text}:
-            return f"{sets} '1' is in '16', too: split the text."
-        return f'{sets} Only the numbers in the text have a one.'
+        columns = row.nonzero().flatten().tolist()
+        hint = f'you set {columns}. Split the text, and set its numbers to 1.'
+        expect(row, truth, hint, eps=0,
+            start=f'for {text!r} and n_classes={n}: ')
     try: encode_numbers('28', 28)
     except Exception: return
-    return ("'28' with n_classes=28 raises no error. "
-        'The last class is 27, and a typo would go unnoticed.')
+    return "'28' with n_classes=28 must be an error: the last class is 27."

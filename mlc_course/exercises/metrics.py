@@ -12,64 +12,45 @@ import math,torch
 from torch import tensor
 
 from .answers import *
-from ..metrics import accuracy_multi,average_precision,macro_f1
-from ..ui.course import exercise
+from ..metrics import accuracy_multi,macro_f1
 
 # %% ../../nbs/solutions/05_train.ipynb #05-train-006
 @exercise
 def check_1(answer):
     "What `accuracy_multi` says of twenty silent answers"
     share = number(answer, 'a share from 0 to 1')
-    targets = torch.eye(20)
-    targets[:10,19] = 1
-    truth = accuracy_multi(torch.zeros(20, 20), targets)
-    if not 0<=share<=1: return 'a share lies between 0 and 1.'
-    expect(share, truth, {
-        1-truth: 'silence gets that share wrong.',
-        .95: 'half of the pictures have a second name, '
-            'and silence misses that too.',
+    expect(share, .925, 'how many of the 400 questions want a yes?', {
+        .075: 'silence gets that share wrong.',
+        .95: 'silence misses the second names, too.',
         .9: 'only half of the pictures have two names.',
         0: 'no picture is right as a whole, '
-            'but here each yes/no question counts.'},
-        'how many yes/no questions are asked in all, '
-        'and how many of them want a yes?', eps=2e-3)
+            'but each yes/no question counts.',
+        92.5: 'a share lies between 0 and 1.'}, eps=2e-3)
 
 # %% ../../nbs/solutions/05_train.ipynb #05-train-009
 @exercise
 def check_2(answer):
     "The average precision of the ranking turned upside down"
     found = number(answer, 'an average precision from 0 to 1')
-    scores = tensor([[.9],[.7],[.5],[.3]])
-    there = tensor([[1],[0],[1],[0]])
-    before = average_precision(scores, there)[0]
-    truth = average_precision(1-scores, there)[0]
-    expect(found, truth, {
-        before: 'that is the ranking before it was turned. '
-            'Now the last picture comes first.',
-        1-before: 'turning the ranking does not turn the score. '
-            'Walk down the new order.',
-        0: 'a bad ranking still meets every hit in the end, '
-            'and each hit counts a share above 0.',
-        1/2+2/4: 'that is the sum over the hits. '
-            'The average divides by their number.',
-        (1/3+2/4)/2: 'that is the worst of all orders, both hits '
-            'last. Write down where they stand here.'},
-        'write the four pictures in the new order, and at each '
-        'hit the share of hits so far. Then average over the hits.',
-        eps=2e-3)
+    hint = 'write the new order, and at each hit the share of hits so far.'
+    expect(found, .5, hint, {
+        5/6: 'that is the ranking before it was turned.',
+        1/6: 'turning the ranking does not turn the score.',
+        0: 'each hit counts a share above 0.',
+        1: 'that is the sum. Divide it by the hits.',
+        5/12: 'that is the worst order. Write down this one.'}, eps=2e-3)
 
 # %% ../../nbs/solutions/05_train.ipynb #05-train-012
 def _micro_cases():
     "Scores, targets and threshold: frequent and rare labels, another threshold, one label, silence"
-    gen = torch.Generator().manual_seed(0)
+    _,rand = seeded()
     often = tensor([.6,.3,.1,.03])
-    targets = (torch.rand(60, 4, generator=gen)<often).float()
-    probs = .5*targets + .7*torch.rand(60, 4, generator=gen)
+    targets = (rand(60, 4)<often).float()
+    probs = .5*targets + .7*rand(60, 4)
     probs = probs.clamp(0, 1)
-    one_label = probs[:,:1],targets[:,:1]
     return [(probs, targets, .5),
         (probs, targets, .7),
-        (*one_label, .5),
+        (probs[:,:1], targets[:,:1], .5),
         (probs*0, targets, .5)]
 
 def _pooled_f1(probs, targets, thresh):
@@ -81,30 +62,18 @@ def _pooled_f1(probs, targets, thresh):
 @exercise
 def check_3(micro_f1):
     "Whether a function gives micro F1, the threshold, a single label and silence included"
-    def answered(*args):
-        return one_number(micro_f1(*args), 'an F1')
     for case in _micro_cases():
         probs,targets,thresh = case
-        out,truth = answered(*case),_pooled_f1(*case)
-        of = f'of {tuple(probs.shape)} scores and threshold {thresh}'
-        if math.isnan(out):
-            return (f'{of} you make nan, but 2*hits / (named + there) '
-                'divides by 0 only if both are 0.')
-        deaf = thresh!=.5 and near(out, answered(probs, targets, .5), 1e-9)
-        if deaf and not near(out, truth, 1e-4):
-            return ('your answer is right at 0.5, '
-                f'but a threshold of {thresh} changes nothing.')
-        expect(out, truth, {
-            macro_f1(*case): 'that is macro F1: '
-                'an F1 of each label, then the mean.',
-            accuracy_multi(*case): 'that is accuracy, '
-                'which counts each rightly silent answer too.'},
-            f'{of} you make {out:.3f}, but micro F1 is {truth:.3f}. '
-            'Count hits, named and there over the whole table.',
-            eps=1e-4)
-
+        out = one_number(micro_f1(*case), 'an F1')
+        truth = _pooled_f1(*case)
+        hint = 'Count hits, named and there over the whole table.'
+        expect(out, truth, f'you make {out:.3f}, not {truth:.3f}. {hint}', {
+            _pooled_f1(probs, targets, .5): 'the threshold changes nothing.',
+            macro_f1(*case): 'that is macro F1.',
+            accuracy_multi(*case): 'that is accuracy. '
+                'It counts silent answers, too.'},
+            eps=1e-4, start=f'for {tuple(probs.shape)} scores and threshold {thresh}: ')
     nothing = torch.zeros(3, 2)
-    empty = answered(nothing, nothing, .5)
+    empty = one_number(micro_f1(nothing, nothing, .5), 'an F1')
     if empty and not math.isnan(empty):
-        return (f'you return {empty:.3f} where nothing is there '
-            'and nothing named. It must be nan (or 0).')
+        return 'return nan (or 0) where nothing is there and nothing named.'

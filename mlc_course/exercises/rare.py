@@ -11,47 +11,26 @@ __all__ = ['check_1', 'check_2', 'check_3']
 import torch
 
 from .answers import *
-from ..metrics import accuracy_multi,macro_f1
-from ..rare import pos_weights
-from ..ui.course import exercise
 
 # %% ../../nbs/solutions/10_rare.ipynb #10-rare-006
 @exercise
 def check_1(answer):
     "`pos_weight` of a label on 4 of 200 pictures, and its root"
-    full,root = numbers(answer, 2, 'balanced, its root')
-    targets = (torch.arange(200)<4).float()[:,None]
-    upside_down = ('that is upside down. '
-        'The rare side needs the larger weight.')
-    expect(full, pos_weights(targets).item(), {
-        200/4: 'that is all pictures over the positives. '
-            'Only the negatives stand against the positives.',
-        4/196: upside_down,
-        4/200: upside_down},
-        'count the pictures without the label, '
-        'and divide by the pictures with it.')
-    expect(root, pos_weights(targets, .5).item(), {},
-        'the first is right. The second is its square root.')
+    expect_each(answer,
+        balanced=(49, 'count the pictures without the label, and with it.', {
+            50: 'count the pictures without the label, not all.',
+            4/196: 'that is upside down. The rare side weighs more.'}),
+        root=(7, 'take the square root of the first.'))
 
 # %% ../../nbs/solutions/10_rare.ipynb #10-rare-009
 @exercise
 def check_2(answer):
     "Accuracy and macro F1 of a model that is blind for one rare label"
-    accuracy,f1 = numbers(answer, 2, 'accuracy, macro F1')
-    probs = torch.zeros(1000, 10)
-    for k in range(9): probs[k*70:k*70+300,k] = 1
-    targets = probs.clone()
-    targets[0,9] = 1    # and never named
-    single = ('the accuracy counts single answers: '
-        '1000 pictures times 10 labels.')
-    expect(accuracy, accuracy_multi(probs, targets),
-        {.999: single, .9: single},
-        'how many of all 10,000 answers are wrong?', eps=2e-5)
-    expect(f1, macro_f1(probs, targets), {
-        1: 'the tenth label is there and never named. '
-            'What is its F1? It is not left out of the mean.'},
-        'the accuracy is right. '
-        'Macro F1 is the plain mean of ten F1s.')
+    accuracy,f1 = numbers(answer, 'accuracy, macro F1')
+    expect(accuracy, .9999, 'how many of all 10,000 answers are wrong?',
+        eps=2e-5, start='accuracy: ')
+    expect(f1, .9, 'it is the plain mean of ten F1s.', {
+        1: 'the tenth label is never named. What is its F1?'}, start='macro F1: ')
 
 # %% ../../nbs/solutions/10_rare.ipynb #10-rare-012
 @exercise
@@ -59,17 +38,9 @@ def check_3(effective_number):
     "The sum of a geometric series, for several counts and betas"
     n = torch.tensor([0.,1.,2.,10.,1000.])
     for beta in (.9,.99,.5):
+        share = 1-beta**n.double()
+        truth = share / (1-beta)
         out = effective_number(n.clone(), beta)
-        out = shaped(out, n.shape, 'for five labels ')
-        if not out.isfinite().all():
-            return ('it is not finite for every count. '
-                'Do you divide by something that can be 0?')
-        worth = beta**torch.arange(1001).double()
-        before = worth.cumsum(0)-worth
-        truth = before[n.long()]
-        i = (out-truth).abs().argmax()
-        expect(out, truth, {
-            1-beta**n: 'that is the share of the largest possible '
-                'number. The denominator is missing.'},
-            f'for beta={beta}, {n[i]:g} examples count as '
-            f'{truth[i]:.4g}, not {out[i]:.4g}.')
+        expect(out, truth, f'they count as {few(truth)}.', {
+            share: 'the denominator is missing.'},
+            start=f'for beta={beta} and counts {few(n)}: ')

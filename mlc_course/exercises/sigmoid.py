@@ -12,8 +12,7 @@ import math,torch
 from torch import tensor
 
 from .answers import *
-from ..sigmoid import labels_above,sigmoid_by_hand
-from ..ui.course import exercise
+from ..sigmoid import sigmoid_by_hand
 
 # %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-006
 @exercise
@@ -22,78 +21,48 @@ def check_1(answer):
     z = number(answer, 'a logit')
     truth = math.log(.9/.1)
     yours,of_09 = sigmoid_by_hand(tensor([z,.9])).tolist()
-    expect(z, truth, {
-        -truth: 'the sign is turned. Is a logit above 0 a yes or a no?',
-        9: 'these are the odds, nine to one. '
-            'A logit is what `exp` turns into odds.',
-        math.log10(9): 'take the natural logarithm, which undoes exp.',
-        .9: 'that is the probability itself, '
-            f'and the sigmoid of 0.9 is {of_09:.2f}.',
-        of_09: 'that is the sigmoid of 0.9. '
-            'You need the number whose sigmoid is 0.9.'},
-        f'the sigmoid of your logit is {yours:.3f}, not 0.9. '
-        'Solve `p = 1/(1+exp(-z))` for z.', eps=6e-3)
+    expect(z, truth, f'its sigmoid is {yours:.3f}, not 0.9.', {
+        -truth: 'the sign is turned.',
+        9: 'these are the odds. Take their logarithm.',
+        math.log10(9): 'take the natural logarithm.',
+        .9: 'that is the probability itself. Which logit has it?',
+        of_09: 'that is the sigmoid of 0.9. Go the other way.'}, eps=6e-3)
 
 # %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-010
 @exercise
 def check_2(answer):
     "Different answers of argmax, and of a threshold"
-    argmax,thresh = numbers(answer, 2, 'argmax, threshold')
-    signs = torch.cartesian_prod(*[tensor([-1.,1.])]*8)
-    z = signs + torch.arange(8)*1e-3    # no ties
-    n_argmax = len(set(z.argmax(1).tolist()))
-    names = labels_above(sigmoid_by_hand(z), list('abcdefgh'))
-    n_thresh = len(set(map(tuple, names)))
-    if (argmax,thresh)==(n_thresh,n_argmax):
-        return 'the two are swapped: argmax comes first.'
-    expect(argmax, n_argmax, {
-        n_argmax+1: 'argmax has no answer "none". '
-            'One of the eight numbers is always the largest.'},
-        'argmax only names the class with the largest number.', eps=0)
-    several = 'a threshold may name several breeds at once.'
-    fewer = ('with two classes, it can say none, the first, '
-        'the second or both. And with three?')
-    expect(thresh, n_thresh, {
-        n_thresh-1: 'what if no class is above the threshold?',
-        16: fewer,
-        64: fewer,
-        n_argmax: several,
-        n_argmax+1: several},
-        'a threshold answers yes or no for each breed. '
-        'How many combinations are there?',
-        eps=0, start='argmax is right; ')
+    several = 'it may name several breeds at once.'
+    expect_each(answer, eps=0,
+        argmax=(8, 'it names one class, and never none.', {
+            256: 'the two are swapped.'}),
+        threshold=(256, 'with two breeds, it has four answers.', {
+            255: 'silence is an answer, too.',
+            8: several,
+            9: several}))
 
 # %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-013
 @exercise
 def check_3(softmax_or_none):
     "Against torch's softmax over one class more"
-    gen = torch.Generator().manual_seed(0)
-    cases = [torch.randn(4, 3, generator=gen)*2,
+    randn,_ = seeded()
+    cases = [randn(4, 3)*2,
         torch.full((1,3), -8.),
         torch.zeros(2, 1),
         tensor([[200.,-200.,0.]])]
     for z in cases:
         zeros = torch.zeros(len(z), 1)
-        with_none = torch.cat([z, zeros], 1).softmax(1)
-        truth = with_none[:,:-1]
+        truth = torch.cat([z, zeros], 1).softmax(1)[:,:-1]
         p = as_tensor(softmax_or_none(z.clone()))
-        if p.shape==with_none.shape:
-            return ('drop the column of "none" and return '
-                'the probabilities of the classes.')
-        p = shaped(p, z.shape, f'for {tuple(z.shape)} logits ')
-        case = f'for logits {few(z[0])}'
+        case = f'for logits {few(z[0])} '
         if not p.isfinite().all():
-            return (f'{case} you return {few(p[0])}. What may '
-                'be taken off all logits, the 0 of "none" too?')
+            return (f'{case}you return {few(p.flatten())}. '
+                'What may be taken off all logits, that of "none" too?')
         e = (z - z.amax(1, keepdim=True)).exp()
         half_shifted = e / (1+e.sum(1, keepdim=True))
-        expect(p, truth, {
-            z.softmax(1): 'that is plain softmax. '
-                'It leaves nothing for "none".',
-            z.sigmoid(): 'these are sigmoids. '
-                'Here the classes and "none" share one cake.',
-            half_shifted: 'you took the largest logit off '
-                'the classes, but not off the 0 of "none".'},
-            f'{case} your sum is {p[0].sum():.3f} instead of '
-            f'{truth[0].sum():.3f}. Which share has a logit of 0?',
-            eps=1e-4)
+        hint = 'Which share has a logit of 0?'
+        expect(p, truth, f'the sum must be {truth[0].sum():.3f}. {hint}', {
+            z.softmax(1): 'plain softmax leaves nothing for "none".',
+            z.sigmoid(): 'these are sigmoids. They share no cake.',
+            half_shifted: 'you shifted all logits but the 0 of "none".'},
+            eps=1e-4, start=case)

@@ -10,7 +10,7 @@ __all__ = ['written_for', 'notebooks_path', 'course_files', 'copy_notebooks', 'm
            'Hint', 'exercise', 'try_answers']
 
 # %% ../../nbs/ui/course.ipynb #course-004
-import sys,warnings
+import re,sys,warnings
 from functools import wraps
 from pathlib import Path
 from fastcore.script import call_parse
@@ -26,12 +26,11 @@ def written_for(
     # Only notebooks call this, each at its top. A reader's notebook is a command of its own, so the
     # filter may hold for the whole session: fastai 2.8 decorates its own layers with torch.jit.script,
     # which torch 2.14 deprecates, and a reader could change nothing about that.
-    warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated',
-        category=FutureWarning)
+    warnings.filterwarnings('ignore', message='`torch.jit.script` is deprecated')
     if version==__version__: return
-    print(f'This notebook was written for mlc_course {version}, but {__version__} is installed: '
-        'results may differ. '
-        '`mlc_notebooks FOLDER` copies the notebooks of the installed version.')
+    print(f'This notebook was written for mlc_course {version}, '
+        f'but {__version__} is installed: results may differ. '
+        '`mlc_notebooks FOLDER` copies the right ones.')
 
 # %% ../../nbs/ui/course.ipynb #course-006
 def notebooks_path()->Path: # Folder with `index.ipynb`, the chapters, and the other folders
@@ -39,7 +38,7 @@ def notebooks_path()->Path: # Folder with `index.ipynb`, the chapters, and the o
     package = Path(__file__).parents[1]
     for folder in package/'nbs',package.parent/'nbs':
         if (folder/'index.ipynb').exists(): return folder
-    raise FileNotFoundError(f'the notebooks are missing in {package}: install mlc_course again')
+    raise FileNotFoundError(f'no notebooks in {package}: install it again')
 
 # %% ../../nbs/ui/course.ipynb #course-007
 def course_files(
@@ -48,12 +47,13 @@ def course_files(
 )->list: # Paths, sorted
     "Every file of the course: notebooks, tables of results, the playground; hidden ones and others left out"
     source = Path(source or notebooks_path())
+    wanted = re.compile(r'.*\.ipynb|results/.*\.csv|playground/.*')
     files = []
     for file in sorted(source.rglob(f'*{kind}')):
-        parts = file.relative_to(source).parts
-        if not file.is_file() or any(part.startswith('.') for part in parts): continue
-        is_table = parts[0]=='results' and file.suffix=='.csv'
-        if file.suffix=='.ipynb' or is_table or parts[0]=='playground': files.append(file)
+        name = file.relative_to(source).as_posix()
+        hidden = '/.' in '/'+name
+        if wanted.fullmatch(name) and not hidden and file.is_file():
+            files.append(file)
     return files
 
 # %% ../../nbs/ui/course.ipynb #course-017
@@ -63,19 +63,18 @@ def copy_notebooks(
 )->dict: # Lists of names: `copied`, `same` (already there), `kept` (there, and different)
     "Copy the course into `dest`, each file whole or not at all, and overwrite none that differs"
     dest,source = Path(dest),Path(source or notebooks_path())
-    if dest.exists() and not dest.is_dir():
-        raise ValueError(f'{dest} is a file: name a folder to copy the notebooks into')
+    if dest.is_file():
+        raise ValueError(f'{dest} is a file: name a folder')
     dest.mkdir(parents=True, exist_ok=True)
     res = dict(copied=[], same=[], kept=[])
     for file in course_files(source):
         name,data = file.relative_to(source),file.read_bytes()
-        new = dest/name
+        new,kind = dest/name,'kept'
         new.parent.mkdir(parents=True, exist_ok=True)
         if not new.exists():
             whole_file(new, data)
             kind = 'copied'
         elif new.is_file() and new.read_bytes()==data: kind = 'same'
-        else: kind = 'kept'
         res[kind].append(name.as_posix())
     return res
 
@@ -86,29 +85,29 @@ def mlc_notebooks(
 ):
     """Copy the course's notebooks into a folder, never overwriting one that differs.
     Exit code 2 if the folder can't be used"""
-    try: res = copy_notebooks(dest)
+    try: copied,same,kept = copy_notebooks(dest).values()
     except (ValueError,OSError) as e:
         print(f'mlc_notebooks: {e}', file=sys.stderr)
         sys.exit(2)
-    n_copied,n_same = len(res['copied']),len(res['same'])
-    print(f'{n_copied} files copied to {dest}, {n_same} already there')
-    for name in res['kept']:
-        print(f'kept your {name}, which differs: move it away to get the original')
+    print(f'{len(copied)} files copied, {len(same)} already there')
+    for name in kept:
+        print(f'kept your {name}: move it away to get the original')
     print(f'Start with: jupyter lab {Path(dest)/"index.ipynb"}')
 
 # %% ../../nbs/ui/course.ipynb #course-012
 class Verdict(str):
     "What a check says, shown without quotes; `right` is True only for an answer that passed"
-    right = False
     def __repr__(self): return str(self)
+    @property
+    def right(self): return self=='right'
 
 class Hint(Exception): "What to say of a wrong answer; a check may raise it instead of returning it"
 
-class _Open(Exception): "The reader's function has no body yet"
+class _Open(Exception): "The answer, or the body of the reader's function, is still to be written"
 
 def _is_open(answer):
     "Is `answer`, or a part of it, still to be written?"
-    if isinstance(answer, dict): answer = list(answer.values())
+    if isinstance(answer, dict): answer = [*answer.values()]
     if isinstance(answer, (tuple,list)): return any(map(_is_open, answer))
     return answer is None or answer is ...
 
@@ -128,20 +127,19 @@ def exercise(
     "A check that never raises: *right*, *not yet* with a hint, or *not answered yet* of `...` and None"
     @wraps(check)
     def _check(answer):
-        if _is_open(answer): return Verdict('not answered yet')
-        try: hint = check(_calls(answer) if callable(answer) else answer)
+        try:
+            if _is_open(answer): raise _Open
+            if callable(answer): answer = _calls(answer)
+            hint = check(answer)
         except _Open: return Verdict('not answered yet')
         except Hint as e: hint = str(e)
         except Exception as e: hint = f'your answer stops with {type(e).__name__}: {e}'
-        res = Verdict(f'not yet: {hint}' if hint else 'right')
-        res.right = not hint
-        return res
+        return Verdict(f'not yet: {hint}' if hint else 'right')
     return _check
 
 # %% ../../nbs/ui/course.ipynb #course-014
 def _name(answer):
     "What a reader calls an answer: the name of a function, or the value"
-    if isinstance(answer, str): return answer
     return getattr(answer, '__name__', repr(answer))
 
 def try_answers(
@@ -150,13 +148,13 @@ def try_answers(
     *wrong, # Typical wrong answers that it must refuse, each with a hint; at least one
 )->dict: # What it says of each, for the reader
     "Assert that `check` accepts what is right, refuses what is wrong, and knows an open answer"
-    if not wrong: raise ValueError('name at least one typical wrong answer')
-    name,verdict = check.__name__,check(worked)
-    assert verdict.right, f'{name} refuses the worked answer: {verdict}'
+    assert wrong, 'name a wrong answer'
+    verdict = check(worked)
+    assert verdict.right, f'refuses the worked answer: {verdict}'
     said = {_name(worked): verdict}
     for answer in wrong:
-        verdict = check(answer)
-        assert verdict.startswith('not yet: '), f'{name} says of the wrong answer {answer}: {verdict}'
-        said[_name(answer)] = verdict
+        name,verdict = _name(answer),check(answer)
+        assert verdict.startswith('not yet'), f'wrong answer {name}: {verdict}'
+        said[name] = verdict
     assert check(...)=='not answered yet'
     return said
