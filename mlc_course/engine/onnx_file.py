@@ -22,7 +22,7 @@ from .files import read_limited,whole_file,writable
 from .model_file import as_config
 from .networks import UnitPool,unit_halves
 from .pictures import normalise
-from ..unknown import apply_score,directions,log_energy,max_logit,nearest
+from ..unknown import SCORES,apply_score,directions,nearest
 
 # %% ../../nbs/engine/onnx_file.ipynb #onnx_file-011
 class _Whole(nn.Module):
@@ -38,8 +38,8 @@ class _Whole(nn.Module):
         maps = body(normalise(xb))
         logits = head(maps)                                  # (bs, n_classes)
         refs = directions(unit_halves(self.refs.float()))    # (n_refs, 2*n_feat)
-        knn = nearest(UnitPool()(maps), refs, self.decision.k)
-        parts = dict(max_logit=max_logit(logits), joint_energy=log_energy(logits), knn=knn)
+        parts = {name: score(logits) for name,score in SCORES.items() if name!='knn'}
+        parts['knn'] = nearest(UnitPool()(maps), refs, self.decision.k) # without the checks of `knn_score`
         return logits,apply_score(parts, self.decision.rule)
 
 # %% ../../nbs/engine/onnx_file.ipynb #onnx_file-013
