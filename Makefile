@@ -62,7 +62,7 @@ test: .venv/installed ## Export in sync, notebooks clean, every notebook's check
 test-hard: .venv/installed ## The wheel in an empty environment, hostile files, models from strangers, kill -9, the same seed, several processes: about 4 minutes
 	$(BIN)/python -m pytest -q tests/hard/test_wheel.py tests/hard -n $(WORKERS) --dist loadfile --no-loadscope-reorder
 
-test-lab: .venv/installed ## Every notebook run in a real JupyterLab in Chromium, and its explorers moved: about 12 minutes
+test-lab: .venv/installed ## Lessons and whatever takes seconds, in a real JupyterLab in Chromium, every explorer moved: about 15 minutes
 	$(BIN)/python -m pytest -q tests/browser/test_lab.py -n $(WORKERS) --maxschedchunk 1
 
 test-oldest: .venv-oldest/installed ## pytest with the oldest versions of what the package requires, such as Colab's

@@ -91,14 +91,20 @@ def test_predict_json(model, pets, tmp_path):
     assert list(rows[-1])==['path','error']
 
 
-@pytest.mark.parametrize('folder,photo,word', [
-    (None, 'bad one.jpg', 'bad one.jpg'),
-    (None, 'nowhere.jpg', 'nowhere.jpg'),
-    ('.', 'bad one.jpg', 'config.json and model.safetensors'),
-    ('m', 'bad one.jpg', '/m ')])
-def test_predict_refuses(model, tmp_path, folder, photo, word):
+@pytest.mark.parametrize('photo', ['bad one.jpg', 'nowhere.jpg'])
+def test_predict_reads_nothing(model, tmp_path, photo):
+    "A line for the photo, and one that says that none could be read"
     (tmp_path/'bad one.jpg').write_text('hello')
-    refused(call('mlc_predict', tmp_path/folder if folder else model, tmp_path/photo), word)
+    res = call('mlc_predict', model, tmp_path/photo)
+    assert res.returncode==2
+    for said in res.stdout, res.stderr:
+        assert said.count('\n')==1
+        assert photo in said
+
+
+@pytest.mark.parametrize('folder,word', [('.', 'config.json and model.safetensors'), ('m', '/m ')])
+def test_predict_refuses(tmp_path, folder, word):
+    refused(call('mlc_predict', tmp_path/folder, tmp_path/'a.jpg'), word)
 
 
 @pytest.mark.parametrize('cmd', ['mlc_predict', 'mlc_evaluate'])
