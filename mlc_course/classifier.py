@@ -185,7 +185,7 @@ def _measured(decision, logits, parts, targets, say):
     "The figures on validation pictures; none without a label there"
     n_of = targets.sum(0)
     if not n_of.any():
-        say('note: no labelled picture to validate on: all labels need 0.5, and the score decides nothing')
+        say('note: no labelled picture to validate on: all labels need 0.5')
         return {}
     without = [o for o,n in zip(decision.vocab, n_of) if not n]
     if without: say(f'note: no validation picture of {some(without)}: threshold 0.5')

@@ -30,7 +30,7 @@ ODD_ROWS = 'fname,labels,is_valid\r\na.jpg,dog cat dog,False\r\n\r\nb.jpg,,1\r\n
 
 @pytest.mark.parametrize('text,encoding,labels,is_valid', [
     (ODD_ROWS, 'utf-8-sig', [['cat','dog'],[]], [False,True]),
-    ('fname,labels\na.jpg,NA\n./a.jpg,NA\n', 'utf-8', [['NA']], None)])
+    ('fname,labels\na.jpg,NA\n./a.jpg,NA\n', 'utf-8', [['NA']], [False])])
 def test_tables(tmp_path, text, encoding, labels, is_valid):
     put(tmp_path, 'a.jpg', 'b.jpg')
     (tmp_path/'t.csv').write_text(text, encoding=encoding, newline='')

@@ -83,12 +83,11 @@ def validation_line(
 )->str:
     "What training says of its validation pictures"
     always_silent = (~targets.bool().any(1)).float().mean()
-    res = (f"validation: {figures['exact_match']:.3f} of the pictures exactly right "
-        f"(no label at all: {always_silent:.3f}), mean average precision {figures['map'] or 0:.3f}; "
-        f"of {figures['n_known']} with a label {figures['answered']:.3f} answered, "
-        f"{figures['answered_right']:.3f} right")
-    if not figures['n_unknown']: return res
-    return res + f"; of {figures['n_unknown']} without {figures['silent']:.3f} silent"
+    said = ('validation: {exact_match:.3f} of the pictures exactly right (no label at all: {none:.3f}), '
+        'mean average precision {map:.3f}; of {n_known} with a label {answered:.3f} answered, '
+        '{answered_right:.3f} right')
+    if figures['n_unknown']: said += '; of {n_unknown} without {silent:.3f} silent'
+    return said.format(none=always_silent, **figures)
 
 # %% ../../nbs/engine/evaluation.ipynb #evaluation-031
 _of_known = 'exact_match','macro_f1','map','answered','answered_right','aurc'

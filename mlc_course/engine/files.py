@@ -39,18 +39,12 @@ def read_limited(
     with open_limited(file, most) as opened: return opened.read(most)
 
 # %% ../../nbs/engine/files.ipynb #files-9d3a40
-def _untouched(path):
-    "Seconds since anything in `path` was written"
-    return time.time()-max(o.stat().st_mtime for o in [path, *path.rglob('*')])
-
 def sweep(
     folder,       # In which this module was at work
     name:str=None, # Of the file or folder that was to appear; None: any
     only=None,    # Names of files; a leftover with others is left alone; None: any
-    stale:float=3600., # Seconds without a new file after which something counts as left behind
-)->list: # Names of what was removed
-    "Remove what killed processes left half-written in `folder`; leave alone what is still being written"
-    gone = []
+):
+    "Remove what killed processes left half-written in `folder`, and nobody has touched for an hour"
     wanted = '.+' if name is None else re.escape(name)
     for left in Path(folder).glob('.*'):
         found = re.fullmatch(rf'\.({wanted})\.[a-z0-9_]{{8}}\.(part|old)', left.name)
@@ -58,11 +52,10 @@ def sweep(
         if found[2]=='old' and not (left.parent/found[1]).exists(): continue # then it is all that there is
         if name is None and left.is_file(): continue # perhaps of another program
         with suppress(OSError): # its owner has just finished or cleaned up
-            if _untouched(left)<=stale: continue
+            newest = max(o.stat().st_mtime for o in [left, *left.rglob('*')])
+            if time.time()-newest<3600: continue
             if left.is_file(): left.unlink()
             elif only is None or {o.name for o in left.iterdir()}<=set(only): shutil.rmtree(left)
-            if not left.exists(): gone.append(left.name)
-    return gone
 
 # %% ../../nbs/engine/files.ipynb #files-054c75
 def writable(

@@ -63,10 +63,10 @@ def raw_outputs(
         logits[ix],score[ix] = z,s
 
     errors = for_batches(answer, files, clf.config['size'], what, device=clf.device)
-    without = ~logits.isfinite().all(1) | ~score.isfinite()
-    for i in without.nonzero()[:,0].tolist(): # also by weights that no training makes
-        no_number = InputError(f'{files[i]} gets an answer that is no number: train the model again')
-        errors.setdefault(files[i], no_number)
+    is_answer = logits.isfinite().all(1) & score.isfinite()
+    for file,fine in zip(files, is_answer.tolist()): # weights that no training makes give none
+        if fine or file in errors: continue
+        errors[file] = InputError(f'{file} gets an answer that is no number: train the model again')
     return Outputs(logits, score, errors)
 
 # %% ../../nbs/engine/labelling.ipynb #labelling-021

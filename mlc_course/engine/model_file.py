@@ -10,7 +10,7 @@ __all__ = ['model_format', 'max_refs', 'model_files', 'Saved', 'as_config', 'ver
            'save_model', 'load_model']
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-003
-import hashlib,json,os,platform,reprlib
+import hashlib,json,os,platform
 from importlib.metadata import PackageNotFoundError,version
 from pathlib import Path
 from typing import NamedTuple
@@ -112,8 +112,7 @@ def save_model(
     tensors = dict(clf.model.state_dict(), references=clf.refs)
     weights = to_bytes({k: v.cpu().contiguous() for k,v in tensors.items()})
     if len(weights)>_max_weights:
-        mb,most = len(weights)/1e6,_max_weights/1e6
-        raise InputError(f'{dest}: the model has {mb:.0f} MB, but only {most:.0f} can be loaded: '
+        raise InputError(f'{dest}: a model of {len(weights)/1e6:.0f} MB could not be loaded: '
             'train a smaller network')
     config = dict(as_config(clf), weights_sha256=hashlib.sha256(weights).hexdigest())
     text = json.dumps(config, indent=1, ensure_ascii=False).encode()
@@ -121,16 +120,7 @@ def save_model(
     return Path(dest)
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-031
-_dtypes = {torch.float32:'F32', torch.int64:'I64', torch.int8:'I8'}
-
-
-def _check_tensors(announced, wanted):
-    "`ValueError` unless the tensors of a file are those of the network, by name, type and shape"
-    got = {k: [v.get_dtype(), v.get_shape()] for k,v in announced.items()}
-    want = {k: [_dtypes[v.dtype], list(v.shape)] for k,v in wanted.items()}
-    if got==want: return
-    name = next(k for k in [*want,*got] if got.get(k)!=want.get(k))
-    raise ValueError(f'tensor {name[:40]!r} is {reprlib.repr(got.get(name))}, not {want.get(name)}')
+def _form(tensor): return tensor is not None and (tensor.dtype, tuple(tensor.shape))
 
 def _filled(file, arch, n_classes):
     "A network with the numbers of `file`, and the references; an exception if they do not fit, or give none"
@@ -138,21 +128,22 @@ def _filled(file, arch, n_classes):
     with open(file, 'rb') as f:
         n_header = int.from_bytes(f.read(8), 'little')
     if n_header>_max_header: raise ValueError('its header is too long')
-    with safe_open(file, 'pt') as f: # maps the file: no tensor is in memory twice
-        announced = {k: f.get_slice(k) for k in f.keys()}
-        n_refs,width = announced['references'].get_shape()
-        if n_refs<1 or width<2 or n_refs*width>max_refs:
-            raise ValueError('its references have the wrong form')
-        model = blank_model(arch, n_classes, width//2)
-        refs = torch.empty(n_refs, pooled_width(model), dtype=torch.int8, device='meta')
-        wanted = dict(model.state_dict(), references=refs)
-        _check_tensors(announced, wanted)
-        state = {k: f.get_tensor(k) for k in wanted}
+    with safe_open(file, 'pt') as f: # maps the file: nothing is in memory before it is used
+        state = {k: f.get_tensor(k) for k in f.keys()}
+    refs = state['references']
+    n_refs,width = refs.shape
+    if n_refs<1 or width<2 or refs.numel()>max_refs: raise ValueError('its references have the wrong form')
+    model = blank_model(arch, n_classes, width//2)
+    its_refs = torch.empty(n_refs, pooled_width(model), dtype=torch.int8, device='meta')
+    wanted = dict(model.state_dict(), references=its_refs)
+    for name in [*wanted, *state]:
+        if _form(state.get(name))!=_form(wanted.get(name)):
+            raise ValueError(f'its {name[:40]!r} is none of that network')
     for name,values in state.items():
         if not values.is_floating_point(): continue
         ends = torch.stack(values.aminmax())
         if not ends.isfinite().all(): raise ValueError(f'{name} is not finite')
-    refs = state.pop('references')
+    del state['references']
     model.load_state_dict(state, assign=True)
     with torch.no_grad(): # its features may be fewer than the head wants, or a table inside wrong
         answer = model(torch.zeros(1, 3, 64, 64))

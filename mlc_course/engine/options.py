@@ -11,6 +11,7 @@ __all__ = ['whole_number', 'find_device', 'Options', 'Plan']
 # %% ../../nbs/engine/options.ipynb #options-003
 import operator
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 
@@ -95,8 +96,7 @@ class Options:
         return Plan(keep, epochs, pretrained, cross_validate=pretrained and not epochs and can_take_turns)
 
 # %% ../../nbs/engine/options.ipynb #options-032
-@dataclass(frozen=True)
-class Plan:
+class Plan(NamedTuple):
     "How a model will be trained"
     keep:float  # Share of known pictures that shall get an answer
     epochs:int  # Passes after the one for features; from scratch, all passes

@@ -159,10 +159,8 @@ def open_picture(
     except Exception as e: raise _said(path, e) from None
 
 # %% ../../nbs/engine/pictures.ipynb #photos-033
-endings = {'.jpg','.jpeg','.jpe','.jfif','.png','.gif','.bmp','.tif','.tiff','.webp','.avif'}
-endings |= {'.ppm','.pgm','.heic','.heif'}
-
-def _is_picture(name): return name[0]!='.' and os.path.splitext(name)[1].lower() in endings
+endings = {'.jpg','.jpeg','.jpe','.jfif','.png','.gif','.bmp','.tif','.tiff','.webp','.avif',
+    '.ppm','.pgm','.heic','.heif'}
 
 def picture_files(
     folder, # Searched with all folders below it
@@ -175,7 +173,8 @@ def picture_files(
     found = []
     for here,dirs,names in os.walk(folder, onerror=failed):
         dirs[:] = [o for o in dirs if o[0]!='.']
-        found += [Path(here)/o for o in names if _is_picture(o)]
+        for file in map(Path(here).joinpath, names):
+            if file.name[0]!='.' and file.suffix.lower() in endings: found.append(file)
     return sorted(filter(os.path.isfile, found))
 
 # %% ../../nbs/engine/pictures.ipynb #11-ship-012
