@@ -85,18 +85,14 @@ class Classifier:
         exact:bool=False, # Full precision for all, not only for close calls: probabilities to the last digit
     )->list: # One dict per picture: `path, labels, probs, known, score`, or `path, error`
         "Labels of each picture, in order; a bad picture gets an `error` and does not stop the others"
-        items = expand_paths(paths)
-        files = [path for path,error in items if error is None]
+        files = expand_paths(paths)
         logits,score,errors = raw_outputs(self, files, what, exact)
         given = self.decision.given(logits, score)
-        res,row = [],0
-        for path,error in items:
-            if error is None:
-                error = errors.get(row)
-                answer = _answer(self.vocab, logits[row], score[row], given[row])
-                row += 1
-            if error is not None: answer = dict(error=str(error))
-            res.append(dict(path=str(path), **answer))
+        res = []
+        for file,*row in zip(files, logits, score, given):
+            if file in errors: answer = dict(error=str(errors[file]))
+            else: answer = _answer(self.vocab, *row)
+            res.append(dict(path=str(file), **answer))
         return res
 
     def evaluate(self,
@@ -171,23 +167,19 @@ def fitted_classifier(
     known = targets.train.bool().any(1)
     n_refs = min(max(2000, 10*len(vocab)), max_refs//fitted.feats.shape[-1])
     refs = references(fitted.feats[known,0], n_refs, config['training']['seed'])
-    logits,parts,judged = _judged(fitted, targets, refs, folds, find_device(device))
+    if folds is None:
+        logits,feats,judged = fitted.logits,fitted.valid_feats,targets.valid
+        halves = unit_halves(refs.float())
+        parts = {}
+        if len(logits): parts = {k: score_parts(logits, feats, halves, k) for k in n_neighbours}
+    else:
+        from mlc_course.engine.training import cross_fit
+        judged = targets.train
+        logits,parts = cross_fit(fitted.feats, judged, folds, n_neighbours, find_device(device))
     decision = Decision.fit(vocab, keep, logits, parts, judged)
     metrics = _measured(decision, logits, parts, judged, say)
     config = dict(config, versions=versions(), metrics=metrics)
     return Classifier(model, decision, refs, config, device)
-
-def _judged(fitted, targets, refs, folds, device):
-    "Logits, parts of the score and targets of pictures that did not train what judges them"
-    if folds is not None:
-        from mlc_course.engine.training import cross_fit
-        logits,parts = cross_fit(fitted.feats, targets.train, folds, n_neighbours, device)
-        return logits,parts,targets.train
-    logits,feats = fitted.logits,fitted.valid_feats
-    refs = unit_halves(refs.float())
-    parts = {}
-    if len(logits): parts = {k: score_parts(logits, feats, refs, k) for k in n_neighbours}
-    return logits,parts,targets.valid
 
 def _measured(decision, logits, parts, targets, say):
     "The figures on validation pictures; none without a label there"
@@ -213,42 +205,36 @@ def _announce(photos, say):
     say(f'{photos.source}: {photos.kind}; {n} pictures, {len(photos.vocab)} labels: {some(photos.vocab)}')
     for note in photos.notes: say(f'note: {note}')
     if all(photos.labels):
-        say('note: every picture has a label, so none teaches silence: a stranger is known only by its '
-            'distance to these pictures, and look-alikes get through; add some by --unknown FOLDER, '
-            'or turn rare labels into some by --min-images N')
+        say('note: every picture has a label, so none teaches silence, and look-alikes get through: '
+            'add some without by --unknown FOLDER, or turn rare labels into some by --min-images N')
 
-def _why_not_pretrained(arch):
-    "A line that says why there are no pretrained weights; None if they are at hand on each machine"
-    def fetch(): return fetch_weights(arch)
-    for line in on_each_machine(fetch):
-        if line: return line
-
-def _tell_split(files, photos, plan, seed, say):
-    if plan.cross_validate:
-        say(f'each picture trains and validates by turns, in {max(photos.folds)+1} parts, seed {seed}')
-        return
-    how = 'as is_valid says' if photos.folds is None else f'every fifth, seed {seed}'
-    say(f'{len(files.train)} pictures to train, {len(files.valid)} to validate, {how}')
 
 def _train_on(photos, options, n_left_out, say):
     "A `Classifier` that has learned from `photos`; `BadPictures` lists all that cannot be read"
     _announce(photos, say)
-    missing_weights = _why_not_pretrained(options.arch)
-    say(missing_weights or f'{options.arch} starts from pretrained weights')
+    arch,seed = options.arch,options.seed
+    def fetch(): return fetch_weights(arch)
+    missing_weights = next(filter(None, on_each_machine(fetch)), None)
+    say(missing_weights or f'{arch} starts from pretrained weights')
     plan = options.planned(photos, pretrained=not missing_weights)
     # not above: brings fastai; and not below: its import draws random numbers
     from mlc_course.engine.training import fit,parts_of,set_seed
     files,targets = parts_of(photos, plan)
-    _tell_split(files, photos, plan, options.seed, say)
-    set_seed(options.seed)
+    n_train,n_valid = map(len, files)
+    if plan.cross_validate: split = f'each picture trains and validates by turns, in 5 parts, seed {seed}'
+    else:
+        how = 'as is_valid says' if photos.folds is None else f'every fifth, seed {seed}'
+        split = f'{n_train} pictures to train, {n_valid} to validate, {how}'
+    say(split)
+    set_seed(seed)
     weights = 'DEFAULT' if plan.pretrained else None
-    model = build_model(options.arch, len(photos.vocab), weights=weights).eval()
+    model = build_model(arch, len(photos.vocab), weights=weights).eval()
     model = model.to(options.device, memory_format=torch.channels_last)
     fitted = fit(model, files, targets, options.size, plan, say)
-    training = dict(epochs=plan.epochs, seed=options.seed, pretrained=plan.pretrained,
-        by_turns=plan.cross_validate, n_train=len(files.train), n_valid=len(files.valid),
-        n_unlabelled=sum(not o for o in photos.labels), n_left_out=n_left_out)
-    config = dict(arch=options.arch, size=options.size, rare=list(photos.rare), training=training)
+    training = dict(epochs=plan.epochs, seed=seed, pretrained=plan.pretrained,
+        by_turns=plan.cross_validate, n_train=n_train, n_valid=n_valid,
+        n_unlabelled=photos.labels.count([]), n_left_out=n_left_out)
+    config = dict(arch=arch, size=options.size, rare=list(photos.rare), training=training)
     folds = tensor(photos.folds) if plan.cross_validate else None
     return fitted_classifier(model, fitted, targets, photos.vocab, plan.keep, config,
         folds, options.device, say)

@@ -88,7 +88,6 @@ class _Line:
         self.what = what
         self.n = n
         self.start = self.last = time.time()
-        self.shown = False
         stream = sys.stderr # None in a program without a console
         self.stream = stream if show and stream and not stream.closed else None
         self.live = self.stream is not None and self.stream.isatty()
@@ -98,13 +97,12 @@ class _Line:
         now = time.time()
         if self.stream is None or now-self.last<=self.every: return
         self.last = now
-        self.shown = True
         left = (now-self.start)/done*(self.n-done)
         text = f'{self.what}: {done} of {self.n}, {left:.0f} s left'
         self.put(f'\r{text:<70}' if self.live else f'{text}\n')
 
     def end(self):
-        if self.shown and self.live: self.put(f'\r{"":<70}\r')
+        if self.live: self.put(f'\r{"":<70}\r')
 
     def put(self, text): print(text, end='', file=self.stream, flush=True)
 
@@ -154,5 +152,4 @@ def check_shapes(
     if fits: return
     got = [f'{name} {tuple(tensor.shape)}' for name,(tensor,_) in tensors.items()]
     need = [f'{name} must be ({", ".join(sizes.split())})' for name,(_,sizes) in tensors.items()]
-    do = 'do' if len(got)>1 else 'does'
-    raise ValueError(f'{" and ".join(got)} {do} not fit: {", ".join(need)}')
+    raise ValueError(f'{" and ".join(got)} do not fit: {", ".join(need)}')

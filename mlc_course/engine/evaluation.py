@@ -15,8 +15,7 @@ from collections import Counter
 from torch import Tensor
 
 from ..metrics import macro_f1,mean_ap
-from ..unknown import aurc
-from ..unknown import auroc,fpr_at_tpr
+from ..unknown import aurc,auroc,fpr_at_tpr
 
 # %% ../../nbs/engine/evaluation.ipynb #evaluation-010
 FIGURES = dict( # All that `measure` finds out, in this order
@@ -99,9 +98,9 @@ def _blind_guesses(targets, vocab):
     "How often a model that never looks would have the whole label set right"
     from mlc_course.data import decode_labels # not above: brings pandas
     sets = Counter(map(tuple, decode_labels(targets.bool(), vocab)))
-    total = sum(sets.values())
     common,n = sets.most_common(1)[0]
-    return f'always silent: {sets[()]/total:.3f}, always "{" ".join(common)}": {n/total:.3f}'
+    silent,right = sets[()]/len(targets),n/len(targets)
+    return f'always silent: {silent:.3f}, always "{" ".join(common)}": {right:.3f}'
 
 def evaluation_table(
     figures:dict,   # From `measure`
@@ -109,13 +108,12 @@ def evaluation_table(
     vocab:list,     # Labels of the model
 )->str: # Several lines
     "The figures for people, beside what a model that never looks would reach"
-    def line(name, more=''):
+    def line(name):
         value = figures[name]
         value = '   -' if value is None else f'{value:.3f}'
-        return f'  {value}  {name:14}  {FIGURES[name]}{more}'
+        return f'  {value}  {name:14}  {FIGURES[name]}'
     def heading(name): return f'{figures[name]} {FIGURES[name]}'
-    blind = {'exact_match': f' ({_blind_guesses(targets, vocab)})'}
-    lines = [heading('n_known')]
-    for name in _of_known: lines.append(line(name, blind.get(name, '')))
+    lines = [heading('n_known'), *map(line, _of_known)]
+    lines[1] += f' ({_blind_guesses(targets, vocab)})'
     if figures['n_unknown']: lines += [heading('n_unknown'), *map(line, _of_unknown)]
     return '\n'.join(lines)

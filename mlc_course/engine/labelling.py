@@ -25,7 +25,7 @@ class Outputs(NamedTuple):
     "What a model makes of pictures, in their order"
     logits:Tensor # `(n_items, n_classes)`; nan where a picture could not be read
     score:Tensor  # How known each seems, `(n_items,)`; nan likewise
-    errors:dict   # From position to `InputError`, of pictures without an answer
+    errors:dict   # From file to `InputError`, of pictures without an answer
 
 def quick_body(clf):
     "The body in bfloat16, where that is quicker; else None"
@@ -66,8 +66,8 @@ def raw_outputs(
     without = ~logits.isfinite().all(1) | ~score.isfinite()
     for i in without.nonzero()[:,0].tolist(): # also by weights that no training makes
         no_number = InputError(f'{files[i]} gets an answer that is no number: train the model again')
-        errors.setdefault(i, no_number)
-    return Outputs(logits, score, dict(sorted(errors.items())))
+        errors.setdefault(files[i], no_number)
+    return Outputs(logits, score, errors)
 
 # %% ../../nbs/engine/labelling.ipynb #labelling-021
 class Answers(NamedTuple):
@@ -92,17 +92,11 @@ def answer_labelled(
     strangers = [] if unknown is None else unknown_files(unknown, labelled)
     files = [*labelled, *strangers]
     logits,score,errors = raw_outputs(clf, files, 'evaluating')
-    _refuse_bad({files[i]: e for i,e in errors.items()}, len(files), skip_bad)
-    read = torch.ones(len(files), dtype=torch.bool)
-    read[list(errors)] = False
-    is_labelled = torch.arange(len(files)) < len(labelled)
-    k,u = read & is_labelled,read & ~is_labelled
-    if not k.any(): raise InputError(f'{known}: none of its pictures can be read')
-    if strangers and not u.any(): raise InputError(f'{unknown}: none of its pictures can be read')
+    if errors and not skip_bad: raise BadPictures(errors, len(files))
+    tell_bad(errors, len(files))
+    k = [i for i,file in enumerate(labelled) if file not in errors]
+    u = [i for i,file in enumerate(strangers, len(labelled)) if file not in errors]
+    for source,asked,read in ((known, labelled, k), (unknown, strangers, u)):
+        if asked and not read: raise InputError(f'{source}: none of its pictures can be read: put one right')
     given = clf.decision.given(logits, score)
-    targets = encode_labels(labels, vocab)[read[:len(labelled)]]
-    return Answers(logits[k], score[k], given[k], targets, score[u], given[u])
-
-def _refuse_bad(bad, n, skip_bad):
-    if bad and not skip_bad: raise BadPictures(bad, n)
-    tell_bad(bad, n)
+    return Answers(logits[k], score[k], given[k], encode_labels(labels, vocab)[k], score[u], given[u])

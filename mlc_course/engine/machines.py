@@ -11,6 +11,7 @@ __all__ = ['joined', 'rank', 'n_ranks', 'together', 'everyone', 'from_first', 'o
 
 # %% ../../nbs/engine/machines.ipynb #machines-003
 import os
+from collections import ChainMap
 from contextlib import contextmanager,nullcontext
 from datetime import timedelta
 from importlib.util import find_spec
@@ -49,8 +50,7 @@ def together():
     try: yield
     except RuntimeError as e:
         if not any(o in str(e) for o in ('onnection','gloo','NCCL')): raise
-        what = f'another of the {n_ranks()} processes has ended'
-        raise InputError(f'{what}: nothing was saved, see its message') from None
+        raise InputError('another process has ended: nothing was saved, see its message') from None
     torch.distributed.destroy_process_group() # not after an exception: its message may have to know the rank
 
 # %% ../../nbs/engine/machines.ipynb #machines-013
@@ -107,15 +107,10 @@ def rows_of_all(
     return res.flatten(0, 1)[:n]
 
 def all_errors(
-    errors:dict, # Position in `my_items(n)` to exception
-    n:int,       # Items in all
-)->dict: # Position among all `n` to exception, sorted
+    errors:dict, # From file to exception, in this process
+)->dict: # The same of all processes, sorted
     "The pictures that any process could not read"
-    mine = my_items(n)
-    told = everyone({mine[i]: e for i,e in errors.items()})
-    res = {}
-    for o in told: res.update(o)
-    return dict(sorted(res.items()))
+    return dict(sorted(ChainMap(*everyone(errors)).items()))
 
 # %% ../../nbs/engine/machines.ipynb #machines-032
 def shared_dl(
@@ -146,5 +141,5 @@ def shared_fit(
     if not joined(): return nullcontext()
     import fastai.distributed
     torch.manual_seed(torch.initial_seed()+rank())
-    gpu = torch.cuda.is_available()
+    gpu = next(learn.model.parameters()).is_cuda
     return learn.distrib_ctx(sync_bn=gpu, cpu=not gpu)

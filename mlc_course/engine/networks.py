@@ -47,8 +47,8 @@ def check_arch(
 ):
     "`InputError` for an unknown network; our own do without torchvision"
     if arch in ARCHS or arch in arch_names(): return
-    raise InputError(f'arch {arch!r} is not known: use small_cnn, squeezenet1_0, resnet18, resnet34, '
-        'mobilenet_v3_small, efficientnet_b0 or another network of torchvision with a pooling at its end')
+    raise InputError(f'arch {arch!r} is not known: use small_cnn, squeezenet1_0, resnet18 '
+        'or another network of torchvision with a pooling at its end')
 
 # %% ../../nbs/engine/networks.ipynb #transfer-017
 def cut_body(
@@ -140,11 +140,6 @@ def _pieces(source, name, patience=20.):
     if wanted and not checksum.hexdigest().startswith(wanted[1]):
         raise OSError('the download is damaged')
 
-def _download(url, file, timeout):
-    "Fetch `url`; refused, silent, slow or damaged: an exception, and no file"
-    with urllib.request.urlopen(url, timeout=timeout) as source:
-        whole_file(file, _pieces(source, file.name))
-
 # %% ../../nbs/engine/networks.ipynb #transfer-025
 def fetch_weights(
     arch:str, # One of `arch_names`
@@ -157,7 +152,9 @@ def fetch_weights(
     try:
         # is it what its name says?
         if file.exists(): torch.load(file, map_location='meta', weights_only=True)
-        else: _download(url, file, timeout)
+        else:
+            source = urllib.request.urlopen(url, timeout=timeout)
+            with source: whole_file(file, _pieces(source, file.name))
     except Exception as e:
         return (f'weights for {arch} not at hand ({reason(e)}): training from scratch, expect less; '
                 f'put {file.name} into {file.parent} to change this')

@@ -9,7 +9,6 @@ Docs: https://mlc-course.github.io/mlc_course/engine/options.html.md"""
 __all__ = ['whole_number', 'find_device', 'Options', 'Plan']
 
 # %% ../../nbs/engine/options.ipynb #options-003
-import math
 import operator
 from dataclasses import dataclass
 
@@ -24,17 +23,16 @@ def whole_number(
     value,  # Anything
     name:str, # Of the option, for the message
     least:int, # Smallest that is allowed
-    most:float, # Largest; `math.inf`: no limit
-    use:str, # What to use instead, for the message
+    most:int,  # Largest
 )->int:
     "`value` as a plain number; `InputError` for what is no whole number, or out of range"
     try:
         if isinstance(value, bool): raise TypeError
         res = operator.index(value)
     except TypeError:
-        raise InputError(f'{name} {value} is no whole number: use {use}') from None
+        raise InputError(f'{name} {value} is no whole number: use {least} to {most}') from None
     if least<=res<=most: return res
-    raise InputError(f'{name} {res} is out of range: use {use}')
+    raise InputError(f'{name} {res} is out of range: use {least} to {most}')
 
 # %% ../../nbs/engine/options.ipynb #options-021
 def find_device(
@@ -47,16 +45,17 @@ def find_device(
     if res is None or res.type not in ('cpu','cuda','mps'):
         raise InputError(f'device {device} is not known: use cpu, cuda, cuda:1 or mps')
     if res.type=='cpu': return torch.device('cpu')
-    if res.type=='mps':
-        if torch.backends.mps.is_available(): return torch.device('mps')
-        raise InputError('device mps is not available: it needs a Mac with a GPU of its own; use cpu')
     n = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if res.type=='mps': n = int(torch.backends.mps.is_available())
     if not n: raise InputError(f'device {device} is not available: PyTorch finds no such GPU here; use cpu')
+    if res.type=='mps': return torch.device('mps')
     if res.index is None: return torch.device('cuda', torch.cuda.current_device())
     if res.index<n: return res
     raise InputError(f'device {device} is not available: the last one here is cuda:{n-1}')
 
 # %% ../../nbs/engine/options.ipynb #options-031
+_ranges = dict(size=(32,1024), epochs=(0,10_000), seed=(0,2**32-1), min_images=(0,10**9))
+
 @dataclass(frozen=True)
 class Options:
     "What training is asked for; `InputError` for what cannot be trained, before anything else is done"
@@ -72,12 +71,11 @@ class Options:
     def __post_init__(self):
         def settle(name, value): object.__setattr__(self, name, value)
         check_arch(self.arch)
-        settle('size', whole_number(self.size, 'size', 32, 1024, '32 to 1024 pixels, such as 224'))
-        if self.epochs is not None:
-            settle('epochs', whole_number(self.epochs, 'epochs', 0, 10_000, '0 to 10000'))
-        settle('seed', whole_number(self.seed, 'seed', 0, 2**32-1, f'0 to {2**32-1}'))
+        for name,ends in _ranges.items():
+            value = getattr(self, name)
+            if value is None and name=='epochs': continue
+            settle(name, whole_number(value, name, *ends))
         if self.keep is not None: settle('keep', check_keep(self.keep))
-        settle('min_images', whole_number(self.min_images, 'min_images', 0, math.inf, '0 or more'))
         settle('device', find_device(self.device))
 
     def planned(self,
@@ -87,13 +85,12 @@ class Options:
         "What the options left open, settled by the pictures"
         n_train = photos.is_valid.count(False)
         n_labelled = sum(map(bool, photos.labels))
-        if self.keep is not None: keep = self.keep
-        elif not all(photos.labels): keep = 0.95
-        else: keep = 0.99 # nothing shows what silence buys, so little is paid for it
-        if self.epochs is not None: epochs = self.epochs
-        elif not pretrained: epochs = 20
-        elif n_train>=2000: epochs = 3
-        else: epochs = 0
+        keep,epochs = self.keep,self.epochs
+        if keep is None: # if nothing shows what silence buys, little is paid for it
+            keep = 0.99 if all(photos.labels) else 0.95
+        if epochs is None:
+            tuned = 3 if n_train>=2000 else 0
+            epochs = tuned if pretrained else 20
         can_take_turns = photos.folds is not None and n_labelled>=10
         return Plan(keep, epochs, pretrained, cross_validate=pretrained and not epochs and can_take_turns)
 

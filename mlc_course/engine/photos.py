@@ -35,16 +35,15 @@ def seeded_folds(
 
 def _count(labels): return Counter(chain.from_iterable(labels))
 
-def _middle_fold(labels, folds, n_folds):
-    "The middle part, for validation; a picture that is the last of its label stays in training"
-    middle = [i for i,fold in enumerate(folds) if fold==n_folds//2]
-    if not middle: middle = [folds.index(max(folds))]
+def _middle_fold(labels, folds):
+    "The middle part of five, for validation; a picture that is the last of its label stays in training"
+    middle = min(2, max(folds)) # two pictures have no third part
     n_left = _count(labels)
-    is_valid = [False]*len(labels)
-    for i in middle:
-        if any(n_left[name]==1 for name in labels[i]): continue
-        is_valid[i] = True
-        n_left.subtract(labels[i])
+    is_valid = []
+    for names,fold in zip(labels, folds):
+        is_last = any(n_left[name]==1 for name in names)
+        is_valid.append(fold==middle and not is_last)
+        if is_valid[-1]: n_left.subtract(names)
     return is_valid
 
 # %% ../../nbs/engine/photos.ipynb #photos-059
@@ -53,27 +52,28 @@ def unknown_files(
     files=(), # Labelled pictures, which must not be among them
 )->list: # Paths
     "The pictures of a folder of unknowns"
-    folder = Path(folder)
-    if not folder.exists():
-        raise MissingError(f'{folder} does not exist: name a folder of pictures with none of the labels')
-    if not folder.is_dir():
-        raise InputError(f'{folder} is a file: name a folder of pictures with none of the labels')
-    found = picture_files(folder)
-    if not found: raise InputError(f'{folder} holds no picture: put some into it, or name another folder')
-    known = {Path(o).resolve() for o in files}
-    both = [o for o in found if o.resolve() in known]
-    if not both: return found
-    raise InputError(f'{both[0]}{more(len(both)-1)} is both labelled and in {folder}, '
-        'the pictures without label: take it out of one')
+    found = _found(Path(folder))
+    known = set(map(Path.resolve, files))
+    for file in found:
+        if file.resolve() not in known: continue
+        raise InputError(f'{file} is both labelled and in {folder}, without label: take it out of one')
+    return found
+
+def _found(folder):
+    "Its pictures, at least one"
+    files = picture_files(folder)
+    if files: return files
+    raise InputError(f'{folder} holds no picture: put some into it, or name another folder')
 
 # %% ../../nbs/engine/photos.ipynb #photos-052
 def _without(names, gone): return [o for o in names if o not in gone]
 
+_columns = 'files','labels','is_valid','rows','folds' # of a `PhotoSet`
+
 @dataclass(frozen=True)
 class PhotoSet:
     "Labelled pictures and how they are split; nothing in it changes, each method gives a new one"
-    root:Path   # Folder of the pictures
-    files:list  # Their paths
+    files:list  # Paths of the pictures
     labels:list # A list of names for each, possibly empty
     is_valid:list=None # For each whether it validates; None: not decided yet
     rows:list=None     # For each its row in the table, None if it stands in none; None: there is no table
@@ -105,33 +105,43 @@ class PhotoSet:
     )->'PhotoSet':
         "Some of the pictures, with all that is known of them"
         columns = {}
-        for name in 'files','labels','is_valid','rows','folds':
+        for name in _columns:
             column = getattr(self, name)
             if column: columns[name] = [column[i] for i in positions]
         return replace(self, **columns)
+
+    def check_labels(self,
+        allowed, # Labels
+        whose:str, # For the message
+    ):
+        "`InputError` names the first picture with any other label"
+        for i,names in enumerate(self.labels):
+            new = _without(names, allowed)
+            if not new: continue
+            raise InputError(f'{self.source}{self.row_of(i)}: label {new[0]} is not one of {whose}. '
+                f'Allowed labels: {some(sorted(allowed))}')
 
     def without(self,
         bad, # Files
     )->'PhotoSet':
         "As if these files had never been there; `InputError` for a label that has no other picture"
         res = self.at([i for i,file in enumerate(self.files) if file not in bad])
-        if not res.files: raise InputError(f'{self.source}: none of its pictures can be read')
-        if any(self.is_valid or []) and not any(res.is_valid):
-            raise InputError(f'{self.source}: none of its is_valid pictures can be read')
-        lost = sorted(set(_count(self.labels))-set(_count(res.labels)))
-        if not lost: return res
-        raise InputError(f'{self.source}: no picture of {some(lost)} can be read: '
-            'put one right, or take the label out')
+        lost = _without(sorted(_count(self.labels)), _count(res.labels))
+        fault = f'no picture of {some(lost)}' if lost else None
+        if any(self.is_valid or []) and not any(res.is_valid): fault = 'none of its is_valid pictures'
+        if not res.files: fault = 'none of its pictures'
+        if not fault: return res
+        raise InputError(f'{self.source}: {fault} can be read: put one right')
 
     def drop_rare(self,
         n:int, # Least number of pictures that a label needs, without those that are to validate
     )->'PhotoSet':
         "Labels with few pictures are taken off; a picture that has no other becomes one without label"
         count = _count(self._train_labels)
+        most = max(count.values(), default=n)
+        if most<n:
+            raise InputError(f'{self.source}: no label has {n} pictures, one has {most}: lower --min-images')
         rare = tuple(sorted(o for o in _count(self.labels) if count[o]<n))
-        if count and set(count)<=set(rare):
-            raise InputError(f'{self.source}: no label has {n} pictures, '
-                f'the most has {max(count.values())}: lower --min-images')
         if not rare: return replace(self, rare=rare)
         labels = [_without(names, rare) for names in self.labels]
         n_silent = labels.count([])-self.labels.count([])
@@ -141,28 +151,16 @@ class PhotoSet:
 
     def split(self,
         seed:int=0, # Of the split, where the table brings none
-        share:float=0.2, # For validation
     )->'PhotoSet':
-        "Keep the split of a table; else deal each set of labels into parts, and set the middle one aside"
+        "Keep the split of a table; else deal each set of labels into five parts, the middle one to validate"
         if any(self.is_valid or []):
             if all(self.is_valid):
                 raise InputError(f'{self.source} has only is_valid rows: it needs rows to train on')
-            return replace(self, folds=None)._checked()
+            self.check_labels(self.vocab, 'the training rows')
+            return replace(self, folds=None)
         if len(self.files)<2: raise InputError(f'{self.source} has one picture: training needs at least 2')
-        n_folds = max(2, round(1/share))
-        folds = seeded_folds(self.labels, seed, n_folds)
-        is_valid = _middle_fold(self.labels, folds, n_folds)
-        return replace(self, folds=folds, is_valid=is_valid)._checked()
-
-    def _checked(self):
-        "No label without a training row"
-        vocab = self.vocab
-        for i,names in enumerate(self.labels):
-            new = sorted(set(names)-set(vocab))
-            if not new: continue
-            raise InputError(f'{self.source}{self.row_of(i)}: label {new[0]} occurs in no training row: '
-                f'put it right, or add training rows. Labels of the training rows: {some(vocab)}')
-        return self
+        folds = seeded_folds(self.labels, seed, 5)
+        return replace(self, folds=folds, is_valid=_middle_fold(self.labels, folds))
 
     def plus_unlabelled(self,
         folder,     # Pictures with none of the labels
@@ -171,14 +169,13 @@ class PhotoSet:
     )->'PhotoSet':
         "The pictures of `folder` join without a label, split like the others"
         files = unknown_files(folder, self.files)
-        added = PhotoSet(folder, files, [[] for _ in files], source=folder).without(bad).split(seed)
-        note = f'{len(added.files)} pictures of {folder} added, without label'
-        columns = dict(
-            files=self.files+added.files,
-            labels=self.labels+added.labels,
-            is_valid=self.is_valid+added.is_valid)
-        if self.rows: columns['rows'] = self.rows+[None]*len(added.files)
-        if self.folds: columns['folds'] = self.folds+added.folds
+        added = PhotoSet(files, [[] for _ in files], source=folder).without(bad).split(seed)
+        n = len(added.files)
+        note = f'{n} pictures of {folder} added, without label'
+        columns = {}
+        for name in _columns:
+            mine,theirs = getattr(self, name),getattr(added, name)
+            if mine: columns[name] = mine + (theirs or [None]*n)
         return replace(self, notes=(*self.notes, note), **columns)
 
 # %% ../../nbs/engine/photos.ipynb #photos-036
@@ -188,7 +185,7 @@ def _csv_rows(path):
         with open(path, encoding='utf-8-sig', newline='') as f: rows = list(enumerate(csv.reader(f), 1))
     except (UnicodeDecodeError,csv.Error) as e:
         raise InputError(f'{path} is no CSV ({reason(e)}): save the table as CSV in UTF-8') from None
-    rows = [(number,cells) for number,cells in rows if any(cells)]
+    rows = [row for row in rows if any(row[1])]
     if not rows: raise InputError(f'{path} is empty: it needs the columns fname and labels')
     head = list(map(str.strip, rows[0][1]))
     for name in 'fname','labels':
@@ -197,48 +194,37 @@ def _csv_rows(path):
         raise InputError(f'{path} has {n} columns named {name}, it needs 1: its header is {",".join(head)}')
     return head,rows[1:]
 
-def _truth(cell, path, number):
-    "True or False from a cell of `is_valid`"
-    said = cell.strip().lower()
-    if said in ('true','1','yes'): return True
-    if said in ('false','0','no',''): return False
-    raise InputError(f'{path}, row {number}: is_valid is {cell!r}, it must be True or False')
+_yes = 'true','1','yes'
+_no = 'false','0','no',''
 
 class _Row(NamedTuple):
     "What a row of a table says"
     fname:str # Relative to the table
     labels:list
-    is_valid:bool # None without that column
+    is_valid:bool
     number:int
     where:str # For messages
 
 def _row(path, head, number, cells):
     "A row that makes sense by itself"
+    where = f'{path}, row {number}'
     if len(cells)!=len(head):
-        raise InputError(f'{path}, row {number} has {len(cells)} columns, '
-            f'the header has {len(head)}: put it right')
-    cell = dict(zip(head, cells))
-    fname = os.path.normpath(cell['fname'].strip() or '.')
-    is_valid = _truth(cell['is_valid'], path, number) if 'is_valid' in cell else None
-    where = f'{path}, row {number} ({cell["fname"]})'
+        raise InputError(f'{where} has {len(cells)} columns, the header has {len(head)}: put it right')
+    cell = dict(zip(head, map(str.strip, cells)))
+    said = cell.get('is_valid', '').lower()
+    if said not in _yes+_no:
+        raise InputError(f'{where}: is_valid is {said!r}, it must be True or False')
+    fname = os.path.normpath(cell['fname'])
+    where += f' ({fname})'
     if os.path.isabs(fname) or fname.split(os.sep)[0]=='..':
-        raise InputError(f'{where} points outside the folder of the table: '
-            f'move the picture below {path.parent}')
-    return _Row(fname, sorted(set(cell['labels'].split())), is_valid, number, where)
-
-def _repeated(first, again):
-    "A note that a picture is named twice; `InputError` if the rows do not agree"
-    for what in 'labels','is_valid':
-        if getattr(first, what)==getattr(again, what): continue
-        raise InputError(f'{again.where} contradicts row {first.number}, '
-            f'the same picture with other {what}: delete one of the rows')
-    return f'{again.where} repeats row {first.number}: counted once'
+        raise InputError(f'{where} lies outside the folder of the table: move it below {path.parent}')
+    return _Row(fname, sorted(set(cell['labels'].split())), said in _yes, number, where)
 
 # %% ../../nbs/engine/photos.ipynb #photos-037
 def read_table(
     path, # CSV with columns `fname` (relative to the CSV), `labels` (between spaces), perhaps `is_valid`
     skip_bad:bool=False, # Let missing files pass: what reads the pictures will find them
-)->PhotoSet: # `is_valid` is None without that column
+)->PhotoSet: # Without a column `is_valid` no row is
     "Read a table of labelled pictures; `InputError` names the row of anything contradictory or missing"
     path = Path(path)
     head,numbered = _csv_rows(path)
@@ -246,18 +232,20 @@ def read_table(
     for number,cells in numbered:
         row = _row(path, head, number, cells)
         first = rows.setdefault(row.fname, row)
-        if first is not row: notes.append(_repeated(first, row))
+        if first[:3]!=row[:3]:
+            raise InputError(f'{row.where} contradicts row {first.number}, '
+                'the same picture: delete one of the rows')
+        if first is not row: notes.append(f'{row.where} repeats row {first.number}: counted once')
         file = path.parent/row.fname
         if skip_bad or file.is_file(): continue
         missing[file] = MissingError(f'{row.where} does not exist: put the file there or delete the row')
     if len(missing)>1: raise BadPictures(missing, len(numbered))
     for e in missing.values(): raise e
     if not rows: raise InputError(f'{path} has columns but no rows: add one row for each picture')
-    files = [path.parent/o for o in rows]
-    _,labels,is_valid,numbers,_ = map(list, zip(*rows.values()))
-    if 'is_valid' not in head: is_valid = None
-    return PhotoSet(path.parent, files, labels, is_valid, numbers, notes=tuple(notes),
-        kind='a table of files and labels', source=path)
+    fnames,labels,is_valid,numbers,_ = map(list, zip(*rows.values()))
+    files = list(map(path.parent.joinpath, fnames))
+    kind = 'a table of files and labels'
+    return PhotoSet(files, labels, is_valid, numbers, notes=tuple(notes), kind=kind, source=path)
 
 # %% ../../nbs/engine/photos.ipynb #photos-044
 def read_photos(
@@ -266,20 +254,14 @@ def read_photos(
 )->PhotoSet:
     "Labelled pictures; which of the three layouts it is, is found out and told in `kind`"
     path = Path(path)
-    if not path.exists():
-        raise MissingError(f'{path} does not exist: name a folder of pictures or a CSV')
-    if path.is_file():
-        if path.suffix.lower() not in endings: return read_table(path, skip_bad)
-        raise InputError(f'{path} is one picture: name a folder of pictures or a CSV')
-    files = picture_files(path)
-    if not files: raise InputError(f'{path} holds no picture: put some into it, or name another folder')
+    if path.is_file() and path.suffix.lower() not in endings: return read_table(path, skip_bad)
+    files = _found(path)
     _refuse_table_in(path)
+    folders = {o.relative_to(path).parts[0] for o in files}
     loose = [o for o in files if o.parent==path]
-    images = [o for o in files if path/'images' in o.parents]
-    named = loose or [o for o in images if o.parent==path/'images']
-    only_loose = len(loose)==len(files)
-    is_pets = bool(images and named and pets_label(named[0]))
-    if only_loose or is_pets: return _named_photos(path, named, len(files)-len(named))
+    named = loose or [o for o in files if o.parent==path/'images']
+    is_pets = 'images' in folders and named and pets_label(named[0])
+    if is_pets or len(loose)==len(files): return _named_photos(path, named, len(files)-len(named))
     return _folder_photos(path, files, loose)
 
 # %% ../../nbs/engine/photos.ipynb #photos-045
@@ -295,20 +277,18 @@ def _refuse_table_in(path):
     for file in sorted(path.glob('*.csv')):
         try: _csv_rows(file)
         except InputError: continue
-        raise InputError(f'{path} holds {file.name}, a table of labels: '
-            f'name {file} to use it, or move it away to use the folder')
+        raise InputError(f'{path} holds a table of labels: name {file}, or move it away to use the folder')
 
 def _named_photos(path, files, n_others):
     "Labels from the file names"
-    labels = list(map(pets_label, files))
-    if None in labels:
-        nameless = files[labels.index(None)]
-        raise InputError(f'{nameless} is not named like Siamese_12.jpg{more(labels.count(None)-1)}: '
+    labels = [[pets_label(file)] for file in files]
+    if [None] in labels:
+        nameless = files[labels.index([None])]
+        raise InputError(f'{nameless} is not named like Siamese_12.jpg{more(labels.count([None])-1)}: '
             'rename, or use a sub-folder per label or a CSV')
     notes = ()
     if n_others: notes = (f'{n_others} pictures in other folders of {path} are left out',)
-    return PhotoSet(path, files, [[o] for o in labels], notes=notes,
-        kind='files named after their label', source=path)
+    return PhotoSet(files, labels, notes=notes, kind='files named after their label', source=path)
 
 # %% ../../nbs/engine/photos.ipynb #photos-046
 _splits = {'train','training','valid','validation','val','test','testing'}
@@ -316,8 +296,8 @@ _splits = {'train','training','valid','validation','val','test','testing'}
 def _folder_photos(path, files, loose):
     "Labels from the first folder below `path`"
     if loose:
-        raise InputError(f'{path} holds pictures ({loose[0].name}{more(len(loose)-1)}) beside sub-folders '
-            'with pictures: move them into a sub-folder named after their label')
+        raise InputError(f'{loose[0]}{more(len(loose)-1)} lies beside sub-folders with pictures: '
+            'move it into the sub-folder of its label')
     label_of,labels,notes = {},[],[]
     for file in files:
         folder = file.relative_to(path).parts[0]
@@ -325,26 +305,16 @@ def _folder_photos(path, files, loose):
         labels.append([label_of[folder]])
     splits = sorted(_splits & set(map(str.lower, label_of)))
     if splits:
-        raise InputError(f'{path} has a sub-folder {splits[0]}, which is a split, not a label: '
+        raise InputError(f'{path}: sub-folder {splits[0]} is a split, not a label: '
             'write a CSV fname,labels,is_valid')
     for folder,label in label_of.items():
         if folder!=label: notes.append(f'folder {folder!r} becomes label {label}')
     for place in sorted(path.iterdir()):
         if place.name in label_of or place.name[0]=='.' or not place.is_dir(): continue
         notes.append(f'sub-folder {place.name} holds no picture')
-    return PhotoSet(path, files, labels, notes=tuple(notes), kind='a folder per label', source=path)
+    return PhotoSet(files, labels, notes=tuple(notes), kind='a folder per label', source=path)
 
 # %% ../../nbs/engine/photos.ipynb #photos-063
-def _check_answers(photos):
-    "`InputError` if there is nothing to tell apart"
-    answers = set(map(tuple, photos._train_labels))
-    if not photos.vocab:
-        raise InputError(f'{photos.source} has no label in any training row: nothing to learn')
-    if len(answers)>1: return
-    labels = ' '.join(*answers)
-    raise InputError(f'{photos.source} has only pictures labelled {labels}: nothing to tell apart; '
-        'add another label, or pictures without (--unknown FOLDER)')
-
 def gather_photos(
     path,         # As for `read_photos`
     unknown=None, # Folder of pictures with none of the labels, or None
@@ -354,13 +324,13 @@ def gather_photos(
     bad=(),       # Files to leave out
 )->PhotoSet:
     "All pictures of a training run, split into training and validation; nothing ambiguous gets through"
-    photos = read_photos(path, skip_bad)
-    photos = photos.without(bad)
-    photos = photos.drop_rare(min_images)
-    photos = photos.split(seed)
+    photos = read_photos(path, skip_bad).without(bad).drop_rare(min_images).split(seed)
     if unknown is not None: photos = photos.plus_unlabelled(unknown, seed, bad)
-    _check_answers(photos)
-    return photos
+    if not photos.vocab: raise InputError(f'{path} has no label in any training row: add some')
+    answers = set(map(tuple, photos._train_labels))
+    if len(answers)>1: return photos
+    raise InputError(f'{path} has only pictures of {" ".join(*answers)}, nothing to tell apart: '
+        'add another label, or pictures without one by --unknown FOLDER')
 
 # %% ../../nbs/engine/photos.ipynb #11-ship-061
 def pick_rows(
@@ -371,10 +341,5 @@ def pick_rows(
     "The `is_valid` rows, if there are any, else all; `InputError` for a label unknown to the model"
     if any(photos.is_valid or []):
         photos = photos.at([i for i,valid in enumerate(photos.is_valid) if valid])
-    allowed = {*vocab, *rare}
-    for i,names in enumerate(photos.labels):
-        new = sorted(set(names)-allowed)
-        if not new: continue
-        raise InputError(f'{photos.source}{photos.row_of(i)}: label {new[0]} is not one of the model. '
-            f'Allowed labels: {some(sorted(vocab))}')
+    photos.check_labels({*vocab, *rare}, 'the model')
     return photos.files,[_without(names, rare) for names in photos.labels]

@@ -52,12 +52,11 @@ def _bands(img, k):
 
 def _extremes(img):
     "Darkest and lightest value of a deep grey picture"
-    lo,hi = np.inf,-np.inf
+    ends = []
     for _,band in _bands(img, 1):
         a = _levels(band)
-        lo = min(lo, a.min())
-        hi = max(hi, a.max())
-    return lo,hi
+        ends += [a.min(), a.max()]
+    return min(ends),max(ends)
 
 def _is_clear(img):
     "Whether something of it may be transparent"
@@ -107,7 +106,7 @@ def _decoded(path, size):
         img.load()
         turn = None
         # rubbish in the EXIF block says nothing about the picture
-        with suppress(Exception): turn = _turns.get(img.getexif().get(0x112))
+        with suppress(Exception): turn = _turns[img.getexif()[0x112]]
         rgb = _to_rgb(img, size)
     return rgb if turn is None else rgb.transpose(turn)
 
@@ -115,16 +114,16 @@ def _decoded(path, size):
 def _said(path, e):
     "What went wrong, as an `InputError`"
     if isinstance(e, FileNotFoundError): return MissingError(f'{path} does not exist: check the name')
+    said = f'is damaged ({reason(e)}): get it again or leave it out'
     if isinstance(e, Image.DecompressionBombError):
-        return InputError(f'{path} has more than {max_pixels/1e6:.0f} million pixels: make it smaller')
-    if isinstance(e, UnidentifiedImageError):
-        remedy = 'get it again or leave it out'
-        if path.suffix.lower() in ('.heic','.heif'):
-            remedy = 'HEIC needs an extra reader: save it as JPEG'
-        return InputError(f'{path} is no picture that can be read here: {remedy}')
-    if isinstance(e, OSError) and e.strerror:
-        return InputError(f'{path} cannot be read ({e.strerror}): put that right or leave it out')
-    return InputError(f'{path} is damaged ({reason(e)}): get it again or leave it out')
+        said = f'has more than {max_pixels/1e6:.0f} million pixels: make it smaller'
+    elif isinstance(e, UnidentifiedImageError):
+        is_heic = path.suffix.lower() in ('.heic','.heif')
+        remedy = 'save it as JPEG' if is_heic else 'get it again or leave it out'
+        said = f'is no picture that can be read here: {remedy}'
+    elif isinstance(e, OSError) and e.strerror:
+        said = f'cannot be read ({e.strerror}): put that right or leave it out'
+    return InputError(f'{path} {said}')
 
 # %% ../../nbs/engine/pictures.ipynb #photos-015
 # other readers of Pillow stay shut: that of EPS starts Ghostscript
@@ -134,16 +133,15 @@ _one_big = threading.Lock()
 def _n_pixels(path):
     "Of a file that may be unpacked; any other is an exception"
     if not path.exists(): raise FileNotFoundError
-    if not path.is_file():
-        raise InputError(f'{path} is a folder or a device, not a picture: name a picture file')
+    if path.is_dir(): os.listdir(path) # says it if that is not allowed
+    if not path.is_file(): raise InputError(f'{path} is an empty folder or a device: name another')
     if not path.stat().st_size: raise InputError(f'{path} is empty (0 bytes): get the file again')
     with Image.open(path) as img:
         w,h = img.size
         kind = img.format
     if kind not in formats: raise UnidentifiedImageError
     if kind in ('WEBP','AVIF') and w*h>max_pixels//2: # their decoders hold several copies
-        raise InputError(f'{path} has more than {max_pixels/2e6:.0f} million pixels, '
-            f'too many for {kind}: make it smaller')
+        raise InputError(f'{path} has more than {max_pixels/2e6:.0f} million pixels: make it smaller')
     if w*h>max_pixels: raise Image.DecompressionBombError
     return w*h
 
@@ -168,13 +166,12 @@ def _is_picture(name): return name[0]!='.' and os.path.splitext(name)[1].lower()
 
 def picture_files(
     folder, # Searched with all folders below it
-    bad:dict=None, # Filled with folders that could not be searched and why; None: the first raises
+    bad:list=None, # Gets the folders that cannot be searched; None: the first raises
 )->list: # Paths, sorted
     "Files with a picture's ending, in capitals or not; nothing hidden, as the `._` files of macOS are"
     def failed(e):
-        err = InputError(f'{e.filename} cannot be read ({e.strerror}): put that right or leave it out')
-        if bad is None: raise err
-        bad[Path(e.filename)] = err
+        if bad is None: raise _said(Path(e.filename), e)
+        bad.append(Path(e.filename))
     found = []
     for here,dirs,names in os.walk(folder, onerror=failed):
         dirs[:] = [o for o in dirs if o[0]!='.']
@@ -184,21 +181,15 @@ def picture_files(
 # %% ../../nbs/engine/pictures.ipynb #11-ship-012
 def expand_paths(
     paths, # A file or folder, or several
-)->list: # Pairs of a path and None, or of a folder and its `InputError`; in order
-    "Folders are replaced by the pictures in them; one that has none, or cannot be searched, is an error"
+)->list: # Paths, in order
+    "Folders are replaced by the pictures in them, except where there are none or it cannot be searched"
     if isinstance(paths, (str,os.PathLike)): paths = [paths]
     res = []
     for path in map(Path, paths):
-        if os.path.isdir(path): res += _pictures_in(path) # unlike `is_dir`, never an exception
-        else: res.append((path, None))
+        bad = []
+        found = picture_files(path, bad) if os.path.isdir(path) else []
+        res += sorted(found+bad) or [path]
     return res
-
-def _pictures_in(folder):
-    bad = {}
-    found = [(o, None) for o in picture_files(folder, bad)]
-    found += bad.items()
-    if found: return sorted(found, key=lambda o: o[0])
-    return [(folder, InputError(f'{folder} is a folder without pictures: name another'))]
 
 # %% ../../nbs/engine/pictures.ipynb #transfer-007
 imagenet_mean = 0.485,0.456,0.406 # Of red, green and blue, from 0 to 1
@@ -217,8 +208,7 @@ def normalise(
     xb:Tensor, # uint8, `(bs, 3, size, size)`, on any device
 )->Tensor: # float, mean 0 and spread 1 on ImageNet, on the same device
     "Pictures as the networks of torchvision expect them"
-    mean = tensor(imagenet_mean, device=xb.device)[:,None,None]
-    std = tensor(imagenet_std, device=xb.device)[:,None,None]
+    mean,std = tensor([imagenet_mean, imagenet_std], device=xb.device)[...,None,None]
     res = xb.float().div_(255).sub_(mean).div_(std)
     return res.contiguous(memory_format=torch.channels_last)
 
@@ -238,11 +228,7 @@ class _Collected:
         self.fn = fn
         self.n = n
         self.one_at_a_time = threading.Lock() # who reads faster than `fn` works, waits here
-        self.clear()
-
-    def clear(self):
-        self.ix = []
-        self.batches = []
+        self.ix,self.batches = [],[]
 
     def add(self, ix, xb):
         with self.one_at_a_time:
@@ -253,7 +239,7 @@ class _Collected:
     @torch.no_grad()
     def hand_on(self):
         if self.ix: self.fn(self.ix, torch.cat(self.batches))
-        self.clear()
+        self.ix,self.batches = [],[]
 
 def for_batches(
     fn,        # Called with positions and pictures, uint8 `(bs, 3, size, size)`; on a CPU by several threads
@@ -262,7 +248,7 @@ def for_batches(
     what:str,  # Name of the work, for the progress line
     strict:bool=False, # Call `fn` no more once a picture could not be read
     device='cpu', # Where `fn` computes; it moves the pictures there itself
-)->dict: # Position to `InputError`, of the pictures that could not be read
+)->dict: # From file to `InputError`, of the pictures that could not be read
     "Read `files` and hand them to `fn`, without gradients; memory does not grow with their number"
     errors = {}
     collected = _Collected(fn, batch_size(size, device))
@@ -273,7 +259,7 @@ def for_batches(
         xs = {}
         for i in ix:
             try: xs[i] = picture_tensor(files[i], size)
-            except InputError as e: errors[i] = e
+            except InputError as e: errors[files[i]] = e
         if xs and not (strict and errors): hand_on(list(xs), torch.stack(list(xs.values())))
         return len(ix)
 
@@ -289,4 +275,4 @@ def for_batches(
         pool.shutdown(cancel_futures=True)
         torch.set_num_threads(n_threads)
     if not (strict and errors): collected.hand_on()
-    return dict(sorted(errors.items()))
+    return {o: errors[o] for o in files if o in errors}

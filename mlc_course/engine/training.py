@@ -10,16 +10,12 @@ __all__ = ['fit_head', 'big_tensor', 'body_pass', 'Parts', 'Fitted', 'train_loop
            'cross_fit', 'train_scratch', 'parts_of', 'fit']
 
 # %% ../../nbs/engine/training.ipynb #transfer-003
-import math
-import os
-import tempfile
-import threading
-import warnings
+import math,os,tempfile,threading,warnings
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from fastcore.basics import noop
+from fastcore.basics import noop,store_attr
 from torch import nn,Tensor
 from torch.nn import functional as F
 
@@ -85,8 +81,7 @@ def big_tensor(
         else: f.truncate(n_bytes)
     except OSError as e:
         raise InputError(f'{n_bytes/1e9:.1f} GB for intermediate results do not fit into '
-            f'{tempfile.gettempdir()} ({e.strerror}): set TMPDIR to a roomier folder, '
-            'or train with --epochs 0') from None
+            f'{tempfile.gettempdir()} ({e.strerror}): set TMPDIR to a roomier folder') from None
     store = np.memmap(f, np.uint8, 'r+', shape=(n_bytes,))
     return torch.from_numpy(store).view(dtype).view(shape)
 
@@ -94,8 +89,8 @@ def big_tensor(
 def _for_mine(fn, files, size, what, device='cpu'):
     "`for_batches` over this process's share; `BadPictures` in all processes for what any could not read"
     mine = [files[i] for i in my_items(len(files))]
-    errors = all_errors(for_batches(fn, mine, size, what, True, device), len(files))
-    if errors: raise BadPictures({files[i]: e for i,e in errors.items()}, len(files))
+    errors = all_errors(for_batches(fn, mine, size, what, True, device))
+    if errors: raise BadPictures(errors, len(files))
 
 def body_pass(
     body:nn.Module, # Frozen
@@ -145,20 +140,18 @@ def _batches(get, targets, bs, device, **kwargs):
     mine = targets[my_items(len(targets))]
     per_process = max(2, bs//n_ranks())
     everyones = range(len(mine)*n_ranks())
-    def position(i): return i
     def batch(ix):
         inputs = get(ix).to(device)
         return inputs.contiguous(memory_format=torch.channels_last),mine[ix].to(device)
     return shared_dl(DataLoader(everyones, bs=per_process, num_workers=0, device=device,
-        create_item=position, create_batch=batch, **kwargs))
+        create_item=noop, create_batch=batch, **kwargs))
 
 class _KeepBest(Callback):
     "Tells of each epoch, and remembers the weights of the best"
     order = 61 # after fastai's recorder
     def __init__(self, network, n_epochs, validates, say):
-        self.network,self.n_epochs = network,n_epochs
-        self.validates,self.say = validates,say
-        self.lowest,self.best_epoch,self.state = math.inf,0,None
+        store_attr()
+        self.lowest = math.inf
 
     def judge(self, epoch, loss):
         if self.validates and not loss<self.lowest: return
@@ -184,10 +177,11 @@ def train_loop(
 )->nn.Module: # `model`, as it was after the best epoch
     "Train with a fastai `Learner`, where `model` is"
     device = next(model.parameters()).device
-    validates = len(targets.valid)>0
-    bs = min(32, max(2, len(targets.train)//4))
-    dls = DataLoaders(_batches(inputs.train, targets.train, bs, device, shuffle=True, drop_last=True),
-        _batches(inputs.valid, targets.valid, bs, device), device=device)
+    train,valid = targets
+    validates = len(valid)>0
+    bs = min(32, max(2, len(train)//4))
+    dls = DataLoaders(_batches(inputs.train, train, bs, device, shuffle=True, drop_last=True),
+        _batches(inputs.valid, valid, bs, device), device=device)
     learn = Learner(dls, model, loss_func=loss_func or BCEWithLogitsLossFlat())
     best = _KeepBest(model, epochs, validates, say)
     with learn.no_bar(), learn.no_logging(), shared_fit(learn):
@@ -207,7 +201,6 @@ def train_pretrained(
     say=print,     # Told what happens
 )->Fitted: # Frozen features of training pictures also mirrored
     "One pass through the frozen body, a head solved on its features, then `epochs` for the end of the body"
-    files,targets = Parts(*files),Parts(*targets)
     body,head = model
     tunes = epochs>0
     maps,feats = body_pass(body, files.train, size, 'looking at training pictures', mirror=True, store=tunes)
@@ -217,27 +210,29 @@ def train_pretrained(
     if files.valid:
         what = 'looking at validation pictures'
         valid_maps,valid_feats = body_pass(body, files.valid, size, what, store=tunes)
+    valid_feats = valid_feats[:,0]
+    device = head[-1].weight.device
     if tunes:
-        tail = split_body(body)[1]
-        _tune(nn.Sequential(tail, head), Parts(maps, valid_maps), targets, epochs, say)
-        feats = rows_of_all(_pooled(tail, maps), len(files.train))
-        valid_feats = feats[:0]
-        if files.valid: valid_feats = rows_of_all(_pooled(tail, valid_maps), len(files.valid))
-    with torch.no_grad(): logits = head[-1](valid_feats[:,0].to(head[-1].weight.device)).cpu()
-    return Fitted(feats, valid_feats[:,0], logits)
-
-def _tune(end, maps, targets, epochs, say):
-    "Train the end of a network on stored maps, in each epoch on those of the picture or of its mirror image"
-    def train_maps(ix): return maps.train[ix,torch.randint(2, (len(ix),))].float()
-    def valid_maps(ix): return maps.valid[ix,0].float()
-    train_loop(end, Parts(train_maps, valid_maps), targets, epochs, 1e-4, say)
+        def either_view(ix): return maps[ix,torch.randint(2, (len(ix),))].float()
+        def as_it_is(ix): return valid_maps[ix,0].float()
+        def prepare(h): return h.float().to(device)
+        end = nn.Sequential(split_body(body)[1], head)
+        train_loop(end, Parts(either_view, as_it_is), targets, epochs, 1e-4, say)
+        feats = _outputs(end, maps[:,0], prepare, len(files.train))[0][:,None]
+        if files.valid: valid_feats,_ = _outputs(end, valid_maps[:,0], prepare, len(files.valid))
+    with torch.no_grad(): logits = head[-1](valid_feats.to(device)).cpu()
+    return Fitted(feats, valid_feats, logits)
 
 @torch.no_grad()
-def _pooled(tail, maps):
-    "Pooled features of stored maps, `(n_items, 1, 2*n_feat)`"
-    device = next(tail.parameters()).device
-    def of(batch): return UnitPool()(tail(batch.float().to(device))).cpu()
-    return torch.cat([of(maps[i:i+64,0]) for i in range(0, len(maps), 64)])[:,None]
+def _outputs(model, inputs, prepare, n):
+    "Pooled features and logits of `n` pictures, from stored inputs of `my_items(n)`"
+    body,head = model
+    feats,logits = [],[]
+    for batch in inputs.split(64):
+        maps = body(prepare(batch))
+        feats.append(UnitPool()(maps).cpu())
+        logits.append(head(maps).cpu())
+    return rows_of_all(torch.cat(feats), n),rows_of_all(torch.cat(logits), n)
 
 # %% ../../nbs/engine/training.ipynb #transfer-044
 def cross_fit(
@@ -274,21 +269,21 @@ def train_scratch(
     loss_func=None,# Of logits and targets; None: binary cross-entropy
 )->Fitted: # Of pictures as they are only
     "All layers learn; each picture is decoded once, and mirrored at random each time it is shown"
-    files,targets = Parts(*files),Parts(*targets)
-    pictures = Parts(_decoded(files.train, size, 'training'), _decoded(files.valid, size, 'validation'))
+    train,valid = files
+    pictures = _decoded(train, size, 'training')
+    valid_pictures = _decoded(valid, size, 'validation')
     device = next(model.parameters()).device
-    def train_pictures(ix):
-        xb = pictures.train[ix]
-        mirrored = torch.rand(len(ix))<0.5
-        return normalise(torch.where(mirrored[:,None,None,None], xb.flip(3), xb).to(device))
-    def valid_pictures(ix): return normalise(pictures.valid[ix].to(device))
+    def prepare(xb): return normalise(xb.to(device))
+    def mirrored(ix):
+        xb = pictures[ix]
+        which = torch.rand(len(ix))<0.5
+        return prepare(torch.where(which[:,None,None,None], xb.flip(3), xb))
+    def as_it_is(ix): return prepare(valid_pictures[ix])
     has_norm = any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
     lr = 5e-3 if has_norm else 3e-4
-    if epochs: train_loop(model, Parts(train_pictures, valid_pictures), targets, epochs, lr, say, loss_func)
-    feats,_ = _outputs(model.eval(), pictures.train)
-    valid_feats,logits = _outputs(model, pictures.valid)
-    feats = rows_of_all(feats, len(files.train))[:,None]
-    return Fitted(feats, rows_of_all(valid_feats, len(files.valid)), rows_of_all(logits, len(files.valid)))
+    if epochs: train_loop(model, Parts(mirrored, as_it_is), targets, epochs, lr, say, loss_func)
+    feats,_ = _outputs(model.eval(), pictures, prepare, len(train))
+    return Fitted(feats[:,None], *_outputs(model, valid_pictures, prepare, len(valid)))
 
 def _decoded(files, size, kind):
     "The bytes of this process's share of `files`, `(n_mine, 3, size, size)`"
@@ -297,31 +292,18 @@ def _decoded(files, size, kind):
     _for_mine(put, files, size, f'reading {kind} pictures')
     return res
 
-@torch.no_grad()
-def _outputs(model, pictures):
-    "Pooled features and logits of stored pictures, on the CPU"
-    body,head = model
-    device = next(model.parameters()).device
-    feats,logits = [],[]
-    for i in range(0, max(1, len(pictures)), 64): # of no pictures too, for the shapes
-        maps = body(normalise(pictures[i:i+64].to(device)))
-        feats.append(UnitPool()(maps).cpu())
-        logits.append(head(maps).cpu())
-    return torch.cat(feats),torch.cat(logits)
-
 # %% ../../nbs/engine/training.ipynb #training-021
 def parts_of(
     photos, # `PhotoSet`, split
     plan,   # `Plan`: where all train and validate by turns, all are in the first part
 )->tuple: # Files and 0/1 labels, `Parts` each
     "Pictures and targets of a training run, each as training and validation part"
-    files,labels = Parts([],[]),Parts([],[])
-    for file,of_file,validates in zip(photos.files, photos.labels, photos.is_valid):
-        part = 1 if validates and not plan.cross_validate else 0
-        files[part].append(file)
-        labels[part].append(of_file)
-    train,valid = labels
-    return files,Parts(encode_labels(train, photos.vocab), encode_labels(valid, photos.vocab))
+    everything = range(len(photos.files))
+    valid = [] if plan.cross_validate else [i for i in everything if photos.is_valid[i]]
+    train = sorted({*everything}-{*valid})
+    targets = encode_labels(photos.labels, photos.vocab)
+    def files(rows): return [photos.files[i] for i in rows]
+    return Parts(files(train), files(valid)),Parts(targets[train], targets[valid])
 
 def fit(
     model:nn.Sequential, # `(body, head)`; changed in place
@@ -335,11 +317,7 @@ def fit(
     train = train_pretrained if plan.pretrained else train_scratch
     try: return train(model.eval(), files, targets, size, plan.epochs, say)
     except BadPictures as e:
-        errors = {**e.errors, **_unread(files, size, e.errors)}
+        errors = dict(e.errors)
+        if not set(files.valid) & set(errors): # training ended before it came to them
+            errors.update(for_batches(noop, files.valid, size, 'looking at validation pictures'))
         raise BadPictures(dict(sorted(errors.items())), len(files.train)+len(files.valid)) from None
-
-def _unread(files, size, errors):
-    "What else cannot be read, if training ended before it came to the validation pictures"
-    if set(files.valid) & set(errors): return {}
-    more = for_batches(noop, files.valid, size, 'looking at validation pictures')
-    return {files.valid[i]: e for i,e in more.items()}

@@ -9,7 +9,8 @@ Docs: https://mlc-course.github.io/mlc_course/ui/app.html.md"""
 __all__ = ['promise', 'page', 'write_page', 'serve', 'free_port', 'mlc_app']
 
 # %% ../../nbs/ui/app.ipynb #app-003
-import errno,json,logging,os,signal,socket,sys,warnings
+import errno,json,logging,os,shutil,signal,socket,sys,warnings
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -17,25 +18,22 @@ from fastcore.script import call_parse
 
 from ..engine.core import InputError
 from .cli import one_line_errors
+from .course import notebooks_path,page_file
 
 # %% ../../nbs/ui/app.ipynb #app-006
 def promise(
     clf, # `Classifier`
 )->str: # HTML
     "What an answer is worth, and what not, in the figures of the model"
-    from html import escape
     n = len(clf.vocab)
     labels = ', '.join(clf.vocab[:12])
     if n>12: labels += ' …'
     m = clf.config['metrics']
     kept = ''
     if m.get('answered'):
-        kept = (f' When it was trained to keep {clf.decision.keep:.0%}, it answered {m["answered"]:.0%}, '
-            f'and got {m["answered_right"]:.0%} exactly right.')
-    return (f'<p>It knows {n} labels: {escape(labels)}.</p>'
-        '<p><b>What this promises.</b> <i>keep</i> is the share of validation photos '
-        f'with a label that get an answer.{kept} It promises nothing for photos of another kind: '
-        'a stranger may still get a name.</p>')
+        kept = (f' When it was trained to keep {clf.decision.keep:.0%}, it answered '
+            f'{m["answered"]:.0%}, and got {m["answered_right"]:.0%} exactly right.')
+    return page_file('promise.html').format(n=n, labels=escape(labels), kept=kept)
 
 def page(
     model, # Folder written by mlc_train
@@ -47,146 +45,29 @@ def page(
     clf = Classifier.load(model)
     return W.VBox([explore_model(clf), W.HTML(promise(clf))])
 
-# %% ../../nbs/ui/app.ipynb #app-011
-_style = '''<style>
-html, body {
-  background: #fff !important; color: #222; color-scheme: light;
-  overflow: auto !important}
-body, body .widget-html-content, body .widget-label,
-body .widget-readout, body select, body button {
-  font: 16px/1.5 system-ui, sans-serif !important}
-body > header, #rendered_cells {
-  box-sizing: border-box; max-width: 900px;
-  margin: 0 auto; padding: 0 20px}
-body > header h1 {font-size: 32px; line-height: 1.2; margin: 32px 0 4px}
-body > header p {margin: 0 0 16px}
-#size {color: #CC3311; font-weight: 700}
-html, body, #main, #main > div, #rendered_cells {
-  position: static !important; contain: none !important;
-  width: auto !important; height: auto !important}
-#main, #main > div, #rendered_cells, #rendered_cells * {
-  overflow: visible !important}
-#main, #rendered_cells, .jp-OutputArea {background: none !important}
-#main .jp-OutputArea-child, #main .jp-OutputArea-output,
-#main .widget-html {height: auto; padding: 0; margin: 0}
-#main .jp-OutputPrompt {display: none}
-#main .widget-upload {
-  font-size: 0 !important; width: auto; height: 44px; padding: 0 18px;
-  background: #0077BB; color: #fff; border-radius: 6px}
-#main .widget-upload::after {
-  content: 'Choose a photo'; margin-left: 8px;
-  font: 16px system-ui, sans-serif}
-#main .widget-upload i {font-size: 16px}
-#main .widget-dropdown, #main .widget-slider {
-  height: 44px; align-items: center; max-width: 100%}
-#main .widget-dropdown select {height: 40px}
-.spinner-container {width: 64px}
-#loading {height: 30vh !important; color: #222}
-</style>'''
-
-# %% ../../nbs/ui/app.ipynb #app-012
-_script = '''<script>
-const at = id => document.getElementById(id)
-window.voila_process = () => {
-  at('loading_text').textContent = 'Loading the model'
-}
-const too_big = e => {
-  const file = e.target.files[0], line = at('size')
-  line.textContent = ''
-  if (!file || file.size <= LIMIT) return
-  const mb = Math.round(file.size/1e6)
-  line.textContent = `${file.name} has ${mb} MB, ` +
-    `more than ${LIMIT/1e6}: make it smaller and try again`
-  for (const o of document.querySelectorAll('#main [role=alert]'))
-    o.textContent = ''
-  e.stopImmediatePropagation()
-}
-const click = HTMLInputElement.prototype.click
-HTMLInputElement.prototype.click = function() {
-  if (this.type == 'file')
-    this.addEventListener('change', too_big, true)
-  click.call(this)
-}
-const kernel = () => JSON.parse(at('jupyter-config-data').textContent).kernelId
-const token = () => (document.cookie.match(/(?:^|; )_xsrf=([^;]*)/) || [])[1]
-addEventListener('pagehide', e => {
-  if (e.persisted) return
-  const url = 'voila/api/shutdown/' + kernel() + '?_xsrf=' + token()
-  navigator.sendBeacon(url)
-})
-</script>'''
-
-# %% ../../nbs/ui/app.ipynb #app-013
-_template = '''{% extends 'voila/templates/lab/index.html.j2' %}
-{% import "spinner.macro.html.j2" as spinner %}
-{% from "voila_setup.macro.html.j2"
-  import voila_setup_helper_functions with context %}
-{% block html_head_js_mermaidjs %}{% endblock %}
-{% block notebook_css %}
-{{ resources.include_js("static/voila-style.js") }}
-{{ spinner.css() }}
-{{ super.super() }}
-<meta name="viewport" content="width=device-width, initial-scale=1">
-STYLE
-{% endblock %}
-{% block body_header %}
-<link rel="icon" href="data:;base64,=">
-<body class="jp-Notebook theme-light" data-voila="voila"
-  data-base-url="{{ resources.base_url }}voila/"
-  data-jp-theme-light="true" data-jp-theme-name="JupyterLab Light">
-<header><h1>Ask the model</h1>
-<p>Choose a photo: the model names what it knows in it,
-or says that it does not know. The photo goes to the program that
-serves this page and nowhere else, and is not kept.</p>
-<div id="size" role="alert"></div></header>
-{{ spinner.html() }}
-{{ voila_setup_helper_functions() }}
-SCRIPT
-<div id="rendered_cells" style="display: none"><div>
-{% endblock %}'''
-
 # %% ../../nbs/ui/app.ipynb #app-015
-_kernel = dict(display_name='mlc_app', language='python')
-
-def _kernel_json():
-    "This Python and no other"
-    argv = [sys.executable, '-m', 'ipykernel_launcher', '-f', '{connection_file}', '--log-level=ERROR']
-    return json.dumps(dict(_kernel, argv=argv))
-
-def _notebook_json(model):
-    "One cell, which shows the page"
-    from nbformat import v4,writes
-    folder = str(Path(model).resolve())
-    cell = v4.new_code_cell(f'from mlc_course.ui.app import page\npage({folder!r})')
-    kernel = dict(_kernel, name='mlc_app')
-    return writes(v4.new_notebook(cells=[cell], metadata=dict(kernelspec=kernel)))
-
 def write_page(
     folder, # Empty folder
     model,  # Folder written by mlc_train
 )->Path: # The notebook
     "Notebook, template and kernel of the app"
-    from mlc_course.ui.asker import max_bytes
-    script = _script.replace('LIMIT', str(max_bytes))
-    html = _template.replace('STYLE', _style).replace('SCRIPT', script)
-    templates = 'voila/templates/mlc_app'
-    files = {
-        'kernels/mlc_app/kernel.json': _kernel_json(),
-        'page/Ask the model.ipynb': _notebook_json(model),
-        f'{templates}/index.html.j2': html,
-        f'{templates}/conf.json': '{"base_template": "lab"}'}
-    for name,text in files.items():
-        file = Path(folder)/name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding='utf-8')
-    return Path(folder)/'page/Ask the model.ipynb'
+    from nbformat import v4,write
+    folder = Path(folder)
+    template,kernel,page = folder/'voila/templates/mlc_app',folder/'kernels/mlc_app',folder/'page'
+    shutil.copytree(notebooks_path()/'app', template)
+    kernel.mkdir(parents=True)
+    page.mkdir()
+    spec = dict(name='mlc_app', display_name='mlc_app', language='python')
+    argv = [sys.executable, '-m', 'ipykernel_launcher',
+        '-f', '{connection_file}', '--log-level=ERROR']
+    (kernel/'kernel.json').write_text(json.dumps(dict(spec, argv=argv)), encoding='utf-8')
+    path = str(Path(model).resolve())
+    cell = v4.new_code_cell(f'from mlc_course.ui.app import page\npage({path!r})')
+    notebook = page/'Ask the model.ipynb'
+    write(v4.new_notebook(cells=[cell], metadata=dict(kernelspec=spec)), notebook)
+    return notebook
 
 # %% ../../nbs/ui/app.ipynb #app-021
-def _make_known(folder):
-    "Jupyter looks for kernels and templates there too"
-    paths = [str(folder), *filter(None, [os.environ.get('JUPYTER_PATH')])]
-    os.environ['JUPYTER_PATH'] = os.pathsep.join(paths)
-
 def serve(
     model,    # Folder written by mlc_train
     port:int, # Free
@@ -196,7 +77,9 @@ def serve(
     "Serve the page until Ctrl-C or SIGTERM, in a process of its own; nothing is left on disk or running"
     with TemporaryDirectory(prefix='mlc_app_') as folder:
         notebook = write_page(folder, model)
-        _make_known(folder)
+        # where Jupyter looks for kernels and templates too
+        paths = folder,os.environ.get('JUPYTER_PATH')
+        os.environ['JUPYTER_PATH'] = os.pathsep.join(filter(None, paths))
         from mlc_course.ui.voila_app import make_app # which reads where to look
         app,loop = make_app(folder, port, ip, tabs)
         app.initialize([str(notebook)])
@@ -215,15 +98,12 @@ def serve(
 def _port_number(port):
     "0 for any"
     if port is None: return 0
-    try: n = int(port)
-    except ValueError: n = None
-    if n is None: fault = 'is no number'
-    elif 1<=n<=65535: return n
-    else: fault = 'is out of range'
+    fault = 'is out of range'
+    try:
+        n = int(port)
+        if 1<=n<=65535: return n
+    except ValueError: fault = 'is no number'
     raise InputError(f'port {port} {fault}: use 1024 to 65535, or leave --port out')
-
-def _no_address(ip):
-    return InputError(f'{ip} is no address of this machine: leave --ip out to serve 127.0.0.1')
 
 def free_port(
     port=None, # Number or text; None: any
@@ -231,26 +111,21 @@ def free_port(
 )->int: # That can be listened on
     "A port that nobody uses; `InputError` says what is wrong with the one that was named"
     n = _port_number(port)
+    nowhere = InputError(f'{ip} is no address of this machine: leave --ip out to serve 127.0.0.1')
     try: found = socket.getaddrinfo(ip, n, type=socket.SOCK_STREAM)
-    except (OSError,UnicodeError): raise _no_address(ip) from None
+    except (OSError,UnicodeError): raise nowhere from None
     family,_,_,_,where = found[0]
     with socket.socket(family, socket.SOCK_STREAM) as s:
         s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try: s.bind(where)
-        except PermissionError:
-            raise InputError(f'port {port} needs more rights than you have: use 1024 to 65535') from None
+        except PermissionError: fault = 'needs more rights than you have: use 1024 to 65535'
         except OSError as e:
-            if e.errno==errno.EADDRNOTAVAIL: raise _no_address(ip) from None
-            raise InputError(f'port {port} is in use: name another, or leave --port out') from None
-        return s.getsockname()[1]
+            if e.errno==errno.EADDRNOTAVAIL: raise nowhere from None
+            fault = 'is in use: name another, or leave --port out'
+        else: return s.getsockname()[1]
+    raise InputError(f'port {port} {fault}')
 
 # %% ../../nbs/ui/app.ipynb #app-024
-def _quiet():
-    "No lines about what a visitor or an ending kernel does to Voilà"
-    logging.getLogger('tornado').setLevel(logging.ERROR)
-    # a kernel that was about to start when all ended
-    warnings.filterwarnings('ignore', 'coroutine .*_initialize.* was never awaited')
-
 @call_parse
 def mlc_app(
     model:str, # Folder written by mlc_train
@@ -267,5 +142,8 @@ def mlc_app(
         if ip not in ('127.0.0.1','localhost','::1'):
             print(f'mlc_app: everybody who reaches {ip} can use this app, '
                 'unencrypted and without a password', file=sys.stderr)
-        _quiet()
+        # nothing about what a visitor or an ending kernel does to Voilà
+        logging.getLogger('tornado').setLevel(logging.ERROR)
+        # nor about a kernel that was about to start when all ended
+        warnings.filterwarnings('ignore', 'coroutine .*_initialize.* was never awaited')
         serve(model, port, ip, tabs)

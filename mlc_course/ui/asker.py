@@ -24,6 +24,7 @@ from torch import Tensor
 
 from ..engine.core import InputError
 from ..engine.pictures import endings,open_picture
+from .course import page_file
 from .explorer import *
 
 # %% ../../nbs/ui/asker.ipynb #widgets-054
@@ -38,15 +39,6 @@ def _look(clf, file):
     img.thumbnail((420,420))
     return img,logits,score
 
-def _put(file, picture, name):
-    "Write an image, or the bytes of one"
-    if isinstance(picture, Image.Image): return picture.save(file, format='png')
-    n = len(picture)
-    if n>max_bytes:
-        raise InputError(f'{name} has {n/1e6:.0f} MB, more than {max_bytes/1e6:.0f}: '
-            'make it smaller and try again')
-    file.write_bytes(picture)
-
 # %% ../../nbs/ui/asker.ipynb #widgets-055
 def look_at(
     clf,       # `Classifier`
@@ -60,7 +52,11 @@ def look_at(
     if ending not in endings: ending = ''
     with TemporaryDirectory() as tmp:
         file = Path(tmp)/f'picture{ending}'
-        _put(file, picture, name)
+        if isinstance(picture, Image.Image): picture.save(file, format='png')
+        elif len(picture)<=max_bytes: file.write_bytes(picture)
+        else:
+            raise InputError(f'{name} has {len(picture)/1e6:.0f} MB, '
+                f'more than {max_bytes/1e6:.0f}: make it smaller and try again')
         try: return _look(clf, file)
         except InputError as e: raise InputError(str(e).replace(str(file), name)) from None
 
@@ -76,11 +72,11 @@ def answer_words(
     said = ' and '.join(names) or "I don't know"
     thresh = decision.thresh
     if thresh==-math.inf: return said,'At this keep rate any score will do.'
-    a,b = f'The score of {score.item():.2f}',f'its threshold of {thresh:.2f}'
-    if names: return said,f'{a} passes {b}.'
-    nearest = decision.vocab[logits[0].argmax()]
-    if score>=thresh: return said,f'{a} passes {b}, but no label reaches its mark. The nearest is {nearest}.'
-    return said,f'{a} stays below {b}: too unlike what I have learnt. The nearest label is {nearest}.'
+    verb,but = 'stays below','too unlike what I have learnt'
+    if score>=thresh: verb,but = 'passes','no label reaches its mark'
+    why = f'The score of {score.item():.2f} {verb} its threshold of {thresh:.2f}'
+    if names: return said,f'{why}.'
+    return said,f'{why}: {but}. The nearest label is {decision.vocab[logits[0].argmax()]}.'
 
 # %% ../../nbs/ui/asker.ipynb #widgets-058
 def answer_rows(
@@ -94,24 +90,14 @@ def answer_rows(
     rows = zip(decision.vocab, *(o[0].tolist() for o in columns))
     return sorted(rows, key=itemgetter(1), reverse=True)[:most]
 
-_grid = ('display:grid;grid-template-columns:max-content minmax(6em,22em) 3em;'
-    'gap:8px 10px;align-items:center;margin-top:12px')
+def _bar(row):
+    "Label, bar with its mark, probability"
+    name,prob,mark,is_given = row
+    tag = 'b' if is_given else 'span'
+    look = f'--prob:{prob:.1%};--mark:{mark:.1%};--color:{color_of(name)}'
+    return f'<{tag}>{escape(name)}</{tag}><i style="{look}"></i><span>{prob:.2f}</span>'
 
-def _span(inside, style): return f'<span style="{style}">{inside}</span>'
-
-def _bar(name, prob, mark, is_given):
-    "One row: label, bar with its mark, probability"
-    weight = 700 if is_given else 400
-    bar = _span('', f'position:absolute;height:14px;width:{prob:.1%};background:{color_of(name)}')
-    line = _span('', f'position:absolute;left:{mark:.1%};top:-3px;height:20px;'
-        'border-left:2px solid currentColor')
-    return (_span(escape(name), f'font-weight:{weight}')
-        + _span(bar+line, 'position:relative;height:14px;background:rgba(127,127,127,.2)')
-        + f'<span>{prob:.2f}</span>')
-
-def _alert(e):
-    style = 'font-weight:700;color:#CC3311'
-    return f'<div role="alert" style="{style}">{escape(str(e))}</div>'
+def _alert(e): return f'<b role="alert" style="color:#CC3311">{escape(str(e))}</b>'
 
 def answer_html(
     decision,      # `Decision`
@@ -119,16 +105,14 @@ def answer_html(
     logits:Tensor, # Of that picture, `(1, n_classes)`
     score:Tensor,  # Its score, `(1,)`
 )->str:
-    "The answer to one picture; the likeliest labels first"
+    "The answer to one picture; the likeliest labels first; `app/answer.css` says how it looks"
     said,why = answer_words(decision, logits, score)
     rows = answer_rows(decision, logits, score)
-    bars = [_bar(*row) for row in rows]
     left = len(decision.vocab)-len(rows)
     more = f' {left} less likely labels are not shown.' if left else ''
-    return (f'<div>{escape(name)}</div>'
-        f'<div style="font-size:26px;font-weight:700;line-height:1.3">{escape(said)}</div>'
-        f'<div>{escape(why)}</div><div style="{_grid}">{"".join(bars)}</div>'
-        '<div style="margin-top:8px;opacity:.75">A bar is a probability, '
+    return (f'<div>{escape(name)}</div><div class="mlc-said">{escape(said)}</div>'
+        f'<div>{escape(why)}</div><div class="mlc-bars">{"".join(map(_bar, rows))}</div>'
+        '<div class="mlc-hint">A bar is a probability, '
         f'the line across it is what its label needs here.{more}</div>')
 
 # %% ../../nbs/ui/asker.ipynb #asker-upl
@@ -142,9 +126,9 @@ def uploaded(
     change:dict, # Of the `value` of a `FileUpload`
 )->list: # `(name, bytes)` of each file
     "What was uploaded, in ipywidgets 7 and 8"
-    value = change['new']
-    if isinstance(value, dict): return [(name,bytes(o['content'])) for name,o in value.items()]
-    return [(o['name'],bytes(memoryview(o['content']))) for o in value] # bytes(10**12) would be as many
+    files = change['new']
+    if isinstance(files, dict): files = [dict(o, name=name) for name,o in files.items()]
+    return [(o['name'],bytes(memoryview(o['content']))) for o in files] # bytes(10**12) would be as many
 
 # %% ../../nbs/ui/asker.ipynb #widgets-061
 class Asker(Explorer):
@@ -159,12 +143,13 @@ class Asker(Explorer):
         self.choice = chooser('picture', pictures)
         slider = float_slider('keep', keep, min(keep, .5), 1)
         super().__init__(self.show, dict(picture=self.choice, keep=slider), (4,4))
-        self.picture.layout = W.Layout(width='300px', max_width='100%', flex='0 1 auto',
+        self.picture.layout = W.Layout(width='300px', max_width='100%',
             object_fit='contain', align_self='flex-start')
         self.text.layout = W.Layout(flex='1 1 280px', margin='0')
-        answer = side_by_side(self.picture, self.text)
-        answer.layout.grid_gap = '12px 24px'
-        self.children = [side_by_side(self.photo, self.choice, slider), self.note, answer]
+        asked = side_by_side(self.photo, self.choice, slider)
+        answer = side_by_side(self.picture, self.text, gap='12px 24px')
+        look = W.HTML(f'<style>{page_file("answer.css")}</style>')
+        self.children = [asked, self.note, answer, look]
         self.photo.observe(self.upload, 'value')
 
     def show(self,
@@ -177,15 +162,13 @@ class Asker(Explorer):
         try:
             if picture not in self.seen:
                 self.seen[picture] = look_at(self.clf, picture, self.pictures[picture])
-            decision = self.clf.decision.at(keep)
+            self.decision = self.clf.decision.at(keep)
         except InputError as e: return _alert(e) # an example whose file has gone; or no other keep rate
         img,*outs = self.seen[picture]
         inch = 4/max(img.size)
         fig.set_size_inches(img.width*inch, img.height*inch)
-        ax = fig.add_axes((0,0,1,1))
-        ax.imshow(img)
-        ax.axis('off')
-        return answer_html(decision, picture, *outs)
+        show_picture(fig.add_axes((0,0,1,1)), img)
+        return answer_html(self.decision, picture, *outs)
 
     def upload(self,
         change:dict): # Of the button's value
@@ -220,13 +203,11 @@ class Asker(Explorer):
         name = self.choice.value
         if name not in self.seen: return super().still()
         img,*outs = self.seen[name]
-        decision = self.clf.decision.at(self.values['keep'])
         fig = Figure((8,2.8), dpi=dpi)
         left,right = fig.subplots(1, 2, width_ratios=[1,1.3])
-        left.imshow(img)
-        left.axis('off')
-        words,_ = answer_words(decision, *outs)
-        names,probs,marks,_ = zip(*answer_rows(decision, *outs))
+        show_picture(left, img)
+        words,_ = answer_words(self.decision, *outs)
+        names,probs,marks,_ = zip(*answer_rows(self.decision, *outs))
         shares(right, names, probs, f'{name}: {words}')
         for row,mark in enumerate(marks): right.vlines(mark, row-.45, row+.45, color='black')
         fig.tight_layout()

@@ -10,11 +10,7 @@ __all__ = ['one_line_errors', 'mlc_train', 'read_part', 'cut_part', 'mlc_predict
            'json_line', 'mlc_evaluate']
 
 # %% ../../nbs/ui/cli.ipynb #commands-003
-import math
-import os
-import re
-import sys
-import time
+import math,os,re,sys,time,warnings
 from contextlib import contextmanager
 from typing import Annotated
 
@@ -25,7 +21,6 @@ from ..engine.core import InputError,one_line
 # %% ../../nbs/ui/cli.ipynb #commands-008
 def _prepare_process():
     "Settings for a process that is a command, and nothing but that"
-    import warnings
     # a thread of torch that waits must not hold a core that another program needs; read when torch is loaded
     os.environ.setdefault('OMP_WAIT_POLICY', 'PASSIVE')
     for stream in sys.stdout,sys.stderr: # what a terminal cannot show is written as \u732b
@@ -116,7 +111,7 @@ def _asked_files(paths):
     "The photos that a command line asks for; `-` is a list of them on stdin"
     from mlc_course.engine.pictures import expand_paths
     if paths in ('-',['-']): return [os.fsdecode(o.rstrip(b'\r\n')) for o in sys.stdin.buffer if o.strip()]
-    return [str(path) for path,_ in expand_paths(paths)]
+    return expand_paths(paths)
 
 def _answers(clf, paths, part, exact):
     "Some hundred at a time, so that neither memory nor whoever reads the output has to wait for the last"
@@ -139,7 +134,7 @@ def mlc_predict(
     json:bool=False, # One JSON object per line: path, labels, probs, known, score; or path, error
     # Only a part of the photos: 2/7 is the second of seven; the lines of 1/7 to 7/7,
     # one after another, are those of all
-    shard:str=None,
+    shard:str='1/1',
     # Full precision for all photos, not only for close calls: slower, and probabilities
     # to the last digit
     exact:bool=False,
@@ -149,7 +144,7 @@ def mlc_predict(
     says why; 2: none, or no model"""
     with one_line_errors('mlc_predict'):
         from mlc_course.classifier import Classifier
-        part = read_part('1/1' if shard is None else shard)
+        part = read_part(shard)
         written = json_line if json else answer_line
         n,errors = 0,[]
         for answer in _answers(Classifier.load(model, device), paths, part, exact):

@@ -119,9 +119,6 @@ def is_local(
     try: return ipaddress.ip_address(ip).is_loopback
     except ValueError: return ip=='localhost'
 
-_extensions = ['@jupyter-widgets/jupyterlab-manager',
-    '@voila-dashboards/widgets-manager8']
-
 def make_app(
     folder,   # With the page, its template and its kernel
     port:int, # Free
@@ -136,7 +133,8 @@ def make_app(
         root_dir=f'{folder}/page', connection_dir_root=str(folder))
     page = dict(template='mlc_app', strip_sources=True, show_tracebacks=False,
         allow_template_override='NO', allow_theme_override='NO', file_allowlist=[],
-        extension_allowlist=_extensions,
+        extension_allowlist=['@jupyter-widgets/jupyterlab-manager',
+            '@voila-dashboards/widgets-manager8'],
         preheat_kernel=True, multi_kernel_manager_class=TabKernels)
     culling = dict(cull_idle_timeout=300, cull_interval=60, cull_connected=False, tabs=tabs)
     config = Config(Voila=server, VoilaConfiguration=page, TabKernels=culling)

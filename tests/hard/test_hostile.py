@@ -102,7 +102,7 @@ def test_shared_folder(shared, trained_folder, says):
 
 
 UNSCANNED = {'no_extension': None, 'a cat with spaces, ünïcødé 猫 & 50% (copy).jpg': None,
-    '._progressive.jpg': 'no_picture', 'folder.jpg': 'no_pictures', 'README.md': 'no_picture',
+    '._progressive.jpg': 'no_picture', 'folder.jpg': 'no_file', 'README.md': 'no_picture',
     'empty.csv': 'empty', 'not_there.jpg': 'missing'}
 
 
