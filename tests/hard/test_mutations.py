@@ -401,7 +401,7 @@ def test_odd_labels_are_shown(tmp_path):
     from mlc_course.ui.app import promise
     from mlc_course.classifier import Classifier
     from mlc_course.draw.scenes import draw_portrait
-    from mlc_course.ui.explorers import explore_model
+    from mlc_course.ui.asker import explore_model
     odd = r'$\frac$', '<script>alert(1)</script>'
     clf = base('small_cnn', vocab=odd, threshs=(0.,0.), second_threshs=(1.,1.))
     clf.save(tmp_path/'m')
