@@ -75,9 +75,10 @@ def _draw_kernel(pictures, fig, name, row, col, **numbers):
     top = max(maps.abs().max().item(), 1e-6)
     left,middle,right = fig.subplots(1, 3, width_ratios=[1,3,1])
     fig.subplots_adjust(.01, .02, .99, .88, wspace=.06)
-    show_picture(left, x, 'picture', cmap='gray', vmin=0, vmax=1)
+    show_picture(left, x.numpy(), 'picture', cmap='gray', vmin=0, vmax=1)
     _blocks(middle, x[row:row+3,col:col+3].numpy(), w.numpy())
-    show_picture(right, maps, 'feature map', cmap='PuOr', vmin=-top, vmax=top)
+    show_picture(right, maps.numpy(), 'feature map',
+        cmap='PuOr', vmin=-top, vmax=top)
     _frame(left, col-.5, row-.5, 3, 3)
     _frame(right, col-.5, row-.5, 1, 1)
     return (f'Window at row {row}, column {col} (orange frame): '
@@ -131,10 +132,10 @@ def _draw_field(parts, xb, fig, layer, down, across):
     h,w = seen.shape
     left,right = fig.subplots(1, 2)
     fig.subplots_adjust(.01, .01, .99, .91, wspace=.04)
-    left.imshow(xb[0].permute(1,2,0))
+    left.imshow(xb[0].permute(1,2,0).numpy())
     titled(left, f'may see {field}×{field} pixels (blue)')
     cloud = (seen/seen.max().clamp_min(1e-12)).sqrt()
-    right.imshow(cloud, cmap='gray_r')
+    right.imshow(cloud.numpy(), cmap='gray_r')
     titled(right, 'what moves it (dark)')
     for ax in (left,right):
         _frame(ax, x-field/2, y-field/2, field, field, blue)

@@ -183,7 +183,7 @@ def _draw_where(img, maps, what, fig, label, opacity):
     top = max(o.max().item() for o in maps.values())
     ax = fig.add_axes((.01,.02,.87,.89))
     show_picture(ax, img, f'{label}: at most {most:.3g} of {top:.3g}')
-    shown = ax.imshow(one.clamp_min(0), cmap='inferno',
+    shown = ax.imshow(one.clamp_min(0).numpy(), cmap='inferno',
         vmin=0, vmax=max(top, 1e-6), alpha=opacity)
     fig.colorbar(shown, ax=ax, label=f'{what} (bright: many)',
         fraction=.05, pad=.02)
