@@ -91,20 +91,6 @@ def test_crc_needs_enough_pictures(alpha, n):
     with pytest.raises(ValueError, match=f'at least {n}$'): crc_thresh(probs[1:], targets[1:], alpha)
 
 
-@pytest.mark.parametrize('n', range(1, 40))
-def test_conformal_exact(n):
-    "Each of n+1 pictures once as the new one: exactly floor(alpha*(n+1)) of them go unanswered"
-    s = torch.randn(n+1, generator=torch.Generator().manual_seed(n))
-    for percent in range(1, 100):
-        k = percent*(n+1)//100                              # in whole numbers, without any rounding
-        want = s[1:].sort().values[k-1].item() if k else -math.inf
-        for alpha in percent/100, 1-(100-percent)/100:      # written in two ways that differ in the last bit
-            assert conformal_thresh(s[1:], alpha)==want
-        if percent%10==5:
-            others = [torch.cat([s[:i], s[i+1:]]) for i in range(n+1)]
-            assert sum(bool(s[i] < conformal_thresh(o, percent/100)) for i,o in enumerate(others))==k
-
-
 @pytest.mark.parametrize('alpha', ALPHAS)
 @pytest.mark.parametrize('promise', ('missed', 'silent'))
 def test_promises_hold_over_resplits(promise, alpha):
