@@ -51,6 +51,7 @@ def together():
     except RuntimeError as e:
         if not any(o in str(e) for o in ('onnection','gloo','NCCL')): raise
         raise InputError('another process has ended: nothing was saved, see its message') from None
+    everyone(None) # who leaves first closes what others have yet to open
     torch.distributed.destroy_process_group() # not after an exception: its message may have to know the rank
 
 # %% ../../nbs/engine/machines.ipynb #machines-013

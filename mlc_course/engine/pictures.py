@@ -134,7 +134,7 @@ def _n_pixels(path):
     "Of a file that may be unpacked; any other is an exception"
     if not path.exists(): raise FileNotFoundError
     if path.is_dir(): os.listdir(path) # says it if that is not allowed
-    if not path.is_file(): raise InputError(f'{path} is an empty folder or a device: name another')
+    if not path.is_file(): raise InputError(f'{path} is a folder or a device: name a picture file')
     if not path.stat().st_size: raise InputError(f'{path} is empty (0 bytes): get the file again')
     with Image.open(path) as img:
         w,h = img.size
