@@ -345,7 +345,7 @@ def test_missing_rows_hide_no_contradiction(table, trained):
 TABLES = dict(empty='empty_table', header_only='no_rows', no_labels_column='columns',
     missing_file='no_row_file', unknown_label='new_label', split_leak='contradicts',
     contradiction='contradicts', outside_path='outside')
-NAMED = dict(missing_file='row 4 (not_there.jpg)', unknown_label='Labels of the training rows: cat dog')
+NAMED = dict(missing_file='row 4 (not_there.jpg)', unknown_label='Allowed labels: cat dog')
 
 
 @pytest.mark.parametrize('name', TABLES)
