@@ -20,6 +20,10 @@ LINES = dict(
     no_number='{} gets an answer that is no number: train the model again',
 
     # photos and tables
+    no_photos='{} does not exist: name a folder of pictures or a CSV',
+    no_folder='{} is no folder: name a folder of pictures or a CSV',
+    no_unknown='{} does not exist: name a folder of pictures with none of the labels',
+    no_unknown_folder='{} is no folder: name a folder of pictures with none of the labels',
     holds_none='{} holds no picture: put some into it, or name another folder',
     not_named='{} is not named like Siamese_12.jpg: rename, or use a sub-folder per label or a CSV',
     beside_folders='{} lies beside sub-folders with pictures: move it into the sub-folder of its label',
@@ -36,7 +40,7 @@ LINES = dict(
     truth='{}, row {}: is_valid is {!r}, it must be True or False',
     outside='{}, row {} ({}) lies outside the folder of the table: move it below {}',
     no_row_file='{}, row {} ({}) does not exist: put the file there or delete the row',
-    contradicts='{}, row {} ({}) contradicts row {}, the same picture: delete one of the rows',
+    contradicts='{}, row {} ({}) contradicts row {}, the same picture with other {}: delete one of the rows',
     counted_once='{}, row {} ({}) repeats row {}: counted once',
     one_photo='{} has one picture: training needs at least 2',
     only_valid='{} has only is_valid rows: it needs rows to train on',

@@ -152,7 +152,7 @@ def test_upload(blank):
 # --- photos
 
 @pytest.mark.parametrize('files,name,things', [
-    ([], 'missing', ('p',)),
+    ([], 'no_photos', ('p',)),
     (['p/letter.txt'], 'holds_none', ('p',)),
     (['p/pug_1.jpg', 'p/holiday.jpg'], 'not_named', ('p/holiday.jpg',)),
     (['p/pug_1.jpg', 'p/cat/1.jpg'], 'beside_folders', ('p/pug_1.jpg',)),
@@ -178,8 +178,8 @@ TABLES = [
     ('fname,labels\n../t.csv,cat\n', 'outside', (2, '../t.csv', '.')),
     ('fname,labels\n,cat\n', 'no_row_file', (2, '.')),
     ('fname,labels\na.jpg,cat\nnone.jpg,dog\n', 'no_row_file', (3, 'none.jpg')),
-    ('fname,labels\na.jpg,cat\n./a.jpg,dog\n', 'contradicts', (3, 'a.jpg', 2)),
-    ('fname,labels,is_valid\na.jpg,cat,0\na.jpg,cat,1\n', 'contradicts', (3, 'a.jpg', 2)),
+    ('fname,labels\na.jpg,cat\n./a.jpg,dog\n', 'contradicts', (3, 'a.jpg', 2, 'labels')),
+    ('fname,labels,is_valid\na.jpg,cat,0\na.jpg,cat,1\n', 'contradicts', (3, 'a.jpg', 2, 'is_valid')),
     ('fname,labels,is_valid\na.jpg,cat,1\n', 'only_valid', ()),
     ('fname,labels\na.jpg,\nb.jpg,\n', 'no_label', ()),
     ('fname,labels,is_valid\na.jpg,cat,0\nb.jpg,dgo,1\n', 'new_label', (3, 'b.jpg', 'dgo', 'cat')),
@@ -202,7 +202,7 @@ def test_other_tables(here):
     (here/'p/a.jpg').touch()
     assert read_table('t.csv').notes==(line('counted_once', 't.csv', 3, 'a.jpg', 2),)
     says(lambda: read_photos('p'), 'holds_table', 'p', 'p/t.csv')
-    says(lambda: read_photos('a.jpg'), 'unreadable', 'a.jpg', 'Not a directory')
+    says(lambda: read_photos('a.jpg'), 'no_folder', 'a.jpg')
     (here/'t.csv').write_bytes('fname,labels\na.jpg,Käfer\n'.encode('latin-1'))
     says(lambda: read_table('t.csv'), 'no_csv', 't.csv', '@')
 
@@ -210,8 +210,8 @@ def test_other_tables(here):
 def test_gathering(here):
     draw(here/'p', ['Siamese','pug'], 2)
     says(lambda: gather_photos('p', min_images=3), 'too_rare', 'p', 3, 2)
-    says(lambda: gather_photos('p', unknown='none'), 'missing', 'none', kind=MissingError)
-    says(lambda: unknown_files('p/pug_0.jpg'), 'unreadable', 'p/pug_0.jpg', 'Not a directory')
+    says(lambda: gather_photos('p', unknown='none'), 'no_unknown', 'none', kind=MissingError)
+    says(lambda: unknown_files('p/pug_0.jpg'), 'no_unknown_folder', 'p/pug_0.jpg')
     says(lambda: gather_photos('p', unknown='p'), 'both', 'p/Siamese_0.jpg', 'p')
     photos = read_photos('p')
     says(lambda: photos.without(photos.files), 'none_read', 'p')

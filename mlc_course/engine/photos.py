@@ -52,15 +52,17 @@ def unknown_files(
     files=(), # Labelled pictures, which must not be among them
 )->list: # Paths
     "The pictures of a folder of unknowns"
-    found = _found(Path(folder))
+    found = _found(Path(folder), 'name a folder of pictures with none of the labels')
     known = set(map(Path.resolve, files))
     for file in found:
         if file.resolve() not in known: continue
         raise InputError(f'{file} is both labelled and in {folder}, without label: take it out of one')
     return found
 
-def _found(folder):
+def _found(folder, remedy):
     "Its pictures, at least one"
+    if not folder.exists(): raise MissingError(f'{folder} does not exist: {remedy}')
+    if not folder.is_dir(): raise InputError(f'{folder} is no folder: {remedy}')
     files = picture_files(folder)
     if files: return files
     raise InputError(f'{folder} holds no picture: put some into it, or name another folder')
@@ -233,8 +235,9 @@ def read_table(
         row = _row(path, head, number, cells)
         first = rows.setdefault(row.fname, row)
         if first[:3]!=row[:3]:
+            other = 'labels' if first.labels!=row.labels else 'is_valid'
             raise InputError(f'{row.where} contradicts row {first.number}, '
-                'the same picture: delete one of the rows')
+                f'the same picture with other {other}: delete one of the rows')
         if first is not row: notes.append(f'{row.where} repeats row {first.number}: counted once')
         file = path.parent/row.fname
         if skip_bad or file.is_file(): continue
@@ -255,7 +258,7 @@ def read_photos(
     "Labelled pictures; which of the three layouts it is, is found out and told in `kind`"
     path = Path(path)
     if path.is_file() and path.suffix.lower() not in endings: return read_table(path, skip_bad)
-    files = _found(path)
+    files = _found(path, 'name a folder of pictures or a CSV')
     _refuse_table_in(path)
     folders = {o.relative_to(path).parts[0] for o in files}
     loose = [o for o in files if o.parent==path]
