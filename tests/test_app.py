@@ -2,6 +2,7 @@
 import asyncio, http.client, json, os, re, select, socket, subprocess, time, uuid
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from importlib.metadata import version
 from urllib.error import HTTPError
 from urllib.request import urlopen
 import psutil, pytest
@@ -23,6 +24,7 @@ def alone(coroutine):
 @contextmanager
 def running(*args, **env):
     "The app as a process, and the line that it printed within a minute"
+    if version('ipywidgets')<'8': pytest.skip('the app needs ipywidgets 8, and says so')
     command = [BIN/'mlc_app', *map(str, args)]
     pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     p = subprocess.Popen(command, text=True, env=os.environ|env, **pipes)

@@ -10,6 +10,7 @@ __all__ = ['onnx_opset', 'onnx_bytes', 'write_onnx']
 
 # %% ../../nbs/engine/onnx_file.ipynb #onnx_file-003
 import json
+import warnings
 from copy import deepcopy
 from importlib.util import find_spec
 from pathlib import Path
@@ -51,9 +52,12 @@ def _exported(clf):
     size,arch = clf.config['size'],clf.config['arch']
     example = torch.zeros(2, 3, size, size, dtype=torch.uint8)
     any_number = {0: torch.export.Dim('bs')}
-    try: return torch.onnx.export(_Whole(clf).eval(), (example,), dynamo=True, optimize=False, verbose=False,
-        input_names=['pictures'], output_names=['logits','score'], opset_version=onnx_opset,
-        dynamic_shapes=(any_number,))
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore') # the exporter itself uses what PyTorch has deprecated
+            return torch.onnx.export(_Whole(clf).eval(), (example,), dynamo=True, optimize=False, verbose=False,
+                input_names=['pictures'], output_names=['logits','score'], opset_version=onnx_opset,
+                dynamic_shapes=(any_number,))
     except Exception as e:
         raise InputError(f'{arch} cannot be written as ONNX ({reason(e)}): '
             'train another network, such as squeezenet1_0') from None

@@ -11,6 +11,8 @@ __all__ = ['promise', 'page', 'write_page', 'serve', 'free_port', 'mlc_app']
 # %% ../../nbs/ui/app.ipynb #app-003
 import errno,json,logging,os,shutil,signal,socket,sys,warnings
 from html import escape
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -126,6 +128,12 @@ def free_port(
     raise InputError(f'port {port} {fault}')
 
 # %% ../../nbs/ui/app.ipynb #app-024
+def _check_parts():
+    "`InputError` if something is missing that only the app needs"
+    if not find_spec('voila'): raise InputError('the app needs Voilà: pip install mlc_course[app]')
+    if int(version('ipywidgets').split('.')[0])<8:
+        raise InputError('the app needs ipywidgets 8: pip install "ipywidgets>=8"')
+
 @call_parse
 def mlc_app(
     model:str, # Folder written by mlc_train
@@ -139,6 +147,7 @@ def mlc_app(
         if tabs<1: raise InputError(f'tabs {tabs} is out of range: use 1 or more, such as 20')
         from mlc_course.classifier import Classifier
         Classifier.load(model)
+        _check_parts()
         if ip not in ('127.0.0.1','localhost','::1'):
             print(f'mlc_app: everybody who reaches {ip} can use this app, '
                 'unencrypted and without a password', file=sys.stderr)

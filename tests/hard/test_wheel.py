@@ -88,3 +88,7 @@ def test_train_and_predict(home):
     answers = [json.loads(line) for line in lines]
     assert [set(a) for a in answers]==[{'path','labels','probs','known','score'}]*2
     assert all(set(a['probs'])=={'Bombay','samoyed'} for a in answers)
+    # What needs an extra says which, where it is not installed
+    res = run(home, 'mlc_app', 'model', check=False)
+    assert res.returncode==2
+    assert res.stderr=='mlc_app: the app needs Voilà: pip install mlc_course[app]\n'
