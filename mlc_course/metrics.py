@@ -29,8 +29,7 @@ def refuse(
     what:str,   # Their name and fault, such as 'probs are nan'
 ):
     "`ValueError` that counts the bad values, if there are any"
-    n_bad = int(bad.sum())
-    if n_bad: raise ValueError(f'{n_bad} of {bad.numel()} {what}')
+    if bad.any(): raise ValueError(f'{int(bad.sum())} of {bad.numel()} {what}')
 
 # %% ../nbs/05_train.ipynb #05-train-011
 def _plain(x, **kwargs):
@@ -47,7 +46,7 @@ def as_table(
     if not probs.numel(): raise ValueError('Nothing to measure: probs are empty')
     if not probs.is_floating_point(): probs = probs.double()
     if probs.dtype!=torch.double: probs = probs.float()
-    refuse(probs.isnan(), 'probs are nan')
+    if probs.amax().isnan(): refuse(probs.isnan(), 'probs are nan')
     refuse((targets!=0) & (targets!=1), 'targets are not 0 or 1')
     return probs,targets.bool()
 

@@ -19,7 +19,8 @@ from .unknown import keep_thresh
 def _as_probs(probs, targets):
     "As `as_table`, for scores that must be probabilities"
     probs,targets = as_table(probs, targets)
-    refuse((probs<0) | (probs>1), 'probs are outside [0,1]: apply the sigmoid first')
+    lo,hi = probs.aminmax()
+    if lo<0 or hi>1: refuse((probs<0) | (probs>1), 'probs are outside [0,1]: apply the sigmoid first')
     return probs,targets
 
 def _binned(probs, targets, n_bins):
@@ -103,10 +104,11 @@ def crc_thresh(
         enough = math.ceil(1/alpha - 1 - 1e-9)
         raise ValueError(f'{n} items are too few to promise {alpha=}: give at least {enough}')
     n_true = targets.sum(1)
-    scores,order = probs[targets].sort()      # of the true labels, low to high
-    worth = (1/n_true.double()).repeat_interleave(n_true)[order]
-    n_lost = (worth.cumsum(0)<=left).sum()    # so many labels may go
-    too_far = scores[n_lost].item() if n_lost<len(scores) else math.inf    # equal scores are lost with it
+    scores = probs[targets].cpu()             # of the true labels, picture by picture
+    worth = (1/n_true.double()).cpu().repeat_interleave(n_true.cpu())
+    order = scores.numpy().argsort()          # low to high; numpy sorts quicker than torch
+    n_lost = worth.numpy()[order].cumsum().searchsorted(left, side='right')    # so many labels may go
+    too_far = scores[order[n_lost]].item() if n_lost<len(scores) else math.inf # equal scores are lost with it
     if grid is not None:
         grid = torch.as_tensor(grid).to(probs.dtype)
         kept = grid[grid<too_far]
