@@ -55,9 +55,9 @@ def _exported(clf):
     try:
         with warnings.catch_warnings():
             warnings.simplefilter('ignore') # the exporter itself uses what PyTorch has deprecated
-            return torch.onnx.export(_Whole(clf).eval(), (example,), dynamo=True, optimize=False, verbose=False,
-                input_names=['pictures'], output_names=['logits','score'], opset_version=onnx_opset,
-                dynamic_shapes=(any_number,))
+            return torch.onnx.export(_Whole(clf).eval(), (example,), dynamo=True, optimize=False,
+                verbose=False, input_names=['pictures'], output_names=['logits','score'],
+                opset_version=onnx_opset, dynamic_shapes=(any_number,))
     except Exception as e:
         raise InputError(f'{arch} cannot be written as ONNX ({reason(e)}): '
             'train another network, such as squeezenet1_0') from None
