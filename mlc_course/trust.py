@@ -109,7 +109,7 @@ def crc_thresh(
     order = scores.numpy().argsort()          # low to high; numpy sorts quicker than torch
     n_lost = worth.numpy()[order].cumsum().searchsorted(left, side='right')    # so many labels may go
     too_far = math.inf
-    if n_lost<len(scores): too_far = scores[order[n_lost]].item()              # equal scores are lost with it
+    if n_lost<len(scores): too_far = scores[order[n_lost]].item() # equal scores are lost with it
     if grid is not None:
         grid = torch.as_tensor(grid).to(probs.dtype)
         kept = grid[grid<too_far]
