@@ -21,7 +21,7 @@ from .engine.evaluation import measure,measure_validation,validation_line
 from .engine.labelling import answer_labelled,raw_outputs
 from .engine.machines import from_first,on_each_machine,rank
 from .engine.model_file import load_model,max_refs,save_model,versions
-from .engine.networks import build_model,fetch_weights,unit_halves
+from .engine.networks import build_model,fetch_weights,find_arch,unit_halves
 from .engine.options import Options,find_device
 from .engine.photos import gather_photos
 from .engine.pictures import expand_paths
@@ -34,7 +34,7 @@ class Classifier:
         model:nn.Sequential, # `(body, head)`, logits `(bs, n_classes)` out
         decision:Decision,   # When a picture gets which labels
         refs:Tensor,         # Features of known training pictures, int8 `(n_refs, 2*n_feat)`
-        config:dict,         # Facts: `arch, size, rare, versions, training, metrics`
+        config:dict,         # Facts: `arch, size, mean, std, weights, rare, versions, training, metrics`
         device=None):        # Where it computes, see `find_device`
         self.device = find_device(device)
         self.model = model.eval().to(self.device, memory_format=torch.channels_last)
@@ -51,10 +51,10 @@ class Classifier:
     @classmethod
     def train(cls,
         path,             # CSV, folder of PETS-named files, or folder with one sub-folder per label
-        arch:str='squeezenet1_0', # `small_cnn`, `page_cnn`, or a network of torchvision
+        arch:str='efficientnet_lite1', # Or another of `mlc_train --archs`, or `timm/` and a name of timm's
         unknown=None,     # Folder of pictures with none of the labels: they teach silence
         epochs:int=None,  # After the pass for features; None: 3, 0 below 2000 pictures, 20 from scratch
-        size:int=224,     # Side of the square that each picture is squeezed into, pixels
+        size:int=None,    # Side of the square that each picture is squeezed into, pixels; None: the body's own
         seed:int=0,       # Of split and training; sets the global seeds
         keep:float=None,  # Share of known pictures to answer; None: 0.95, 0.99 where each has a label
         min_images:int=0, # Labels with fewer pictures are dropped; their pictures teach silence
@@ -158,7 +158,7 @@ def fitted_classifier(
     targets,      # `Parts`: their 0/1 labels
     vocab,        # Labels, in column order
     keep:float,   # Share of known pictures that shall get an answer
-    config:dict,  # Facts: `arch, size, rare`, and `training` with its `seed`
+    config:dict,  # Facts: `arch, size, mean, std, weights, rare`, and `training` with its `seed`
     folds=None,   # Where training pictures validate by turns, fold of each, `(n_train,)`
     device=None,  # Where the classifier shall compute, see `find_device`
     say=print,    # Told the figures
@@ -230,11 +230,13 @@ def _train_on(photos, options, n_left_out, say):
     weights = 'DEFAULT' if plan.pretrained else None
     model = build_model(arch, len(photos.vocab), weights=weights).eval()
     model = model.to(options.device, memory_format=torch.channels_last)
-    fitted = fit(model, files, targets, options.size, plan, say)
+    kind = find_arch(arch)
+    fitted = fit(model, files, targets, options.size, plan, say, kind.stats)
     training = dict(epochs=plan.epochs, seed=seed, pretrained=plan.pretrained,
         by_turns=plan.cross_validate, n_train=n_train, n_valid=n_valid,
         n_unlabelled=photos.labels.count([]), n_left_out=n_left_out)
-    config = dict(arch=arch, size=options.size, rare=list(photos.rare), training=training)
+    config = dict(arch=arch, size=options.size, **kind.facts(plan.pretrained),
+        rare=list(photos.rare), training=training)
     folds = tensor(photos.folds) if plan.cross_validate else None
     return fitted_classifier(model, fitted, targets, photos.vocab, plan.keep, config,
         folds, options.device, say)

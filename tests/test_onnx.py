@@ -16,6 +16,7 @@ from mlc_course.engine import onnx_file
 from mlc_course.engine.core import InputError
 from mlc_course.engine.labelling import raw_outputs
 from mlc_course.engine.model_file import as_config
+from mlc_course.engine.networks import build_model
 from mlc_course.engine.onnx_file import onnx_opset
 from mlc_course.engine.pictures import picture_tensor
 
@@ -74,8 +75,11 @@ def test_rules(tmp_path, pictures, rule, n_refs, k, thresh):
     assert json.loads(onnx.load(file).metadata_props[0].value)['score']==clf.decision.to_dict()['score']
 
 
-def test_torchvision(tmp_path, pictures):
-    clf = untrained('squeezenet1_0', VOCAB)
+@pytest.mark.parametrize('arch', ['efficientnet_lite1', 'squeezenet1_0', 'timm/resnet10t'])
+def test_other_bodies(tmp_path, pictures, arch):
+    "With their own mean and spread"
+    clf = untrained(arch, VOCAB)
+    clf.model = build_model(arch, len(VOCAB), weights='DEFAULT' if 'lite' in arch else None).eval()
     check(clf, clf.to_onnx(tmp_path/'a.onnx'), pictures)
 
 

@@ -1,13 +1,15 @@
 "Training: the same seed, pretrained weights or none, all that may stop it, and what it says"
 import math, shutil
 from dataclasses import replace
+from pathlib import Path
 import numpy as np
 import pytest, torch
 from fastcore.basics import noop
+from torchvision.models import SqueezeNet1_0_Weights
 from conftest import draw
 from mlc_course.classifier import Classifier, fitted_classifier
 from mlc_course.engine.core import BadPictures
-from mlc_course.engine.networks import build_model
+from mlc_course.engine.networks import ARCHS, build_model
 from mlc_course.engine.options import Options
 from mlc_course.engine.photos import gather_photos
 from mlc_course.engine.training import Fitted, Parts
@@ -58,24 +60,24 @@ def test_numbers_of_numpy_are_saved(pets, tmp_path):
 
 # --- pretrained weights
 
-def test_no_weights_at_hand(pets, random_weights, tmp_path, monkeypatch):
+def test_no_weights_at_hand(pets, tmp_path, monkeypatch):
     "Rubbish under their name is told before training from scratch starts"
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    name = Path(SqueezeNet1_0_Weights.DEFAULT.url).name
     (tmp_path/'hub/checkpoints').mkdir(parents=True)
-    (tmp_path/'hub/checkpoints'/random_weights.name).write_bytes(b'rubbish')
-    clf,said = lines_of(pets, epochs=1)
+    (tmp_path/'hub/checkpoints'/name).write_bytes(b'rubbish')
+    clf,said = lines_of(pets, arch='squeezenet1_0', epochs=1)
     assert not clf.config['training']['pretrained']
-    at = [i for i,o in enumerate(said) if random_weights.name in o and 'from scratch' in o]
+    assert clf.config['weights'] is None
+    at = [i for i,o in enumerate(said) if name in o and 'from scratch' in o]
     first = [i for i,o in enumerate(said) if o.startswith('epoch 1')]
     assert at[0]<first[0]
 
 
 @pytest.fixture(scope='module')
-def by_turns(pets, strangers, torch_home):
+def by_turns(pets, strangers):
     "Few pictures and a frozen body: all train, all validate; with the lines said"
-    with pytest.MonkeyPatch.context() as m:
-        m.setenv('TORCH_HOME', str(torch_home))
-        return lines_of(pets, unknown=strangers)
+    return lines_of(pets, unknown=strangers)
 
 
 def test_by_turns(by_turns):
@@ -85,7 +87,7 @@ def test_by_turns(by_turns):
     assert {k: facts[k] for k in want}==want
     assert (figures['n_known'], figures['n_unknown'])==(24, 12)
     assert figures['answered']>.9
-    assert (clf.refs.shape, clf.refs.dtype)==((24,1024), torch.int8)
+    assert (clf.refs.shape, clf.refs.dtype)==((24,2560), torch.int8)
     for words in 'pretrained', 'by turns, in 5 parts': assert any(words in o for o in said)
 
 
@@ -104,13 +106,13 @@ def test_score_can_silence(by_turns, pets):
     assert not any(o['known'] for o in strict.predict(pets))
 
 
-def test_no_unlabelled_picture_is_told(pets, random_weights, by_turns):
+def test_no_unlabelled_picture_is_told(pets, by_turns):
     _,said = lines_of(pets)
     assert any('teaches silence' in o for o in said)
     assert not any('teaches silence' in o for o in by_turns[1])
 
 
-def test_keep(pets, random_weights):
+def test_keep(pets):
     "More is kept, more is answered; keep=1 answers every validation picture"
     clfs = [Classifier.train(pets, size=64, keep=o, say=noop) for o in (.5,.8,1.)]
     shares = [o.config['metrics']['answered'] for o in clfs]
@@ -149,7 +151,7 @@ WAYS = {
 
 
 @pytest.mark.parametrize('way', WAYS)
-def test_bad_pictures_stop_training(with_bad, random_weights, way):
+def test_bad_pictures_stop_training(with_bad, way):
     "All are told at once, also those that would validate"
     with pytest.raises(BadPictures) as e: Classifier.train(with_bad, say=noop, **WAYS[way])
     assert sorted(o.name for o in e.value.errors)==[f'pug_{i}.jpg' for i in range(90, 95)]
@@ -157,7 +159,7 @@ def test_bad_pictures_stop_training(with_bad, random_weights, way):
 
 
 @pytest.mark.parametrize('way', WAYS)
-def test_as_if_never_there(with_bad, pets, random_weights, capsys, way):
+def test_as_if_never_there(with_bad, pets, capsys, way):
     "With bad pictures left out the model is that of the good ones alone, weights and all"
     options = dict(WAYS[way], skip_bad=True, say=noop)
     a,b = (Classifier.train(o, **options) for o in (pets, with_bad))
@@ -172,7 +174,8 @@ def test_fitted_classifier(pets):
     torch.manual_seed(0)
     targets = torch.eye(2).repeat_interleave(12, 0)
     fitted = Fitted(torch.randn(24, 1, 384), torch.randn(24, 384), torch.randn(24, 2)+4*targets-2)
-    config = dict(arch='small_cnn', size=32, rare=[], training=dict(seed=0))
+    facts = ARCHS['small_cnn'].facts(False)
+    config = dict(arch='small_cnn', size=32, **facts, rare=[], training=dict(seed=0))
     parts,said = Parts(targets, targets),[]
     model,vocab = build_model('small_cnn', 2),['Siamese','pug']
     clf = fitted_classifier(model, fitted, parts, vocab, .9, config, say=said.append)

@@ -29,7 +29,9 @@ class Outputs(NamedTuple):
 
 def quick_body(clf):
     "The body in bfloat16, where that is quicker; else None"
-    if clf.device.type!='cpu' or clf.config['arch'] in ARCHS: return None
+    if clf.device.type!='cpu': return None
+    ours = ARCHS.get(clf.config['arch'])
+    if ours and not ours.fetch: return None # too small to gain by it
     abilities = getattr(torch.cpu, 'get_capabilities', dict)()
     if not abilities.get('avx512_bf16') and not abilities.get('amx_bf16'): return None
     return deepcopy(clf.model[0]).bfloat16()
@@ -46,11 +48,12 @@ def raw_outputs(
     logits = torch.full((n, len(clf.decision.vocab)), torch.nan)
     score = torch.full((n,), torch.nan)
     body,head = clf.model
+    stats = clf.config['mean'],clf.config['std']
     refs = unit_halves(clf.refs.to(clf.device).float())
     quick = None if exact else quick_body(clf)
 
     def look(body, xb, dtype=torch.float):
-        maps = body(normalise(xb.to(clf.device)).to(dtype)).float()
+        maps = body(normalise(xb.to(clf.device), stats).to(dtype)).float()
         z = head(maps)
         return z.cpu(),clf.decision.score(z, UnitPool()(maps), refs).cpu()
 

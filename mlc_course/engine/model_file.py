@@ -19,13 +19,13 @@ import torch
 from torch import nn,Tensor
 
 from .core import InputError,MissingError,reason
-from .decision import Decision,check_fields,is_figure,is_name,is_names,is_share
+from .decision import Decision,check_fields,fits,is_figure,is_name,is_names
+from .decision import is_number,is_share
 from .files import open_limited,read_limited,replace_folder,writable
-from .networks import blank_model,pooled_width
-from .pictures import imagenet_mean,imagenet_std
+from .networks import blank_model,find_arch,pooled_width
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-011
-model_format = 'mlc_course model 3'
+model_format = 'mlc_course model 4'
 max_refs = 50_000_000 # Bytes of references: four times as much when they are compared
 
 class Saved(NamedTuple):
@@ -33,12 +33,12 @@ class Saved(NamedTuple):
     model:nn.Sequential # `(body, head)`
     decision:Decision   # When a picture gets which labels
     refs:Tensor # Features of known training pictures, int8 `(n_refs, 2*n_feat)`
-    config:dict # Facts: `arch, size, rare, versions, training, metrics`
+    config:dict # Facts: `arch, size, mean, std, weights, rare, versions, training, metrics`
 
-_fields = ('arch','vocab','size','rare','keep','format','resize','mean','std',
+_fields = ('arch','vocab','size','rare','keep','format','resize','mean','std','weights',
     'versions','training','metrics','kept','score','thresholds','further')
 
-_constants = dict(format=model_format, resize='squeeze', mean=list(imagenet_mean), std=list(imagenet_std))
+_constants = dict(format=model_format, resize='squeeze')
 
 def as_config(
     clf, # `Classifier`, or `Saved`
@@ -50,7 +50,7 @@ def as_config(
 def versions()->dict: # From name to version, as text
     "Of what a model is made with"
     res = dict(python=platform.python_version())
-    for name in 'mlc_course','torch','torchvision','fastai','safetensors':
+    for name in 'mlc_course','torch','torchvision','timm','fastai','safetensors':
         try: res[name] = version(name)
         except PackageNotFoundError: res[name] = 'not installed'
     return res
@@ -62,8 +62,19 @@ def _is_metrics(o):
     shown = [o.get('answered'), o.get('answered_right')] # by the app
     return shown==[None,None] or all(map(is_share, shown))
 
-_facts = dict(arch=is_name, size=range(32, 1025), rare=is_names,
-    versions=dict, training=dict, metrics=_is_metrics)
+def _is_three(least, most):
+    "A rule: three numbers within a range"
+    def is_inside(o): return is_number(o) and least<=o<=most
+    return lambda o: isinstance(o, list) and len(o)==3 and all(map(is_inside, o))
+
+def _is_text(o): return isinstance(o, str) and len(o)<=200 and o.isprintable()
+
+def _is_weights(o):
+    "Whether `o` is None, or says where a body's first weights came from"
+    return o is None or fits(o, dict(source=_is_text, licence=_is_text))
+
+_facts = dict(arch=is_name, size=range(32, 1025), mean=_is_three(0, 1), std=_is_three(1e-3, 10),
+    weights=_is_weights, rare=is_names, versions=dict, training=dict, metrics=_is_metrics)
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-014
 # bytes; no model of ours has more
@@ -163,6 +174,12 @@ def _load_weights(file, config):
         raise InputError(f'{file} does not fit {arch} ({reason(e)}): train again') from None
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-032
+def _check_version(config, where):
+    "`InputError` for a model that an older or a newer package has written"
+    found = config.get('format') if isinstance(config, dict) else None
+    if str(found).startswith('mlc_course model ') and found!=model_format:
+        raise InputError(f'{where} is of another version ({found[:40]!r}, not {model_format!r}): train again')
+
 def load_model(
     path, # Folder written by `save_model`
 )->Saved: # On the CPU
@@ -177,7 +194,10 @@ def load_model(
     except InputError: raise
     except (ValueError,RecursionError) as e:
         raise InputError(f'{config_file} is damaged ({reason(e)}): train again') from None
+    _check_version(config, config_file)
     check_fields(config, dict(_constants, **_facts, weights_sha256=is_name), config_file)
+    try: find_arch(config['arch'])
+    except InputError as e: raise InputError(f'{config_file}: {e}') from None
     decision = Decision.from_dict(config, config_file)
     try: model,refs = _load_weights(path/'model.safetensors', config)
     except InputError:

@@ -32,11 +32,12 @@ class _Whole(nn.Module):
         super().__init__()
         self.model = deepcopy(clf.model).cpu().eval()
         self.decision = clf.decision
+        self.stats = clf.config['mean'],clf.config['std']
         self.register_buffer('refs', clf.refs.cpu())
 
     def forward(self, xb):                                   # uint8 (bs, 3, size, size)
         body,head = self.model
-        maps = body(normalise(xb))
+        maps = body(normalise(xb, self.stats))
         logits = head(maps)                                  # (bs, n_classes)
         refs = directions(unit_halves(self.refs.float()))    # (n_refs, 2*n_feat)
         parts = {name: score(logits) for name,score in SCORES.items() if name!='knn'}
@@ -60,7 +61,7 @@ def _exported(clf):
                 opset_version=onnx_opset, dynamic_shapes=(any_number,))
     except Exception as e:
         raise InputError(f'{arch} cannot be written as ONNX ({reason(e)}): '
-            'train another network, such as squeezenet1_0') from None
+            'train another network, such as efficientnet_lite1') from None
 
 def onnx_bytes(
     clf, # `Classifier`, or `Saved`

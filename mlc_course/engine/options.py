@@ -17,7 +17,7 @@ import torch
 
 from .core import InputError
 from .decision import check_keep
-from .networks import check_arch
+from .networks import find_arch
 
 # %% ../../nbs/engine/options.ipynb #options-011
 def whole_number(
@@ -60,8 +60,8 @@ _ranges = dict(size=(32,1024), epochs=(0,10_000), seed=(0,2**32-1), min_images=(
 @dataclass(frozen=True)
 class Options:
     "What training is asked for; `InputError` for what cannot be trained, before anything else is done"
-    arch:str='squeezenet1_0' # One of `arch_names`
-    size:int=224      # Side of the square that each picture is squeezed into, pixels
+    arch:str='efficientnet_lite1' # A name that `find_arch` knows
+    size:int=None     # Side of the square that each picture is squeezed into, pixels; None: the body's own
     epochs:int=None   # Passes after the one for features; None: settled by `planned`
     seed:int=0        # Of all chance
     keep:float=None   # Share of known pictures that shall get an answer; None: settled by `planned`
@@ -71,7 +71,8 @@ class Options:
 
     def __post_init__(self):
         def settle(name, value): object.__setattr__(self, name, value)
-        check_arch(self.arch)
+        if self.size is None: settle('size', find_arch(self.arch).size)
+        else: find_arch(self.arch)
         for name,ends in _ranges.items():
             value = getattr(self, name)
             if value is None and name=='epochs': continue

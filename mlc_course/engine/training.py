@@ -24,7 +24,7 @@ from .core import BadPictures,InputError
 from .machines import all_errors,from_first,my_items,n_ranks,rows_of_all
 from .machines import shared_dl,shared_fit
 from .networks import UnitPool,split_body
-from .pictures import for_batches,normalise
+from .pictures import for_batches,imagenet_stats,normalise
 from ..unknown import SCORES,score_parts
 
 with warnings.catch_warnings():
@@ -99,6 +99,7 @@ def body_pass(
     what:str,       # For the progress line
     mirror:bool=False, # Mirror images too?
     store:bool=True, # Store the maps between stem and tail?
+    stats=imagenet_stats, # Mean and spread that the body wants, for `normalise`
 )->tuple: # Maps of `my_items`, `(n_mine, 1 or 2, n_feat, h, w)`; features of all, `(n_items, 1 or 2, n)`
     "All pictures once through a frozen body; `BadPictures` lists those that cannot be read"
     stem,tail = split_body(body.eval())
@@ -112,7 +113,7 @@ def body_pass(
         nonlocal maps,feats
         for view in range(n_views):
             pictures = xb.flip(3) if view else xb
-            h = stem(normalise(pictures.to(device)))
+            h = stem(normalise(pictures.to(device), stats))
             f = pool(tail(h))
             with making: # the shapes are known now
                 if feats is None: feats = torch.zeros(n_mine, n_views, f.shape[1])
@@ -199,17 +200,19 @@ def train_pretrained(
     size:int,      # Side of the square, pixels
     epochs:int,    # Of fine-tuning the end of the body; 0: the head only
     say=print,     # Told what happens
+    stats=imagenet_stats, # Mean and spread that the body wants, for `normalise`
 )->Fitted: # Frozen features of training pictures also mirrored
     "One pass through the frozen body, a head solved on its features, then `epochs` for the end of the body"
     body,head = model
     tunes = epochs>0
-    maps,feats = body_pass(body, files.train, size, 'looking at training pictures', mirror=True, store=tunes)
+    what = 'looking at training pictures'
+    maps,feats = body_pass(body, files.train, size, what, mirror=True, store=tunes, stats=stats)
     fit_head(head[-1], feats.flatten(0, 1), targets.train.repeat_interleave(2, 0))
     say('head fitted to the features of the frozen body')
     valid_maps,valid_feats = None,feats[:0]
     if files.valid:
         what = 'looking at validation pictures'
-        valid_maps,valid_feats = body_pass(body, files.valid, size, what, store=tunes)
+        valid_maps,valid_feats = body_pass(body, files.valid, size, what, store=tunes, stats=stats)
     valid_feats = valid_feats[:,0]
     device = head[-1].weight.device
     if tunes:
@@ -267,13 +270,14 @@ def train_scratch(
     epochs:int,    # Passes over the training pictures
     say=print,     # Told what happens
     loss_func=None,# Of logits and targets; None: binary cross-entropy
+    stats=imagenet_stats, # Mean and spread that become 0 and 1, for `normalise`
 )->Fitted: # Of pictures as they are only
     "All layers learn; each picture is decoded once, and mirrored at random each time it is shown"
     train,valid = files
     pictures = _decoded(train, size, 'training')
     valid_pictures = _decoded(valid, size, 'validation')
     device = next(model.parameters()).device
-    def prepare(xb): return normalise(xb.to(device))
+    def prepare(xb): return normalise(xb.to(device), stats)
     def mirrored(ix):
         xb = pictures[ix]
         which = torch.rand(len(ix))<0.5
@@ -312,10 +316,11 @@ def fit(
     size:int,      # Side of the square, pixels
     plan,          # `Plan`
     say=print,     # Told what happens
+    stats=imagenet_stats, # Mean and spread that the body wants, for `normalise`
 )->Fitted:
     "Train as planned; `BadPictures` lists all that cannot be read, also among those to validate"
     train = train_pretrained if plan.pretrained else train_scratch
-    try: return train(model.eval(), files, targets, size, plan.epochs, say)
+    try: return train(model.eval(), files, targets, size, plan.epochs, say, stats=stats)
     except BadPictures as e:
         errors = dict(e.errors)
         if not set(files.valid) & set(errors): # training ended before it came to them

@@ -152,7 +152,8 @@ def _demo_maps(i):
     clf = demo().clf
     body,head = clf.model
     x = picture_tensor(demo().files[i], clf.config['size'])[None].to(clf.device)
-    return cam((_dense(body),head), normalise(x))[0].cpu()
+    x = normalise(x, (clf.config['mean'],clf.config['std']))
+    return cam((_dense(body),head), x)[0].cpu()
 
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-049
 def explore_where(

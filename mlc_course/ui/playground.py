@@ -27,7 +27,6 @@ from ..classifier import Classifier
 from ..draw.animals import colors
 from ..draw.scenes import draw_portrait,draw_scene
 from ..engine.networks import build_model
-from ..engine.pictures import imagenet_mean,imagenet_std
 
 # %% ../../nbs/ui/playground.ipynb #web-009
 page_vocab = 'Bengal','Bombay','Siamese','beagle','pug','rottweiler'
@@ -161,7 +160,7 @@ def page_data(
         pictures[kind] = [_as_address(draw_kind(kind, i+1)) for i in range(n)]
     kept = stored.kept.double().clamp_min(-40).round(decimals=3).tolist()
     data = dict(decision=clf.decision.to_dict(), size=clf.config['size'],
-        mean=imagenet_mean, std=imagenet_std, colors=colors, twinKept=kept,
+        mean=clf.config['mean'], std=clf.config['std'], colors=colors, twinKept=kept,
         sigmoid=_net(clf.model), softmax=_net(twin), refs=b64(clf.refs, 'i1'),
         nRefs=len(clf.refs), test=_test(stored), pictures=pictures)
     return f'window.playgroundData = {json.dumps(data)}\n'

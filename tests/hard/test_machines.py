@@ -21,7 +21,7 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture
-def run(capfd, random_weights):
+def run(capfd):
     "`run('mlc_train', ...)`: a command in this process, which spares seconds: exit code, stdout, stderr"
     def run(name, *args):
         command = getattr(cli, name).__wrapped__

@@ -13,7 +13,7 @@ TOKENS = ['null', 'true', 'false', '0', '1', '-1', '7', '0.5', '-0.0', '1e30', '
     '-1e999', 'NaN', '-Infinity', '9'*400, '9'*5000, '""', '"x"', '" "', r'"a\nb"', r'"\u001b[31mred"',
     r'"\u202efdp"', r'"\ud800"', r'"\u0000"', '"../../etc/passwd"', '"<script>alert(1)</script>"',
     r'"$\\frac$"', '"'+'y'*100_000+'"', '[]', '[[]]', '{}', '{"a":1}', '{"a":1,"a":2}', '['*5000+']'*5000,
-    '['*100_000+']'*100_000, '[0.5,0.5]', '["cat","dog"]', '"resnet18"', '"vit_h_14"']
+    '['*100_000+']'*100_000, '[0.5,0.5]', '["cat","dog"]', '"resnet18"', '"vit_h_14"', '"timm/hf-hub:a/b"']
 
 
 FACTS = dict(size=64, rare=['fox'], versions=dict(python='3.11'),
@@ -370,7 +370,7 @@ def main(seed=0):
     import resource
     counts,faults,watch = Counter(),[],Watch()
     with tempfile.TemporaryDirectory() as tmp:
-        run('squeezenet1_0', .08, False, seed, Path(tmp), watch, counts, faults)
+        run('efficientnet_lite0', .08, False, seed, Path(tmp), watch, counts, faults)
         run('small_cnn', 1, True, seed, Path(tmp), watch, counts, faults)
     memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss*1024
     print(json.dumps(dict(counts=[[*k,n] for k,n in sorted(counts.items())], faults=faults[:20],
