@@ -33,7 +33,8 @@ def bare(model, files):
     from mlc_course.engine.pictures import batch_size, normalise, picture_tensor
     clf, n = Classifier.load(model, 'cpu'), torch.get_num_threads()
     size, best = clf.config['size'], []
-    xs = normalise(torch.stack([picture_tensor(f, size) for f in files[:512]]))
+    stats = clf.config['mean'],clf.config['std']
+    xs = normalise(torch.stack([picture_tensor(f, size) for f in files[:512]]), stats)
     @torch.no_grad()
     def work(xb): return clf.model(xb).sigmoid()
     for bs,threads in (64,n), (batch_size(size),1):

@@ -10,7 +10,7 @@ from fastcore.basics import noop
 import photos
 from labelling import child
 
-HERE = Path(__file__).resolve().parent
+HERE, DEFAULT = Path(__file__).resolve().parent, 'efficientnet_lite1'
 
 
 def seconds(fn):
@@ -43,16 +43,17 @@ def by_pictures(model, sizes=(100,300,1000,3000,10_000)):
 def with_labels(n, seed=0):
     "A function that chooses score and thresholds for `n` labels; what is random costs the same"
     from mlc_course.classifier import fitted_classifier
-    from mlc_course.engine.networks import build_model
+    from mlc_course.engine.networks import build_model, find_arch, pooled_width
     from mlc_course.engine.training import Fitted, Parts
     torch.manual_seed(seed)
-    model = build_model('squeezenet1_0', n)
+    kind = find_arch(DEFAULT)
+    model = build_model(DEFAULT, n)
     vocab = [f'label_{i}' for i in range(n)]
-    feats, targets = torch.randn(3000, 1, 1024), (torch.rand(3000, n)<max(.01, 1/n)).float()
+    feats, targets = torch.randn(3000, 1, pooled_width(model)), (torch.rand(3000, n)<max(.01, 1/n)).float()
     logits = torch.randn(2000, n)+3*targets[1000:]
     fitted = Fitted(feats[:1000], feats[1000:,0], logits)
     of_parts = Parts(targets[:1000], targets[1000:])
-    config = dict(arch='squeezenet1_0', size=224, rare=[], training=dict(seed=0))
+    config = dict(arch=DEFAULT, size=kind.size, **kind.facts(False), rare=[], training=dict(seed=0))
     def choose(): return fitted_classifier(model, fitted, of_parts, vocab, .95, config, say=noop)
     return choose
 
@@ -69,7 +70,7 @@ def by_labels(sizes=(3,10,30,100,300,1000)):
     return res
 
 
-def by_size(model, sizes=(96,128,160,224,320,448)):
+def by_size(model, sizes=(96,128,160,224,240,320,448)):
     "Milliseconds a picture, on one thread: reading a large and a small JPEG, and the network"
     from mlc_course.classifier import Classifier
     from mlc_course.engine.pictures import batch_size, normalise, picture_tensor
@@ -79,7 +80,7 @@ def by_size(model, sizes=(96,128,160,224,320,448)):
     for size in sizes:
         xb = torch.stack([picture_tensor(f, size) for f in small[:batch_size(size)]])
         @torch.no_grad()
-        def network(): clf.model(normalise(xb))
+        def network(): clf.model(normalise(xb, (clf.config['mean'],clf.config['std'])))
         def read(files):
             def all_of_them(): return [picture_tensor(f, size) for f in files]
             return min(seconds(all_of_them) for _ in range(2))
@@ -123,7 +124,6 @@ def draw(df):
 
 def main():
     model = photos.model('six', [f for i,f in enumerate(photos.six_megapixels()) if i%2])
-    if model is None: return print('left out, no weights of squeezenet1_0 at hand: growth')
     df = pd.DataFrame([*by_pictures(model), *by_labels(), *by_size(model)])
     df.to_csv(HERE/'growth.csv', index=False, float_format='%.5g')
     draw(df)

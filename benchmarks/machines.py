@@ -24,7 +24,6 @@ def photos(folder):
 def timed(lines, threads):
     "Seconds until commands that were started at the same time have all ended"
     env = dict(os.environ, OMP_NUM_THREADS=str(threads))
-    env.setdefault('TORCH_HOME', str(SHARED/'weights'))
     def start(line):
         pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         return subprocess.Popen(list(map(str, line)), env=env, **pipes)
@@ -56,7 +55,7 @@ def label(n, threads, folder, said):
     return secs
 
 
-def measure(seeds, size=224):
+def measure(seeds, size=240):
     "All runs, a seed after the other, so that a busy moment hits all ways of doing it"
     res = []
     with tempfile.TemporaryDirectory() as tmp:
@@ -83,7 +82,7 @@ def store(res):
         out.writerows(res)
 
 
-def rows(n=3, size=224):
+def rows(n=3, size=240):
     "For each task two processes of one thread beside one process of one thread"
     res = measure(range(n), size)
     store(res)

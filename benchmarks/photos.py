@@ -61,12 +61,11 @@ def three_breeds():
 
 
 def model(name, files):
-    "Folder of a model trained on `files`, named after their label; made once. None without weights"
+    "Folder of a model trained on `files`, named after their label; made once"
     from fastcore.basics import noop
     from mlc_course.classifier import Classifier
-    from mlc_course.engine.networks import fetch_weights
     dest, photos = CACHE/f'model_{name}', CACHE/f'photos_{name}'
-    if dest.exists() or fetch_weights('squeezenet1_0'): return dest if dest.exists() else None
+    if dest.exists(): return dest
     shutil.rmtree(photos, ignore_errors=True)
     for f in files:
         label = f.name.split('_')[0].split('.')[0]
@@ -78,13 +77,13 @@ def model(name, files):
 def in_fastai(folder):
     "The same network with the same weights, as `learn.export` writes it: a file for `load_learner`"
     from fastai.vision.all import (BCEWithLogitsLossFlat, DataBlock, ImageBlock, Learner, MultiCategoryBlock,
-        Normalize, Pipeline, RegexLabeller, Resize, imagenet_stats, listify, using_attr)
+        Normalize, Pipeline, RegexLabeller, Resize, listify, using_attr)
     from mlc_course.classifier import Classifier
     dest, clf = folder.with_suffix('.pkl'), Classifier.load(folder)
     label_of = Pipeline([using_attr(RegexLabeller(r'^([A-Za-z]+)'), 'name'), listify])
     squeeze = Resize(clf.config['size'], method='squish')
     block = DataBlock((ImageBlock, MultiCategoryBlock(vocab=clf.vocab)), get_y=label_of,
-        item_tfms=squeeze, batch_tfms=Normalize.from_stats(*imagenet_stats))
+        item_tfms=squeeze, batch_tfms=Normalize.from_stats(clf.config['mean'], clf.config['std']))
     files = sorted((CACHE/f'photos_{folder.name[6:]}').rglob('*.jpg'))[:16]
     Learner(block.dataloaders(files, bs=8), clf.model.cpu(), loss_func=BCEWithLogitsLossFlat()).export(dest)
     return dest

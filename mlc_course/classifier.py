@@ -54,7 +54,7 @@ class Classifier:
         arch:str='efficientnet_lite1', # Or another of `mlc_train --archs`, or `timm/` and a name of timm's
         unknown=None,     # Folder of pictures with none of the labels: they teach silence
         epochs:int=None,  # After the pass for features; None: 3, 0 below 2000 pictures, 20 from scratch
-        size:int=None,    # Side of the square that each picture is squeezed into, pixels; None: the body's own
+        size:int=None,    # Side of the square that pictures are squeezed into, pixels; None: the body's own
         seed:int=0,       # Of split and training; sets the global seeds
         keep:float=None,  # Share of known pictures to answer; None: 0.95, 0.99 where each has a label
         min_images:int=0, # Labels with fewer pictures are dropped; their pictures teach silence

@@ -96,7 +96,9 @@ def test_missing_device(monkeypatch, device, name, things):
         says(lambda: ask(device), name, device, *things)
 
 
-def test_no_map(): says(lambda: build_model('timm/vit_tiny_patch16_224', 2), 'no_map', 'timm/vit_tiny_patch16_224')
+def test_no_map():
+    name = 'timm/vit_tiny_patch16_224'
+    says(lambda: build_model(name, 2), 'no_map', name)
 
 
 def test_missing_libraries(monkeypatch, folder):
@@ -104,7 +106,8 @@ def test_missing_libraries(monkeypatch, folder):
     with monkeypatch.context() as m:
         m.setattr(networks, 'find_spec', lambda name: None)
         says(lambda: Options(arch='timm/resnet18'), 'no_timm', 'timm/resnet18')
-        says(lambda: fetch_weights('efficientnet_lite0'), 'lite_lacks', 'efficientnet_lite0', 'efficientnet-lite0')
+        name = 'efficientnet_lite0'
+        says(lambda: fetch_weights(name), 'lite_lacks', name, name.replace('_', '-'))
         folder.change(arch='timm/resnet18')
         says(load, 'of_config', 'm/config.json', line('no_timm', 'timm/resnet18'))
 
@@ -113,7 +116,8 @@ def test_damaged_weights_of_a_package(here, monkeypatch):
     (here/'models').mkdir()
     (here/'models/w.pth').write_bytes(b'rubbish')
     monkeypatch.setattr(networks, 'find_spec', lambda name: SimpleNamespace(origin=str(here/'__init__.py')))
-    says(lambda: fetch_weights('efficientnet_lite1'), 'lite_damaged', 'efficientnet_lite1', '@', 'efficientnet-lite1')
+    name = 'efficientnet_lite1'
+    says(lambda: fetch_weights(name), 'lite_damaged', name, '@', name.replace('_', '-'))
 
 
 def test_no_other_keep(): says(lambda: untrained(keep_table=None).with_keep(.5), 'no_keep')
@@ -271,7 +275,8 @@ CONFIGS = [
     ('vocab', ['cat','cat']), ('vocab', []), ('vocab', ['cat','']),
     ('size', 10**9), ('size', True),
     ('format', 'model 4'), ('format', None), ('resize', 'crop'),
-    ('mean', [.5,.5]), ('mean', [.5,.5,2.]), ('mean', '0.5'), ('std', [1.,0.,1.]), ('std', [1e9]*3), ('std', .5),
+    ('mean', [.5,.5]), ('mean', [.5,.5,2.]), ('mean', '0.5'),
+    ('std', [1.,0.,1.]), ('std', [1e9]*3), ('std', .5),
     ('weights', 'mine'), ('weights', dict(source='mine')), ('weights', dict(source='a\x1b', licence='MIT')),
     ('thresholds', dict(cat=.5, dog='x')), ('thresholds', dict(cat=.5)), ('further', dict(cat=.5)),
     ('score', 'eval'), ('score', of_rule('knn', std=0.)), ('score', of_rule('knn', thresh='low')),

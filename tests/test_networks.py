@@ -83,7 +83,8 @@ def test_records():
     assert find_arch('efficientnet_b1').size==240
     kind = find_arch('timm/mobilevit_xxs')
     assert (kind.size, kind.stats)==(256, ((0.,)*3,(1.,)*3))
-    assert kind.facts(True)['weights']==dict(source='timm/mobilevit_xxs.cvnets_in1k', licence='cvnets-license')
+    weights = kind.facts(True)['weights']
+    assert weights==dict(source='timm/mobilevit_xxs.cvnets_in1k', licence='cvnets-license')
 
 
 # --- weights from elsewhere
@@ -114,8 +115,9 @@ def test_of_torchvision(tmp_path, monkeypatch):
 def test_of_timm(tmp_path, monkeypatch):
     "What lies in the cache of the Hub is taken; the saved model is loaded without it"
     net = timm.create_model('resnet10t').eval()
-    save_file(net.state_dict(), tmp_path/'w.safetensors')
-    monkeypatch.setattr(huggingface_hub, 'try_to_load_from_cache', lambda *args: str(tmp_path/'w.safetensors'))
+    file = str(tmp_path/'w.safetensors')
+    save_file(net.state_dict(), file)
+    monkeypatch.setattr(huggingface_hub, 'try_to_load_from_cache', lambda *args: file)
     assert fetch_weights('timm/resnet10t') is None
     model = build_model('timm/resnet10t', 2, weights='DEFAULT').eval()
     x = pictures(64, 64)

@@ -178,7 +178,8 @@ def _check_version(config, where):
     "`InputError` for a model that an older or a newer package has written"
     found = config.get('format') if isinstance(config, dict) else None
     if str(found).startswith('mlc_course model ') and found!=model_format:
-        raise InputError(f'{where} is of another version ({found[:40]!r}, not {model_format!r}): train again')
+        raise InputError(f'{where} is of another version ({found[:40]!r}, '
+            f'not {model_format!r}): train again')
 
 def load_model(
     path, # Folder written by `save_model`

