@@ -368,6 +368,7 @@ def run(arch, share, more, seed, tmp, watch, counts, faults):
 
 def main(seed=0):
     import resource
+    import timm # not under watch: its import brings torch's compiler, which makes a folder for itself
     counts,faults,watch = Counter(),[],Watch()
     with tempfile.TemporaryDirectory() as tmp:
         run('efficientnet_lite0', .08, False, seed, Path(tmp), watch, counts, faults)
