@@ -11,6 +11,7 @@ __all__ = ['fit_head', 'big_tensor', 'body_pass', 'Parts', 'Fitted', 'train_loop
 
 # %% ../../nbs/engine/training.ipynb #transfer-003
 import math,os,tempfile,threading,warnings
+from contextlib import contextmanager,nullcontext
 from typing import NamedTuple
 
 import numpy as np
@@ -37,6 +38,14 @@ with warnings.catch_warnings():
     from fastai.torch_core import set_seed # also for whoever trains with the functions below
 
 # %% ../../nbs/engine/training.ipynb #transfer-032
+@contextmanager
+def _one_thread():
+    "Inside, PyTorch computes on the CPU with one thread"
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try: yield
+    finally: torch.set_num_threads(n_threads)
+
 def fit_head(
     head:nn.Linear,  # Changed in place
     feats:Tensor,    # Pooled features, `(n_items, n_feat)`
@@ -59,7 +68,8 @@ def fit_head(
         res = bce/len(x) + decay*w.square().sum()/2
         res.backward()
         return res
-    opt.step(loss)
+    is_small = len(x)*w.numel()<1e9
+    with _one_thread() if is_small else nullcontext(): opt.step(loss)
     of_plain_feats = w/spread
     with torch.no_grad():
         head.weight.copy_(of_plain_feats)
