@@ -16,12 +16,12 @@ from fastcore.basics import noop
 from torch import nn,tensor,Tensor
 
 from .engine.core import BadPictures,InputError,some,tell_bad
-from .engine.decision import Decision,is_name,n_neighbours
+from .engine.decision import Decision,is_name
 from .engine.evaluation import measure,measure_validation,validation_line
 from .engine.labelling import answer_labelled,raw_outputs
 from .engine.machines import from_first,on_each_machine,rank
 from .engine.model_file import load_model,max_refs,save_model,versions
-from .engine.networks import build_model,fetch_weights,find_arch,unit_halves
+from .engine.networks import build_model,fetch_weights,find_arch
 from .engine.options import Options,find_device
 from .engine.photos import gather_photos
 from .engine.pictures import expand_paths
@@ -33,7 +33,7 @@ class Classifier:
     def __init__(self,
         model:nn.Sequential, # `(body, head)`, logits `(bs, n_classes)` out
         decision:Decision,   # When a picture gets which labels
-        refs:Tensor,         # Features of known training pictures, int8 `(n_refs, 2*n_feat)`
+        refs:Tensor,         # Features of known training pictures, int8 `(n_refs, n_feat)`
         config:dict,         # Facts: `arch, size, mean, std, weights, rare, versions, training, metrics`
         device=None):        # Where it computes, see `find_device`
         self.device = find_device(device)
@@ -51,12 +51,12 @@ class Classifier:
     @classmethod
     def train(cls,
         path,             # CSV, folder of PETS-named files, or folder with one sub-folder per label
-        arch:str='efficientnet_lite1', # Or another of `mlc_train --archs`, or `timm/` and a name of timm's
+        arch:str='efficientnet_lite2', # Or another of `mlc_train --archs`, or `timm/` and a name of timm's
         unknown=None,     # Folder of pictures with none of the labels: they teach silence
-        epochs:int=None,  # After the pass for features; None: 3, 0 below 2000 pictures, 20 from scratch
+        epochs:int=None,  # After the pass for features; None: 0, from scratch 20
         size:int=None,    # Side of the square that pictures are squeezed into, pixels; None: the body's own
         seed:int=0,       # Of split and training; sets the global seeds
-        keep:float=None,  # Share of known pictures to answer; None: 0.95, 0.99 where each has a label
+        keep:float=None,  # Share of known pictures to answer; None: 0.95, or 0.99 where that is as right
         min_images:int=0, # Labels with fewer pictures are dropped; their pictures teach silence
         skip_bad:bool=False, # Leave out what cannot be read; else a `BadPictures` lists it
         device=None,      # Where to compute: 'cpu', 'cuda', 'cuda:1', 'mps'; None: CUDA if there is any
@@ -141,10 +141,10 @@ def _answer(vocab, logits, score, given):
 
 # %% ../nbs/engine/classifier.ipynb #classifier-021
 def references(
-    feats:Tensor, # Of known training pictures, `(n_items, 2*n_feat)`
+    feats:Tensor, # Of known training pictures, `(n_items, n_feat)`
     n:int,    # At most so many are drawn
     seed:int, # Of the lot
-)->Tensor: # int8, `(n_refs, 2*n_feat)`
+)->Tensor: # int8, `(n_refs, n_feat)`
     "What new pictures are compared with: a byte a number, as a row's scale does not matter"
     if len(feats)>n:
         lot = torch.randperm(len(feats), generator=torch.Generator().manual_seed(seed))
@@ -157,39 +157,73 @@ def fitted_classifier(
     fitted,       # `Fitted`: what `model` makes of training and validation pictures
     targets,      # `Parts`: their 0/1 labels
     vocab,        # Labels, in column order
-    keep:float,   # Share of known pictures that shall get an answer
+    keep:float,   # Share of known pictures that shall get an answer; None: see `usual_keep`
     config:dict,  # Facts: `arch, size, mean, std, weights, rare`, and `training` with its `seed`
     folds=None,   # Where training pictures validate by turns, fold of each, `(n_train,)`
     device=None,  # Where the classifier shall compute, see `find_device`
+    frozen:bool=False, # Has the body learned nothing from these pictures? Then labels can be left out in turn
     say=print,    # Told the figures
 )->Classifier:
     "Choose references, score and thresholds, measure on validation pictures, and put all together"
+    # not above: brings fastai
+    from mlc_course.engine.rehearsal import Rehearsal,best_rule,rehearse,tell
+    from mlc_course.engine.training import cross_fit,fit_head,label_shares
+    device = find_device(device)
     known = targets.train.bool().any(1)
+    seed = config['training']['seed']
     n_refs = min(max(2000, 10*len(vocab)), max_refs//fitted.feats.shape[-1])
-    refs = references(fitted.feats[known,0], n_refs, config['training']['seed'])
-    if folds is None:
-        logits,feats,judged = fitted.logits,fitted.valid_feats,targets.valid
-        halves = unit_halves(refs.float())
-        parts = {}
-        if len(logits): parts = {k: score_parts(logits, feats, halves, k) for k in n_neighbours}
-    else:
-        from mlc_course.engine.training import cross_fit
-        judged = targets.train
-        logits,parts = cross_fit(fitted.feats, judged, folds, n_neighbours, find_device(device))
-    decision = Decision.fit(vocab, keep, logits, parts, judged)
+    refs = references(fitted.feats[known], n_refs, seed)
+    prior = label_shares(targets.train)
+    by_turns = folds is not None
+    judged = targets.train if by_turns else targets.valid
+
+    def look(teach):
+        "What validation pictures look like to the head, and how labels that are left out fare"
+        rehearsal = rehearse(fitted.feats, targets.train, teach, seed, device) if frozen else Rehearsal()
+        if by_turns: return (rehearsal, *cross_fit(fitted.feats, judged, folds, device, teach))
+        logits,parts = fitted.logits,{}
+        if len(logits): parts = score_parts(logits, fitted.valid_feats, refs.float(), prior=prior)
+        return rehearsal,logits,parts
+
+    rehearsal,logits,parts = look(True)
+    if by_turns and frozen and rehearsal.rounds and not known.all():
+        plain = look(False)
+        if not _lesson_helps((rehearsal,parts), (plain[0],plain[2]), judged, say):
+            rehearsal,logits,parts = plain
+            fit_head(model[1][-1], fitted.feats[known], targets.train[known])
+    labelled = judged.bool().any(1)
+    name = best_rule(rehearsal, parts, labelled)
+    decision = Decision.fit(vocab, keep, logits, parts, judged, name, prior)
     metrics = _measured(decision, logits, parts, judged, say)
-    config = dict(config, versions=versions(), metrics=metrics)
+    told = tell(rehearsal, name)
+    if told: _say_told(told, decision.keep, say)
+    config = dict(config, versions=versions(), metrics=metrics, rehearsal=told and told._asdict())
     return Classifier(model, decision, refs, config, device)
+
+def _lesson_helps(taught, plain, targets, say):
+    "Whether pictures without label do more good than harm: to themselves, and to labels left out in turn"
+    from mlc_course.engine.rehearsal import RULES,separation
+    known = targets.bool().any(1)
+    def quality(seen): return max(separation(o, *seen, known) for o in RULES)
+    good,bad = quality(taught),quality(plain)
+    helps = good>=bad
+    said = 'teach silence' if helps else 'are left out of the lesson, which would do harm'
+    say(f'pictures without label {said}: known against unknown, AUROC {good:.3f} with it, {bad:.3f} without')
+    return helps
+
+def _say_told(told, keep, say):
+    say(f'rehearsal, {keep:.0%} of known pictures answered: {told.says(keep)}')
+    for line in told.prices(): say(f'  {line}')
 
 def _measured(decision, logits, parts, targets, say):
     "The figures on validation pictures; none without a label there"
     n_of = targets.sum(0)
     if not n_of.any():
-        say('note: no labelled picture to validate on: all labels need 0.5')
+        say('note: no labelled picture to validate on: every picture will get a label')
         return {}
     without = [o for o,n in zip(decision.vocab, n_of) if not n]
     if without: say(f'note: no validation picture of {some(without)}: threshold 0.5')
-    score = apply_score(parts[decision.k], decision.rule)
+    score = apply_score(parts, decision.rule)
     res = measure_validation(logits, score, decision.given(logits, score), targets)
     say(validation_line(res, targets))
     return res
@@ -205,9 +239,8 @@ def _announce(photos, say):
     say(f'{photos.source}: {photos.kind}; {n} pictures, {len(photos.vocab)} labels: {some(photos.vocab)}')
     for note in photos.notes: say(f'note: {note}')
     if all(photos.labels):
-        say('note: every picture has a label, so none teaches silence, and look-alikes get through: '
+        say('note: every picture has a label, so none teaches silence: '
             'add some without by --unknown FOLDER, or turn rare labels into some by --min-images N')
-
 
 def _train_on(photos, options, n_left_out, say):
     "A `Classifier` that has learned from `photos`; `BadPictures` lists all that cannot be read"
@@ -239,4 +272,4 @@ def _train_on(photos, options, n_left_out, say):
         rare=list(photos.rare), training=training)
     folds = tensor(photos.folds) if plan.cross_validate else None
     return fitted_classifier(model, fitted, targets, photos.vocab, plan.keep, config,
-        folds, options.device, say)
+        folds, options.device, plan.pretrained and not plan.epochs, say)

@@ -9,8 +9,8 @@ Docs: https://mlc-course.github.io/mlc_course/unknown.html.md"""
 # %% auto #0
 __all__ = ['SCORES', 'is_silent', 'silence_table', 'max_logit', 'max_prob', 'auroc', 'fpr_at_tpr',
            'aupr', 'joint_energy', 'energy', 'directions', 'nearest', 'knn_score',
-           'log_energy', 'score_parts', 'apply_score', 'fit_score', 'keep_thresh', 'decide',
-           'fit_decision', 'risk_coverage', 'aurc']
+           'half_prior', 'log_energy', 'score_parts', 'apply_score', 'fit_score',
+           'keep_thresh', 'decide', 'risk_coverage', 'aurc']
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-003
 import math,numpy as np,torch
@@ -157,10 +157,18 @@ def knn_score(
     return torch.cat([nearest(part, refs, k) for part in feats.split(chunk)])
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-054
+def half_prior(
+    prior:Tensor, # Share of the known training pictures that have each label, `(n_classes,)`
+)->Tensor: # To be taken off the logits
+    "Half of the logit that each label would get unseen (logit adjustment, arXiv:2007.07314, tau of 1/2)"
+    return prior.clamp(1e-4, 1-1e-4).logit()/2
+
 def log_energy(
     logits:Tensor, # Raw scores, `(n_items, n_classes)`
+    prior:Tensor=None, # Share of known training pictures with each label; None: all labels are as frequent
 )->Tensor: # `(n_items,)`, finite however low the logits
-    "`joint_energy` as a logarithm, because it spans orders of magnitude"
+    "`joint_energy` as a logarithm, because it spans orders of magnitude; rare labels count as much as others"
+    if prior is not None: logits = logits-half_prior(prior)
     return joint_energy(logits).clamp_min(torch.finfo(logits.dtype).tiny).log()
 
 # Name to function, the best liked first: `knn` looks at features, all others at logits
@@ -170,11 +178,12 @@ def score_parts(
     logits:Tensor, # Raw scores, `(n_items, n_classes)`
     feats:Tensor,  # Features of the same items, `(n_items, n_feat)`
     refs:Tensor,   # Features of known training pictures, `(n_refs, n_feat)`
-    k:int=5,       # Neighbours
+    k:int=10,      # Neighbours
+    prior:Tensor=None, # Share of known training pictures with each label, see `log_energy`
 )->dict: # Name to score, `(n_items,)`; higher means more likely known
     "The scores that `fit_score` chooses among: every one of `SCORES`"
     check_shapes(logits=(logits, 'n_items n_classes'), feats=(feats, 'n_items n_feat'))
-    inputs = dict(knn=(feats, refs, k))
+    inputs = dict(knn=(feats, refs, k), joint_energy=(logits, prior))
     return {name: score(*inputs.get(name, [logits])) for name,score in SCORES.items()}
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-055
@@ -197,14 +206,17 @@ def apply_score(
 def fit_score(
     parts:dict,   # From `score_parts`, of *validation* items
     known:Tensor, # Whether an item has a label, bool `(n_items,)`
+    name:str=None, # Scores to take, joined by +; None: chosen here
 )->dict: # `name`, and the `mean` and `std` of its parts over known items; plain numbers, fit for JSON
-    "Both views, unless a single one is better by a standard error of the AUROC; knn if all have labels"
+    "Both views, unless a single one is better by a standard error of the AUROC"
     if not known.any(): raise ValueError('no item has a label: the score has no unit')
     for name,score in parts.items():
         check_shapes(**{name: (score, 'n_items'), 'known': (known, 'n_items')})
         refuse(~score.isfinite(), f'scores {name} are not finite')
-    if known.all(): return _rule('knn', parts, known)    # nothing to compare with
-    rules = {name: _rule(name, parts, known) for name in ('joint_energy+knn',*SCORES)}
+    both = 'joint_energy+knn'
+    if known.all() and not name: name = both             # nothing to compare with
+    if name: return _rule(name, parts, known)
+    rules = {name: _rule(name, parts, known) for name in (both,*SCORES)}
     quality = {}
     for name,rule in rules.items():
         score = apply_score(parts, rule)
@@ -231,44 +243,14 @@ def decide(
     logits:Tensor,  # Raw scores of each label, `(n_items, n_classes)`
     score:Tensor,   # How known each item seems, `(n_items,)`
     thresh:float,   # Of the score
-    threshs:Tensor, # Of the labels' probabilities, `(n_classes,)`: one of them must be passed
-    second_threshs:Tensor, # The same for every label but the likeliest, `(n_classes,)`
+    threshs:Tensor, # Probability that every label but the likeliest must pass, `(n_classes,)`
 )->Tensor: # Labels given, bool `(n_items, n_classes)`
-    "None unless the score and a label pass; then the likeliest, and all above `second_threshs`. nan: none"
+    "None unless the score passes; then the likeliest label, and all above `threshs`. nan: none"
     check_shapes(logits=(_rows(logits), 'n_items n_classes'), score=(score, 'n_items'),
-                 threshs=(threshs, 'n_classes'), second_threshs=(second_threshs, 'n_classes'))
-    probs = logits.sigmoid()
-    passes = (probs > threshs) & ~logits.isnan().any(1, keepdim=True)
-    likeliest = logits.masked_fill(~passes, -math.inf).argmax(1)
-    is_first = nn.functional.one_hot(likeliest, logits.shape[1]).bool()
-    seems_known = (score >= thresh)[:,None]
-    return passes & seems_known & (is_first | (probs > second_threshs))
-
-# %% ../nbs/07_unknown.ipynb #07-unkno-065
-def fit_decision(
-    logits:Tensor,  # Of *validation* items, `(n_items, n_classes)`
-    score:Tensor,   # Of the same items, `(n_items,)`
-    targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
-    second_threshs:Tensor=None, # Probability that a second label needs, `(n_classes,)`; None: 0.5
-    keep:float=0.95,# Share of known items that shall be answered
-)->tuple: # `thresh, threshs, second_threshs`, as `decide` takes them
-    "Thresholds that answer `keep` of the known items: labels' lose hardly one, the score's does the rest"
-    check_shapes(logits=(logits, 'n_items n_classes'), score=(score, 'n_items'),
-                 targets=(targets, 'n_items n_classes'))
-    known = targets.bool().any(1)
-    if not known.any(): raise ValueError('no item has a label: nothing to keep')
-    logits,score = logits[known],score[known]
-    refuse(~logits.isfinite(), 'known logits are not finite')
-    if second_threshs is None: second_threshs = torch.full(logits.shape[1:], .5)
-    needed = second_threshs.logit()
-    margin = (logits-needed).amax(1)                # above 0: some label passes
-    lowered = max(keep_thresh(margin, 1-(1-keep)/5), margin.min().item())
-    threshs = (needed + min(0, lowered-1e-4)).sigmoid()
-    passes = (logits.sigmoid() > threshs).any(1)
-    thresh = keep_thresh(score.where(passes, -math.inf), keep)
-    if thresh==-math.inf and keep<1:                # too few items to promise `keep`: the lowest known one
-        thresh = score[passes].min().item()
-    return thresh,threshs,second_threshs
+                 threshs=(threshs, 'n_classes'))
+    is_first = nn.functional.one_hot(logits.argmax(1), logits.shape[1]).bool()
+    seems_known = (score >= thresh) & ~logits.isnan().any(1)
+    return seems_known[:,None] & (is_first | (logits.sigmoid() > threshs))
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-084
 def risk_coverage(

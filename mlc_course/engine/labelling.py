@@ -16,7 +16,7 @@ import torch
 from torch import nn,Tensor
 
 from .core import BadPictures,InputError,tell_bad
-from .networks import UnitPool,find_arch,unit_halves
+from .networks import RootPool,find_arch
 from .photos import pick_rows,read_photos,unknown_files
 from .pictures import for_batches,normalise
 
@@ -60,13 +60,13 @@ def raw_outputs(
     score = torch.full((n,), torch.nan)
     body,head = clf.model
     stats = clf.config['mean'],clf.config['std']
-    refs = unit_halves(clf.refs.to(clf.device).float())
+    refs = clf.refs.to(clf.device).float()
     quick = None if exact else quick_body(clf)
 
     def look(body, xb):
         maps = body(normalise(xb.to(clf.device), stats))
         z = head(maps)
-        return z.cpu(),clf.decision.score(z, UnitPool()(maps), refs).cpu()
+        return z.cpu(),clf.decision.score(z, RootPool()(maps), refs).cpu()
 
     def answer(ix, xb):
         if quick is None: z,s = look(body, xb)

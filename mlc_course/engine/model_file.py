@@ -22,7 +22,7 @@ from .core import InputError,MissingError,reason
 from .decision import Decision,check_fields,fits,is_figure,is_name,is_names
 from .decision import is_number,is_share
 from .files import open_limited,read_limited,replace_folder,writable
-from .networks import blank_model,find_arch,pooled_width
+from .networks import blank_model,find_arch
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-011
 model_format = 'mlc_course model 4'
@@ -32,11 +32,11 @@ class Saved(NamedTuple):
     "All that is saved of a `Classifier`, under the names that it has there"
     model:nn.Sequential # `(body, head)`
     decision:Decision   # When a picture gets which labels
-    refs:Tensor # Features of known training pictures, int8 `(n_refs, 2*n_feat)`
-    config:dict # Facts: `arch, size, mean, std, weights, rare, versions, training, metrics`
+    refs:Tensor # Features of known training pictures, int8 `(n_refs, n_feat)`
+    config:dict # Facts: `arch, size, mean, std, weights, rare, versions, training, metrics, rehearsal`
 
 _fields = ('arch','vocab','size','rare','keep','format','resize','mean','std','weights',
-    'versions','training','metrics','kept','score','thresholds','further')
+    'versions','training','metrics','rehearsal','kept','score','thresholds')
 
 _constants = dict(format=model_format, resize='squeeze')
 
@@ -62,6 +62,13 @@ def _is_metrics(o):
     shown = [o.get('answered'), o.get('answered_right')] # by the app
     return shown==[None,None] or all(map(is_share, shown))
 
+def _is_shares(o): return isinstance(o, (list,tuple)) and len(o)==100 and all(map(is_share, o))
+
+def _is_rehearsal(o):
+    "Whether `o` is None, or a `Told` as a dict"
+    columns = dict.fromkeys(('mean','lowest','highest'), _is_shares)
+    return o is None or fits(o, dict(columns, n_labels=range(1, 100_001)))
+
 def _is_three(least, most):
     "A rule: three numbers within a range"
     def is_inside(o): return is_number(o) and least<=o<=most
@@ -74,7 +81,8 @@ def _is_weights(o):
     return o is None or fits(o, dict(source=_is_text, licence=_is_text))
 
 _facts = dict(arch=is_name, size=range(32, 1025), mean=_is_three(0, 1), std=_is_three(1e-3, 10),
-    weights=_is_weights, rare=is_names, versions=dict, training=dict, metrics=_is_metrics)
+    weights=_is_weights, rare=is_names, versions=dict, training=dict, metrics=_is_metrics,
+    rehearsal=_is_rehearsal)
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-014
 # bytes; no model of ours has more
@@ -144,8 +152,8 @@ def _filled(file, arch, n_classes):
     refs = state['references']
     n_refs,width = refs.shape
     if n_refs<1 or width<2 or refs.numel()>max_refs: raise ValueError('its references have the wrong form')
-    model = blank_model(arch, n_classes, width//2)
-    its_refs = torch.empty(n_refs, pooled_width(model), dtype=torch.int8, device='meta')
+    model = blank_model(arch, n_classes, width)
+    its_refs = torch.empty(n_refs, model[1][-1].in_features, dtype=torch.int8, device='meta')
     wanted = dict(model.state_dict(), references=its_refs)
     for name in [*wanted, *state]:
         if _form(state.get(name))!=_form(wanted.get(name)):

@@ -21,9 +21,9 @@ from torch import nn
 from .core import InputError,reason
 from .files import read_limited,whole_file,writable
 from .model_file import as_config
-from .networks import UnitPool,unit_halves
+from .networks import RootPool
 from .pictures import normalise
-from ..unknown import SCORES,apply_score,directions,nearest
+from ..unknown import apply_score,directions,log_energy,max_logit,nearest
 
 # %% ../../nbs/engine/onnx_file.ipynb #onnx_file-011
 class _Whole(nn.Module):
@@ -39,14 +39,16 @@ class _Whole(nn.Module):
         body,head = self.model
         maps = body(normalise(xb, self.stats))
         logits = head(maps)                                  # (bs, n_classes)
-        refs = directions(unit_halves(self.refs.float()))    # (n_refs, 2*n_feat)
-        parts = {name: score(logits) for name,score in SCORES.items() if name!='knn'}
-        parts['knn'] = nearest(UnitPool()(maps), refs, self.decision.k) # without the checks of `knn_score`
+        refs = directions(self.refs.float())                 # (n_refs, n_feat)
+        feats = RootPool()(maps)
+        parts = dict(max_logit=max_logit(logits),
+            joint_energy=log_energy(logits, self.decision.prior_like(logits)),
+            knn=nearest(feats, refs, self.decision.k)) # without the checks of `knn_score`
         return logits,apply_score(parts, self.decision.rule)
 
 # %% ../../nbs/engine/onnx_file.ipynb #onnx_file-013
 onnx_opset = 18 # Version of ONNX's operations, of December 2022: old enough for most runtimes
-_meta = 'format','arch','vocab','size','resize','keep','score','thresholds','further' # of `config.json`
+_meta = 'format','arch','vocab','size','resize','keep','score','thresholds' # of `config.json`
 
 def _exported(clf):
     "What PyTorch's exporter makes of a classifier"
@@ -61,7 +63,7 @@ def _exported(clf):
                 opset_version=onnx_opset, dynamic_shapes=(any_number,))
     except Exception as e:
         raise InputError(f'{arch} cannot be written as ONNX ({reason(e)}): '
-            'train another network, such as efficientnet_lite1') from None
+            'train another network, such as efficientnet_lite2') from None
 
 def onnx_bytes(
     clf, # `Classifier`, or `Saved`

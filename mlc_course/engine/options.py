@@ -60,11 +60,11 @@ _ranges = dict(size=(32,1024), epochs=(0,10_000), seed=(0,2**32-1), min_images=(
 @dataclass(frozen=True)
 class Options:
     "What training is asked for; `InputError` for what cannot be trained, before anything else is done"
-    arch:str='efficientnet_lite1' # A name that `find_arch` knows
+    arch:str='efficientnet_lite2' # A name that `find_arch` knows
     size:int=None     # Side of the square that pictures are squeezed into, pixels; None: the body's own
     epochs:int=None   # Passes after the one for features; None: settled by `planned`
     seed:int=0        # Of all chance
-    keep:float=None   # Share of known pictures that shall get an answer; None: settled by `planned`
+    keep:float=None   # Share of known pictures that shall get an answer; None: settled by `Decision.fit`
     min_images:int=0  # Pictures that a label needs
     skip_bad:bool=False # Leave out what cannot be read?
     device:torch.device=None # Where to compute, see `find_device`
@@ -85,21 +85,16 @@ class Options:
         pretrained:bool, # Are there pretrained weights?
     )->'Plan':
         "What the options left open, settled by the pictures"
-        n_train = photos.is_valid.count(False)
         n_labelled = sum(map(bool, photos.labels))
-        keep,epochs = self.keep,self.epochs
-        if keep is None: # if nothing shows what silence buys, little is paid for it
-            keep = 0.99 if all(photos.labels) else 0.95
-        if epochs is None:
-            tuned = 3 if n_train>=2000 else 0
-            epochs = tuned if pretrained else 20
+        epochs = self.epochs
+        if epochs is None: epochs = 0 if pretrained else 20
         can_take_turns = photos.folds is not None and n_labelled>=10
-        return Plan(keep, epochs, pretrained, cross_validate=pretrained and not epochs and can_take_turns)
+        return Plan(self.keep, epochs, pretrained, cross_validate=pretrained and not epochs and can_take_turns)
 
 # %% ../../nbs/engine/options.ipynb #options-032
 class Plan(NamedTuple):
     "How a model will be trained"
-    keep:float  # Share of known pictures that shall get an answer
+    keep:float  # Share of known pictures that shall get an answer; None: settled by `Decision.fit`
     epochs:int  # Passes after the one for features; from scratch, all passes
     pretrained:bool # Does it start from pretrained weights?
     cross_validate:bool # Do all pictures train, and validate by turns? Else those of `is_valid` validate

@@ -7,7 +7,7 @@ Docs: https://mlc-course.github.io/mlc_course/engine/training.html.md"""
 
 # %% auto #0
 __all__ = ['fit_head', 'big_tensor', 'body_pass', 'Parts', 'Fitted', 'train_loop', 'train_pretrained',
-           'cross_fit', 'train_scratch', 'parts_of', 'fit']
+           'label_shares', 'judge', 'cross_fit', 'train_scratch', 'parts_of', 'fit']
 
 # %% ../../nbs/engine/training.ipynb #transfer-003
 import math,os,tempfile,threading,warnings
@@ -24,7 +24,7 @@ from ..data import encode_labels
 from .core import BadPictures,InputError
 from .machines import all_errors,from_first,my_items,n_ranks,rows_of_all
 from .machines import shared_dl,shared_fit
-from .networks import UnitPool,split_body
+from .networks import RootPool,split_body
 from .pictures import for_batches,imagenet_stats,normalise
 from ..unknown import SCORES,score_parts
 
@@ -50,7 +50,7 @@ def fit_head(
     head:nn.Linear,  # Changed in place
     feats:Tensor,    # Pooled features, `(n_items, n_feat)`
     targets:Tensor,  # 0/1 labels, `(n_items, n_classes)`
-    prior:float=40., # Items that the penalty on the weights counts as much as, for features of spread 1
+    prior:float=160., # Items that the penalty on the weights counts as much as, for features of spread 1
 )->nn.Linear: # `head`
     "The logistic regression of each label on the features, solved by L-BFGS where `head` is: no luck"
     feats = feats.to(head.weight.device)
@@ -58,7 +58,7 @@ def fit_head(
     mean = feats.mean(0)
     spread = (feats-mean).square().mean().sqrt()+1e-6
     x = (feats-mean)/spread
-    decay = min(prior/len(feats), 0.05)
+    decay = min(prior/len(feats), 0.5)
     w = torch.zeros_like(head.weight, requires_grad=True)
     b = torch.zeros_like(head.bias, requires_grad=True)
     opt = torch.optim.LBFGS([w,b], max_iter=100, line_search_fn='strong_wolfe')
@@ -113,7 +113,7 @@ def body_pass(
 )->tuple: # Maps of `my_items`, `(n_mine, 1 or 2, n_feat, h, w)`; features of all, `(n_items, 1 or 2, n)`
     "All pictures once through a frozen body; `BadPictures` lists those that cannot be read"
     stem,tail = split_body(body.eval())
-    pool = UnitPool()
+    pool = RootPool()
     device = next(body.parameters()).device
     n_mine = len(my_items(len(files)))
     n_views = 2 if mirror else 1
@@ -141,8 +141,8 @@ class Parts(NamedTuple):
 
 class Fitted(NamedTuple):
     "What a trained network makes of its pictures"
-    feats:Tensor       # Pooled, of training pictures, perhaps also mirrored, `(n_train, 1 or 2, 2*n_feat)`
-    valid_feats:Tensor # The same of validation pictures as they are, `(n_valid, 2*n_feat)`
+    feats:Tensor       # Pooled, of training pictures, `(n_train, n_feat)`
+    valid_feats:Tensor # The same of validation pictures, `(n_valid, n_feat)`
     logits:Tensor      # Of validation pictures, `(n_valid, n_classes)`
 
 # %% ../../nbs/engine/training.ipynb #transfer-039
@@ -211,13 +211,13 @@ def train_pretrained(
     epochs:int,    # Of fine-tuning the end of the body; 0: the head only
     say=print,     # Told what happens
     stats=imagenet_stats, # Mean and spread that the body wants, for `normalise`
-)->Fitted: # Frozen features of training pictures also mirrored
+)->Fitted: # Features of pictures as they are
     "One pass through the frozen body, a head solved on its features, then `epochs` for the end of the body"
     body,head = model
     tunes = epochs>0
     what = 'looking at training pictures'
-    maps,feats = body_pass(body, files.train, size, what, mirror=True, store=tunes, stats=stats)
-    fit_head(head[-1], feats.flatten(0, 1), targets.train.repeat_interleave(2, 0))
+    maps,feats = body_pass(body, files.train, size, what, mirror=tunes, store=tunes, stats=stats)
+    fit_head(head[-1], feats.flatten(0, 1), targets.train.repeat_interleave(feats.shape[1], 0))
     say('head fitted to the features of the frozen body')
     valid_maps,valid_feats = None,feats[:0]
     if files.valid:
@@ -234,7 +234,7 @@ def train_pretrained(
         feats = _outputs(end, maps[:,0], prepare, len(files.train))[0][:,None]
         if files.valid: valid_feats,_ = _outputs(end, valid_maps[:,0], prepare, len(files.valid))
     with torch.no_grad(): logits = head[-1](valid_feats.to(device)).cpu()
-    return Fitted(feats, valid_feats, logits)
+    return Fitted(feats[:,0], valid_feats, logits)
 
 @torch.no_grad()
 def _outputs(model, inputs, prepare, n):
@@ -243,32 +243,49 @@ def _outputs(model, inputs, prepare, n):
     feats,logits = [],[]
     for batch in inputs.split(64):
         maps = body(prepare(batch))
-        feats.append(UnitPool()(maps).cpu())
+        feats.append(RootPool()(maps).cpu())
         logits.append(head(maps).cpu())
     return rows_of_all(torch.cat(feats), n),rows_of_all(torch.cat(logits), n)
 
 # %% ../../nbs/engine/training.ipynb #transfer-044
+def label_shares(
+    targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
+)->Tensor: # `(n_classes,)`
+    "How many of the pictures with a label have each of them"
+    return targets[targets.bool().any(1)].mean(0)
+
+def judge(
+    feats:Tensor,   # Of training pictures, `(n_train, n_feat)`
+    targets:Tensor, # Their 0/1 labels; those without any teach silence, `(n_train, n_classes)`
+    others:Tensor,  # Features of pictures to judge, `(n_others, n_feat)`
+    n_all:int,      # Training pictures of the final head, whose penalty this one takes
+    device='cpu',   # Where to compute
+)->tuple: # Logits `(n_others, n_classes)`, and their score's parts as from `score_parts`
+    "A head solved on some pictures, and what it and they say of others"
+    head = nn.Linear(feats.shape[1], targets.shape[1], device=device)
+    fit_head(head, feats, targets, 160*len(feats)/n_all)
+    refs = feats[targets.bool().any(1)].to(device)
+    others = others.to(device)
+    with torch.no_grad(): logits = head(others)
+    parts = score_parts(logits, others, refs, prior=label_shares(targets).to(device))
+    return logits.cpu(),{name: o.cpu() for name,o in parts.items()}
+
 def cross_fit(
-    feats:Tensor,   # As from `train_pretrained`, `(n_items, 2, n_feat)`
+    feats:Tensor,   # Of training pictures, `(n_items, n_feat)`
     targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
     folds:Tensor,   # Fold of each item, whole numbers, `(n_items,)`
-    ks:tuple=(5,),  # Numbers of neighbours
     device='cpu',   # Where to compute
-)->tuple: # Logits `(n_items, n_classes)`; from each `k` to the parts of a score, as from `score_parts`
+    teach:bool=True,# Do pictures without label train the head too?
+)->tuple: # Logits `(n_items, n_classes)`; parts of a score, as from `score_parts`
     "Each item as seen by a head and by references from the other folds"
     logits = torch.zeros_like(targets)
-    parts = {k: {name: torch.zeros(len(targets)) for name in SCORES} for k in ks}
+    parts = {name: torch.zeros(len(targets)) for name in SCORES}
+    trains = targets.bool().any(1) | teach
     for fold in folds.unique():
         out = folds==fold
-        rest = ~out
-        head = nn.Linear(feats.shape[-1], targets.shape[1], device=device)
-        fit_head(head, feats[rest].flatten(0, 1), targets[rest].repeat_interleave(2, 0))
-        refs = feats[rest & targets.bool().any(1),0].to(device)
-        x = feats[out,0].to(device)
-        with torch.no_grad(): z = head(x)
-        logits[out] = z.cpu()
-        for k in ks:
-            for name,value in score_parts(z, x, refs, k).items(): parts[k][name][out] = value.cpu()
+        rest = trains & ~out
+        logits[out],judged = judge(feats[rest], targets[rest], feats[out], int(trains.sum()), device)
+        for name,value in judged.items(): parts[name][out] = value
     return logits,parts
 
 # %% ../../nbs/engine/training.ipynb #transfer-049
@@ -297,7 +314,7 @@ def train_scratch(
     lr = 5e-3 if has_norm else 3e-4
     if epochs: train_loop(model, Parts(mirrored, as_it_is), targets, epochs, lr, say, loss_func)
     feats,_ = _outputs(model.eval(), pictures, prepare, len(train))
-    return Fitted(feats[:,None], *_outputs(model, valid_pictures, prepare, len(valid)))
+    return Fitted(feats, *_outputs(model, valid_pictures, prepare, len(valid)))
 
 def _decoded(files, size, kind):
     "The bytes of this process's share of `files`, `(n_mine, 3, size, size)`"

@@ -19,6 +19,7 @@ from tempfile import TemporaryDirectory
 from fastcore.script import call_parse
 
 from ..engine.core import InputError
+from ..engine.evaluation import Told
 from .cli import one_line_errors
 from .course import notebooks_path,page_file
 
@@ -35,6 +36,8 @@ def promise(
     if m.get('answered'):
         kept = (f' When it was trained to keep {clf.decision.keep:.0%}, it answered '
             f'{m["answered"]:.0%}, and got {m["answered_right"]:.0%} exactly right.')
+    told = clf.config['rehearsal']
+    if told: kept += f' Rehearsed: {Told(**told).says(clf.decision.keep)}.'
     return page_file('promise.html').format(n=n, labels=escape(labels), kept=kept)
 
 def page(

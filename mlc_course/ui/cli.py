@@ -89,16 +89,16 @@ def mlc_train(
     # or CSV fname,labels[,is_valid]
     photos:Annotated[str, dict(nargs='?', opt=False)]=None,
     out:str=None, # Folder for the model; a model that is already there is replaced
-    arch:str='efficientnet_lite1', # Network: one that --archs lists, or timm/NAME
+    arch:str='efficientnet_lite2', # Network: one that --archs lists, or timm/NAME
     archs:bool=False, # List the networks there are, each timed on this machine, and do nothing else
     unknown:str=None, # Folder of photos with none of the labels: they teach the model to stay silent
     # Passes over the photos after the first one, which reads the frozen network;
-    # default 3, below 2000 photos 0, from scratch 20
+    # default 0, from scratch 20
     epochs:int=None,
     size:int=None, # Side of the square that photos are squeezed into, pixels; default: the network's own
     seed:int=0, # Of the split and of the training
-    # Share of known photos that shall get an answer; default 0.95, but 0.99
-    # if no photo without label shows what silence that buys
+    # Share of known photos that shall get an answer; default 0.95, or 0.99
+    # where nearly all of those in between would be right
     keep:float=None,
     min_images:int=0, # Labels with fewer photos are dropped; their photos then teach silence
     # Leave out photos that cannot be read, or are missing from their place in a CSV,
@@ -232,9 +232,12 @@ def mlc_evaluate(
     from json import dumps
     with one_line_errors('mlc_evaluate'):
         from mlc_course.classifier import Classifier
-        from mlc_course.engine.evaluation import evaluation_table,measure
+        from mlc_course.engine.evaluation import Told,evaluation_table,measure
         from mlc_course.engine.labelling import answer_labelled
         clf = Classifier.load(model, device)
         answers = answer_labelled(clf, photos, unknown, skip_bad)
         figures = measure(*answers)
-        print(dumps(figures) if json else evaluation_table(figures, answers.targets, clf.vocab))
+        if json: return print(dumps(figures))
+        print(evaluation_table(figures, answers.targets, clf.vocab))
+        told = clf.config['rehearsal']
+        if told: print(f'told in training: {Told(**told).says(clf.decision.keep)}')

@@ -160,37 +160,28 @@ function score(logits, feats, refs, rule) { // how known a picture seems: 0 is t
     near.push(sum/len)
   }
   near.sort((a, b) => b-a)
-  const energy = logits.reduce((s, z) => s + Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z))), 0)
+  const prior = rule.prior || logits.map(() => .5), half = prior.map(p => logit(Math.min(Math.max(p, 1e-4), 1-1e-4))/2)
+  const energy = logits.map((z, k) => z-half[k]).reduce((s, z) => s + Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z))), 0)
   const parts = {knn: near.slice(0, rule.k).reduce((a, b) => a+b, 0)/Math.min(rule.k, near.length),
     joint_energy: Math.log(Math.max(energy, 1.2e-38)), max_logit: Math.max(...logits)}
   return Object.keys(rule.mean).reduce((s, o) => s + (parts[o]-rule.mean[o])/rule.std[o], 0)
 }
 
-// The rule of chapter 07, as `given` and `marks` of engine/decision. The likeliest label that passes needs
-// its threshold, every other label may need more; without a passing score there is no label.
+// The rule of chapter 07, as `given` and `marks` of engine/decision. With a passing score the likeliest label
+// is given, and every other one that passes its threshold; without a passing score there is no label.
 // The page has no other copy
-function decide(logits, score, {thresh, threshs, second}) {
-  const probs = logits.map(sigmoid)
-  const passes = probs.map((p, k) => p > threshs[k])
-  const none = !passes.includes(true) // then the likeliest of all is the first
-  let first = -1
-  logits.forEach((z, k) => {
-    if ((passes[k] || none) && (first < 0 || z > logits[first])) first = k
-  })
-  const marks = threshs.map((t, k) => k === first ? t : Math.max(t, second[k])) // what each label needs
-  const given = probs.map((p, k) => score >= thresh && p > marks[k])
+function decide(logits, score, {thresh, threshs}) {
+  const first = logits.indexOf(Math.max(...logits))
+  const marks = threshs.map((t, k) => k === first ? 0 : t) // what each label needs
+  const given = logits.map((z, k) => score >= thresh && sigmoid(z) > marks[k])
   return {given, marks}
 }
 
 // The lines at a keep rate in whole per cent: `Decision.at`. In the data, `null` lets every score pass
 const orAll = thresh => thresh === null ? -Infinity : thresh
-function lines({vocab, keep, score, thresholds, further, kept}, percent) {
-  const second = vocab.map(o => further[o])
-  if (percent === Math.round(keep*100))
-    return {thresh: orAll(score.thresh), threshs: vocab.map(o => thresholds[o]), second}
-  const lower = kept.labels[percent-1]
-  const threshs = second.map(o => Math.floor(sigmoid(logit(o)+lower)*1e4)/1e4)
-  return {thresh: orAll(kept.score[percent-1]), threshs, second}
+function lines({vocab, keep, score, thresholds, kept}, percent) {
+  const thresh = percent === Math.round(keep*100) ? score.thresh : kept[percent-1]
+  return {thresh: orAll(thresh), threshs: vocab.map(o => thresholds[o])}
 }
 
 return {numbers, unpack, squeeze, run, classMap,
