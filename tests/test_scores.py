@@ -5,7 +5,7 @@ from torch import nn, tensor
 from torch.nn import functional as F
 from mlc_course.engine.scores import (RIVALS, Known, among_themselves, balanced_energy, label_neighbours,
                                       largest_logit, local_density, mahalanobis, neighbours, plain_energy,
-                                      prior_log_odds, residual, scale_energy, scale_factor)
+                                      residual, scale_energy, scale_factor)
 from mlc_course.unknown import directions
 
 SEEDS = range(3)
@@ -106,8 +106,10 @@ def test_known_pictures_score_above_noise(name):
 
 
 def test_a_label_of_none_or_all_stays_finite():
-    assert prior_log_odds(torch.zeros(2, 1)).isfinite().all()
-    assert prior_log_odds(torch.ones(2, 1))==-prior_log_odds(torch.zeros(2, 1))
+    known,x,_ = world(0)
+    for n in 0,300:
+        some = known._replace(targets=(torch.arange(300)<n)[:,None].double().expand(-1, 4))
+        assert balanced_energy(x, known.logits(x), some).isfinite().all()
 
 
 def test_zeros_stay_finite():
