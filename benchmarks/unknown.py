@@ -1,153 +1,43 @@
-"""How well each method of `engine.scores` tells known from unknown pictures: drawn pets, photos of pets, scenes.
-Writes nbs/results/unknown_methods.csv and the table in README.md.
+"""How well each method of `engine.scores` tells known from unknown pictures, whether rehearsal tells the
+truth, and how many known pictures are answered.
 
-`python benchmarks/unknown.py --cache FOLDER` keeps the features there: half a minute for 1,000 photos"""
+`python benchmarks/unknown.py`, with `methods`, `told` or `resplits` for some of it. It writes
+nbs/results/unknown_*.csv, told.png and tables in README.md. `--cache FOLDER` keeps features"""
 import argparse
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from itertools import chain
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
 import torch
 from torch import nn
 
-from mlc_course.data import breed_of, data_folder, encode_labels, pets, read_labels
-from mlc_course.engine.networks import build_model, find_arch
-from mlc_course.engine.pictures import for_batches, normalise, picture_files
+from mlc_course.engine.decision import Decision
+from mlc_course.engine.photos import seeded_folds
+from mlc_course.engine.rehearsal import best_rule, rehearse
 from mlc_course.engine.scores import RIVALS, Known
-from mlc_course.engine.training import fit_head
+from mlc_course.engine.training import cross_fit, fit_head, label_shares
 from mlc_course.unknown import auroc, fpr_at_tpr
 
-RESULTS = Path(__file__).resolve().parent.parent/'nbs/results/unknown_methods.csv'
-BODY = 'efficientnet_lite2'
-ANIMALS, VEHICLES = {'horse','cow','sheep'}, {'aeroplane','boat','bus','train'}
-BREEDS = 'Abyssinian', 'Bengal', 'american_bulldog' # those with 160 photos
+from deals import any_breeds, choices, drawings, scenes, three_breeds
+from run import insert
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE.parent/'nbs/results'
+COLOURS = {'scenes, any labels': '#0077BB', 'pets, any breeds': '#EE7733'}
+# each is also added to the balanced energy
+SUMS = '10 neighbours', "5 of a label's own", 'density of 20', 'Mahalanobis++'
 
 
-# --- pictures and features
-
-def scene_files():
-    folder = data_folder()/'pascal_2007'
-    return [folder/part/name for part in ('train','test') for name in read_labels(folder/f'{part}.csv').fname]
+def store(name, df): df.to_csv(RESULTS/f'unknown_{name}.csv', index=False, float_format='%.4f')
 
 
-def drawn_files():
-    drawn = pets('drawn', 260, n_scenes=0, n_test=0)
-    return [*drawn.files, *drawn.unknown]
-
-
-SETS = dict(voc=scene_files, drawn=drawn_files,
-    pets=lambda: picture_files(data_folder()/'oxford-iiit-pet/images'),
-    dogs_other=lambda: picture_files(data_folder()/'dogs_other'),
-    unknown=lambda: picture_files(data_folder()/'unknown'))
-
-
-def channel_means(files):
-    "Mean of each channel of the body's last map, `(n_items, n_feat)`"
-    kind = find_arch(BODY)
-    body = build_model(BODY, 1, weights='DEFAULT')[0].eval()
-    means = torch.zeros(len(files), 1280)
-    def look(ix, xb): means[ix] = body(normalise(xb, kind.stats)).mean((2,3))
-    errors = for_batches(look, files, kind.size, 'looking at pictures', strict=True)
-    for e in errors.values(): raise e
-    return means
-
-
-def features(name, cache):
-    "Names of the files of a set, and what the body says of them, pooled as the package does: the root of means"
-    files = SETS[name]()
-    stored = cache/f'{name}.pt' if cache else None
-    if stored and stored.exists():
-        found = torch.load(stored)
-        if [Path(o).name for o in found['files']]!=[o.name for o in files]:
-            raise SystemExit(f'{stored} is of other pictures: delete it')
-        return files, found['mean'][:,0].sqrt()
-    means = channel_means(files)
-    if stored:
-        cache.mkdir(parents=True, exist_ok=True)
-        torch.save(dict(files=[o.name for o in files], mean=means[:,None]), stored)
-    return files, means.sqrt()
-
-
-# --- deals: who is known, who trains, who tests
-
-class Deal(NamedTuple):
-    "Pictures with some labels known, those with one split into two parts"
-    name:str       # What is dealt
-    feats:object   # Of all pictures, `(n_items, n_feat)`
-    targets:object # 0/1, the known labels only
-    train:object   # Positions of known pictures to train on
-    test:object    # Of other known pictures
-    unknown:dict   # From the name of a group to positions; nobody has a known label
-
-
-def deal(name, feats, labels, vocab, groups, seed, share):
-    "Known pictures are those with a label in `vocab`; `share` of them test"
-    known_labels = [sorted(o & set(vocab)) for o in labels]
-    targets = encode_labels(known_labels, list(vocab))
-    is_known = targets.bool().any(1)
-    gen = torch.Generator().manual_seed(seed)
-    order = is_known.nonzero()[:,0]
-    order = order[torch.randperm(len(order), generator=gen)]
-    n_test = round(share*len(order))
-    unknown = {g: (torch.as_tensor(o) & ~is_known).nonzero()[:,0] for g,o in groups.items()}
-    return Deal(name, feats, targets, order[n_test:], order[:n_test], unknown)
-
-
-def scene_labels():
-    folder = data_folder()/'pascal_2007'
-    tables = [read_labels(folder/f'{part}.csv') for part in ('train','test')]
-    return [set(o.split()) for t in tables for o in t.labels]
-
-
-def scenes(cache, n_deals=5):
-    "Thirteen labels known; animals and vehicles of others"
-    labels = scene_labels()
-    groups = {name: [bool(o) and o<=group for o in labels] for name,group in
-        (('animals',ANIMALS), ('vehicles',VEHICLES))}
-    vocab = sorted(set().union(*labels)-ANIMALS-VEHICLES)
-    for seed in range(n_deals):
-        yield deal('scenes', features('voc', cache)[1], labels, vocab, groups, seed, .4)
-
-
-def choices(cache, n_deals=12):
-    "From 6 to 16 labels of scenes, drawn by lot, are known; whatever shows none of them is not"
-    labels = scene_labels()
-    vocab = sorted(set().union(*labels))
-    gen = np.random.default_rng(11)
-    for seed in range(n_deals):
-        some = sorted(gen.choice(vocab, gen.integers(6, 17), replace=False).tolist())
-        groups = dict(others=[bool(o) for o in labels])
-        yield deal('scenes, any labels', features('voc', cache)[1], labels, some, groups, seed, .4)
-
-
-def photos_of_pets(cache, n_deals=6):
-    "Three breeds; other breeds, dogs of still others, and photos without any pet"
-    sets = {o: features(o, cache) for o in ('pets','dogs_other','unknown')}
-    of_set = np.repeat([*sets], [len(o[0]) for o in sets.values()])
-    feats = torch.cat([o[1] for o in sets.values()])
-    labels = [{breed_of(f)} for f in sets['pets'][0]]
-    labels += [set() for _ in range(len(feats)-len(labels))]
-    groups = {'breeds': of_set=='pets', 'other dogs': of_set=='dogs_other', 'far': of_set=='unknown'}
-    for seed in range(n_deals): yield deal('pets', feats, labels, BREEDS, groups, seed, .2)
-
-
-def drawings(cache, n_deals=6):
-    "Six drawn breeds; near, far and other breeds as in chapter 07"
-    files,feats = features('drawn', cache)
-    kinds = np.array([breed_of(f) for f in files])
-    names = dict(breeds=['Persian','samoyed'], near=['donkey','rabbit'], far=['car','ball'])
-    groups = {g: np.isin(kinds, o) for g,o in names.items()}
-    vocab = sorted(set(kinds)-set(chain(*names.values()))-{'bird'})
-    labels = [{o} for o in kinds]
-    for seed in range(n_deals): yield deal('drawn pets', feats, labels, vocab, groups, seed, .2)
+def short(x): return f'{x:.3f}'.lstrip('0') if x<.9995 else '1.00'
 
 
 # --- methods
-
-SUMS = '10 neighbours', "5 of a label's own", 'density of 20', 'Mahalanobis++' # each with the balanced energy
-
 
 def known_of(d):
     "What a model knows that trains on this deal"
@@ -157,7 +47,7 @@ def known_of(d):
 
 
 def all_scores(d, known):
-    "From each method to its scores of known test pictures and of each group; sums in the spread of the former"
+    "From each method to its scores of known test pictures, and of each group"
     parts = dict(known=d.test, **d.unknown)
     feats = {g: d.feats[o] for g,o in parts.items()}
     res = {}
@@ -193,7 +83,7 @@ def measured(d):
 
 def methods(cache):
     rows = []
-    for d in chain(drawings(cache), photos_of_pets(cache), scenes(cache), choices(cache)):
+    for d in chain(drawings(cache), three_breeds(cache), scenes(cache), choices(cache)):
         rows += measured(d)
         print(d.name, len(d.train), 'to train on', flush=True)
     by = pd.DataFrame(rows).groupby(['data','group','method'], sort=False)
@@ -201,31 +91,136 @@ def methods(cache):
     for o in 'auroc','fpr95': res[f'{o}_spread'] = by[o].std()
     sizes = dict.fromkeys(('n_known','n_unknown'), int)
     res = res.round(dict(n_known=0, n_unknown=0)).astype(sizes).reset_index()
-    res.to_csv(RESULTS, index=False, float_format='%.4f')
+    store('methods', res)
     return methods_text(res)
 
 
 def methods_text(df):
     "Markdown: AUROC / FPR95 of each method, and how far each column can be trusted"
-    def short(x): return f'{x:.3f}'.lstrip('0') if x<.9995 else '1.00'
-    cells = df[['data','group']].drop_duplicates().itertuples(index=False)
+        cells = df[['data','group']].drop_duplicates().itertuples(index=False)
     columns = {f'{o.data}: {o.group}': df[(df.data==o.data) & (df.group==o.group)] for o in cells}
     lines = ['| AUROC / FPR95 | '+' | '.join(columns)+' |', '|---'*(len(columns)+1)+'|']
     def line(head, fn): lines.append(f'| {head} | {" | ".join(map(fn, columns.values()))} |')
-    for name in df.method.unique():
-        def of(o):
-            r = o[o.method==name].iloc[0]
-            return ' / '.join(f'**{short(r[k])}**' if r[k]==best else short(r[k])
-                for k,best in (('auroc',o.auroc.max()), ('fpr95',o.fpr95.min())))
-        line(name, of)
-    def middle(what): return lambda o: ' / '.join(short(o[f'{k}_{what}'].median()) for k in ('auroc','fpr95'))
-    line('*sampling error of one deal*', middle('error'))
-    line('*spread of the deals*', middle('spread'))
+    def of(o, name):
+        r = o[o.method==name].iloc[0]
+        pairs = ((short(r[k]), short(best)) for k,best in (('auroc',o.auroc.max()), ('fpr95',o.fpr95.min())))
+        return ' / '.join(f'**{mine}**' if mine==best else mine for mine,best in pairs)
+    for name in df.method.unique(): line(name, partial(of, name=name))
+    def middle(o, what): return ' / '.join(short(o[f'{k}_{what}'].median()) for k in ('auroc','fpr95'))
+    line('*sampling error of one deal*', partial(middle, what='error'))
+    line('*spread of the deals*', partial(middle, what='spread'))
     line('*test pictures, known and not*', lambda o: f'{o.n_known.iloc[0]:,}, {o.n_unknown.iloc[0]:,}')
     return '\n'.join(lines)
 
 
+# --- the whole decision
+
+def decided(d, keep):
+    "A decision as `mlc_train` makes it where all validate by turns, its rehearsal, and a function that scores"
+    x,y = d.feats[d.train], d.targets[d.train]
+    stays = y.any(0)
+    y = y[:,stays]
+    vocab = [o for o,s in zip(d.vocab, stays) if s]
+    folds = torch.tensor(seeded_folds([sorted(d.labels[i] & set(vocab)) for i in d.train], 0, 5))
+    rehearsal = rehearse(x, y)
+    logits,parts = cross_fit(x, y, folds)
+    name = best_rule(rehearsal, parts, y.bool().any(1))
+    decision = Decision.fit(vocab, keep, logits, parts, y, name, label_shares(y))
+    head = fit_head(nn.Linear(x.shape[1], len(vocab)), x, y).requires_grad_(False)
+    return decision, rehearsal, lambda feats: decision.score(head(feats), feats, x)
+
+
+def mean_and_error(shares):
+    "Of labels' shares, and one standard error of the mean"
+    return np.mean(shares), np.std(shares, ddof=1)/len(shares)**.5
+
+
+def told_and_found(d, keeps=(.9,.95,.99)):
+    "Silence on labels left out in rehearsal beside that on labels never seen, each label counting once"
+    decision,rehearsal,score = decided(d, .95)
+    group, = d.unknown.values()
+    scores,labels = score(d.feats[group]), [d.labels[i] for i in group]
+    known,rule = score(d.feats[d.test]), decision.rule['name']
+    for keep in keeps:
+        thresh = decision.at(keep).thresh
+        silent = (scores<thresh).numpy()
+        found = [silent[has].mean() for o in sorted(set().union(*labels))
+            if sum(has := np.array([o in l for l in labels]))>=5]
+        row = dict(data=d.name, keep=keep, labels=len(d.vocab), n_train=len(d.train), rule=rule)
+        row['told'],row['told_error'] = mean_and_error(rehearsal.silent(rule, keep))
+        row['found'],row['found_error'] = mean_and_error(found)
+        yield dict(row, answered=(known>=thresh).float().mean().item())
+
+
+def draw_told(df, keep=.95):
+    import matplotlib
+    matplotlib.use('Agg')
+    import matplotlib.pyplot as plt
+    fig,ax = plt.subplots(figsize=(4.6, 4.4), layout='constrained')
+    ax.plot([0,1], [0,1], color='gray', lw=1, ls=':')
+    for (name,o),mark in zip(df[df.keep==keep].groupby('data', sort=False), 'os'):
+        style = dict(fmt=mark, color=COLOURS[name], ms=5, lw=1, label=name)
+        ax.errorbar(o.told, o.found, o.found_error, o.told_error, **style)
+    off = (df.told-df.found)[df.keep==keep].abs().mean()
+    ax.set(xlim=(0,1), ylim=(0,1), aspect='equal', xlabel='told: silent on labels left out in rehearsal',
+        ylabel='found: silent on labels never seen')
+    ax.set_title(f'What rehearsal tells is off by {off:.2f} on average', fontsize=10.5)
+    ax.legend(frameon=False, fontsize=9)
+    ax.spines[['top','right']].set_visible(False)
+    fig.savefig(HERE/'told.png', dpi=110)
+
+
+def told(cache):
+    rows = []
+    for d in chain(choices(cache), any_breeds(cache)):
+        rows += told_and_found(d)
+        print(rows[-2], flush=True)
+    df = pd.DataFrame(rows)
+    store('told', df)
+    draw_told(df)
+    off = df.assign(off=(df.told-df.found).abs(), bias=df.told-df.found)
+    lines = ['| known labels from | keep | told | found | mean absolute error | bias |', '|---'*6+'|']
+    for (data,keep),o in off.groupby(['data','keep'], sort=False):
+        figures = (short(o[c].mean()) for c in ('told','found','off'))
+        lines.append(f'| {data} | {keep} | {" | ".join(figures)} | {o.bias.mean():+.3f} |')
+    return '\n'.join(lines)
+
+
+def one_resplit(d, keeps, job):
+    "Share of other known pictures answered after training on `n` of them, for each keep"
+    n,seed = job
+    torch.set_num_threads(1)
+    order = torch.cat([d.train, d.test])
+    order = order[torch.randperm(len(order), generator=torch.Generator().manual_seed(seed))]
+    decision,_,score = decided(d._replace(train=order[:n]), .95)
+    scores = score(d.feats[order[n:]])
+    answered = {keep: (scores>=decision.at(keep).thresh).float().mean().item() for keep in keeps}
+    return [dict(n=n, seed=seed, keep=keep, answered=o) for keep,o in answered.items()]
+
+
+def resplits(cache, n_deals=300, sizes=(60,100,200,500,1000), keeps=(.9,.95,.99)):
+    d = next(scenes(cache, 1))
+    jobs = [(n,seed) for n in sizes for seed in range(n_deals)]
+    one = partial(one_resplit, d, keeps)
+    with ProcessPoolExecutor() as pool: rows = list(chain(*pool.map(one, jobs, chunksize=5)))
+    df = pd.DataFrame(rows)
+    store('resplits', df)
+    by = df.groupby(['n','keep']).answered
+    lines = ['| training pictures | '+' | '.join(f'keep {o}' for o in keeps)+' |', '|---'*(len(keeps)+1)+'|']
+    def cell(o): return f'{short(o.mean())} ({short(o.quantile(.05))} to {short(o.quantile(.95))})'
+    for n in sizes: lines.append(f'| {n} | {" | ".join(cell(by.get_group((n,k))) for k in keeps)} |')
+    return '\n'.join(lines)
+
+
+def main(parts=('methods','told','resplits'), cache=None, n_deals=300):
+    made = dict(methods=methods, told=told, resplits=partial(resplits, n_deals=n_deals))
+    for part in parts: insert(f'unknown {part}', made[part](cache))
+
+
 if __name__=='__main__':
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('parts', nargs='*', help='methods, told, resplits; none: all of them')
     parser.add_argument('--cache', type=Path, help='folder that keeps features')
-    print(methods(parser.parse_args().cache))
+    parser.add_argument('--deals', type=int, default=300, help='for resplits, of each size')
+    options = parser.parse_args()
+    main(options.parts or ('methods','told','resplits'), options.cache, options.deals)
