@@ -210,21 +210,21 @@ def fit_score(
 )->dict: # `name`, and the `mean` and `std` of its parts over known items; plain numbers, fit for JSON
     "Both views, unless a single one is better by a standard error of the AUROC"
     if not known.any(): raise ValueError('no item has a label: the score has no unit')
-    for name,score in parts.items():
-        check_shapes(**{name: (score, 'n_items'), 'known': (known, 'n_items')})
-        refuse(~score.isfinite(), f'scores {name} are not finite')
+    for part,score in parts.items():
+        check_shapes(**{part: (score, 'n_items'), 'known': (known, 'n_items')})
+        refuse(~score.isfinite(), f'scores {part} are not finite')
     both = 'joint_energy+knn'
     if known.all() and not name: name = both             # nothing to compare with
     if name: return _rule(name, parts, known)
-    rules = {name: _rule(name, parts, known) for name in (both,*SCORES)}
+    rules = {o: _rule(o, parts, known) for o in (both,*SCORES)}
     quality = {}
-    for name,rule in rules.items():
+    for o,rule in rules.items():
         score = apply_score(parts, rule)
-        quality[name] = auroc(score[known], score[~known])
+        quality[o] = auroc(score[known], score[~known])
     best = max(quality.values())
     n = min(known.sum(), (~known).sum()).item()
     slack = math.sqrt(best*(1-best)/n)                   # one standard error
-    return next(rules[name] for name,o in quality.items() if o>=best-slack)    # of equals, the first
+    return next(rules[o] for o,q in quality.items() if q>=best-slack)    # of equals, the first
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-061
 def keep_thresh(
