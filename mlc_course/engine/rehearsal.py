@@ -104,8 +104,8 @@ def rehearse(
         feats,targets = feats[known],targets[known]
     turns = rounds_of(targets, seed=seed)
     gen = torch.Generator().manual_seed(seed)
-    part = torch.randperm(len(feats), generator=gen) % max(5, len(turns))
-    played = [play(feats, targets, o, part==i, device) for i,o in enumerate(turns)]
+    part = torch.randperm(len(feats), generator=gen) % 5
+    played = [play(feats, targets, o, part==i%5, device) for i,o in enumerate(turns)]
     return Rehearsal(tuple(o for o in played if o))
 
 # %% ../../nbs/engine/rehearsal.ipynb #rehearsal-031
