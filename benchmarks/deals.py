@@ -53,16 +53,15 @@ def pooled(means): return RootPool()(means[:,:,None,None])
 def features(name, cache):
     "Files of a set, and what the body says of them, pooled as the package does"
     files = SETS[name]()
-    stored = cache/f'{name}.pt' if cache else None
-    if stored and stored.exists():
+    stored = cache/f'{name}.pt'
+    if stored.exists():
         found = torch.load(stored)
         if [Path(o).name for o in found['files']]!=[o.name for o in files]:
             raise SystemExit(f'{stored} is of other pictures: delete it')
         return files, pooled(found['mean'][:,0])
     means = channel_means(files)
-    if stored:
-        cache.mkdir(parents=True, exist_ok=True)
-        torch.save(dict(files=[o.name for o in files], mean=means[:,None]), stored)
+    cache.mkdir(parents=True, exist_ok=True)
+    torch.save(dict(files=[o.name for o in files], mean=means[:,None]), stored)
     return files, pooled(means)
 
 

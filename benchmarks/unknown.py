@@ -1,8 +1,8 @@
 """How well each method of `engine.scores` tells known from unknown pictures, whether rehearsal tells the
 truth, and how many known pictures are answered.
 
-`python benchmarks/unknown.py`, with `methods`, `told` or `resplits` for some of it. It writes
-nbs/results/unknown_*.csv, told.png and tables in README.md. `--cache FOLDER` keeps features"""
+`python benchmarks/unknown.py`, with `methods`, `told` or `resplits` for some of it, writes
+nbs/results/unknown_*.csv, told.png and tables in README.md. Features are kept in build/bench"""
 import argparse
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
@@ -22,6 +22,7 @@ from mlc_course.engine.training import cross_fit, fit_head, label_shares
 from mlc_course.unknown import auroc, fpr_at_tpr
 
 from deals import any_breeds, choices, drawings, scenes, three_breeds
+from photos import CACHE
 from run import insert
 
 HERE = Path(__file__).resolve().parent
@@ -220,15 +221,15 @@ def resplits(cache, n_deals=300, sizes=(60,100,200,500,1000), keeps=(.9,.95,.99)
     return '\n'.join(lines)
 
 
-def main(parts=('methods','told','resplits'), cache=None, n_deals=300):
+def main(parts=(), cache=CACHE/'features', n_deals=300):
     made = dict(methods=methods, told=told, resplits=partial(resplits, n_deals=n_deals))
-    for part in parts: insert(f'unknown {part}', made[part](cache))
+    for part in parts or made: insert(f'unknown {part}', made[part](cache))
 
 
 if __name__=='__main__':
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('parts', nargs='*', help='methods, told, resplits; none: all of them')
-    parser.add_argument('--cache', type=Path, help='folder that keeps features')
+    parser.add_argument('parts', nargs='*', help='methods, told, resplits; all of them if none is named')
+    parser.add_argument('--cache', type=Path, default=CACHE/'features', help='folder that keeps features')
     parser.add_argument('--deals', type=int, default=300, help='for resplits, of each size')
     options = parser.parse_args()
-    main(options.parts or ('methods','told','resplits'), options.cache, options.deals)
+    main(options.parts, options.cache, options.deals)
