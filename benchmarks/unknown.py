@@ -201,8 +201,11 @@ def one_resplit(d, keeps, job):
     torch.set_num_threads(1)
     order = torch.cat([d.train, d.test])
     order = order[torch.randperm(len(order), generator=torch.Generator().manual_seed(seed))]
-    decision,_,score = decided(d._replace(train=order[:n]), .95)
-    scores = score(d.feats[order[n:]])
+    train,rest = order[:n],order[n:]
+    learnt = d.targets[train].any(0)
+    rest = rest[d.targets[rest][:,learnt].any(1)] # a few pictures may lack a label
+    decision,_,score = decided(d._replace(train=train), .95)
+    scores = score(d.feats[rest])
     answered = {keep: (scores>=decision.at(keep).thresh).float().mean().item() for keep in keeps}
     return [dict(n=n, seed=seed, keep=keep, answered=o) for keep,o in answered.items()]
 
@@ -215,7 +218,8 @@ def resplits(cache, n_deals=300, sizes=(60,100,200,500,1000), keeps=(.9,.95,.99)
     df = pd.DataFrame(rows)
     store('resplits', df)
     by = df.groupby(['n','keep']).answered
-    lines = ['| training pictures | '+' | '.join(f'keep {o}' for o in keeps)+' |', '|---'*(len(keeps)+1)+'|']
+    lines = [f'{n_deals} deals of each size.\n']
+    lines += ['| training pictures | '+' | '.join(f'keep {o}' for o in keeps)+' |', '|---'*(len(keeps)+1)+'|']
     def cell(o): return f'{short(o.mean())} ({short(o.quantile(.05))} to {short(o.quantile(.95))})'
     for n in sizes: lines.append(f'| {n} | {" | ".join(cell(by.get_group((n,k))) for k in keeps)} |')
     return '\n'.join(lines)
