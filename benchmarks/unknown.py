@@ -219,7 +219,8 @@ def resplits(cache, n_deals=300, sizes=(60,100,200,500,1000), keeps=(.9,.95,.99)
     store('resplits', df)
     by = df.groupby(['n','keep']).answered
     lines = [f'{n_deals} deals of each size.\n']
-    lines += ['| training pictures | '+' | '.join(f'keep {o}' for o in keeps)+' |', '|---'*(len(keeps)+1)+'|']
+    head = 'training pictures', *(f'keep {o}' for o in keeps)
+    lines += [f'| {" | ".join(head)} |', '|---'*len(head)+'|']
     def cell(o): return f'{short(o.mean())} ({short(o.quantile(.05))} to {short(o.quantile(.95))})'
     for n in sizes: lines.append(f'| {n} | {" | ".join(cell(by.get_group((n,k))) for k in keeps)} |')
     return '\n'.join(lines)
