@@ -171,8 +171,8 @@ def draw_told(df, keep=.95):
     ax.set(xlim=(0,1), ylim=(0,1), aspect='equal',
         xlabel='told: share silent of labels left out in rehearsal',
         ylabel='found: share silent of labels never seen')
-    ax.set_title(f'Told is off by {off:.2f} on average,\nkeep {keep}', fontsize=10.5)
-    ax.legend(frameon=False, fontsize=9)
+    ax.set_title(f'Told is off by {off:.2f} on average (keep {keep})', fontsize=10.5)
+    ax.legend(frameon=False, fontsize=9, loc='lower right')
     ax.spines[['top','right']].set_visible(False)
     fig.savefig(HERE/'told.png', dpi=110)
 
