@@ -184,8 +184,8 @@ def _halves(n):
     return order[:n//2],order[n//2:]
 
 # %% ../../nbs/engine/decision.ipynb #decision-043
-# of logits and score: twice the largest error of half precision on 2,000 photos, see benchmarks
-_margins = 1.35,0.25
+# of logits and score: twice the largest error of half precision on 1,137 photos, see benchmarks/precision.py
+_margins = 0.6,0.4
 
 def usual_keep(
     score:Tensor, # Of known pictures, `(n_items,)`
