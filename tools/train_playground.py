@@ -141,9 +141,9 @@ def trained(files, targets, epochs, seed, say, loss_func=None):
 
 
 def judged(model, files, targets, epochs, seed, say):
-    "A `Classifier` with 500 references and thresholds chosen on validation pictures"
+    "A `Classifier` with 1000 references and thresholds chosen on validation pictures"
     known = targets.train.bool().any(1).nonzero()[:,0].tolist()
-    refs = random.Random(seed).sample(known, 500)
+    refs = random.Random(seed).sample(known, 1000)
     _,feats = look(model, [files.train[i] for i in refs])
     logits,valid_feats = look(model, files.valid)
     n_unlabelled = (~torch.cat(targets).bool().any(1)).sum().item()

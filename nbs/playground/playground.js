@@ -129,7 +129,10 @@ function why(labels, thresh) {
   if (!labels.length) return 'It looks familiar enough, but no label passes the threshold.'
   const n = labels.length, said = [`Its score ${score} passes ${line},`]
   if (!state.own) said.push(`and ${n > 1 ? `${n} labels pass` : "one label passes"} the threshold.`)
-  else if (n > 1) said.push(`so it gets its likeliest label, and ${n-1} more above the threshold.`)
+  else if (n > 1) {
+    const more = n > 2 ? `${n-1} more that pass their thresholds` : 'one more that passes its threshold'
+    said.push(`so it gets its likeliest label, and ${more}.`)
+  }
   else said.push('so it gets its likeliest label. No other passes its threshold.')
   if (n > 1) said.push('Nobody had to win.')
   if (state.kind === 'five Rottweilers' && n === 1)
@@ -504,7 +507,7 @@ function settings() {
   const {threshs} = lines(), [lo, hi] = [Math.min(...threshs), Math.max(...threshs)].map(o => o.toFixed(2))
   if (state.own) $('thresh').value = threshs.reduce((a, b) => a+b, 0)/threshs.length
   const stored = lo === hi ? lo : `${lo} to ${hi}`
-  const is = state.own ? `${stored}, of the likeliest none` : `${state.thresh.toFixed(2)} for all`
+  const is = state.own ? `${stored}; the likeliest label needs none` : `${state.thresh.toFixed(2)} for all`
   $('thresh-is').textContent = is
   $('thresh').setAttribute('aria-valuetext', is)
   $('keep').setAttribute('aria-valuetext', `${state.percent} per cent`)
