@@ -164,9 +164,9 @@ function score(logits, feats, refs, rule) { // how known a picture seems: 0 is t
   return Object.keys(rule.mean).reduce((s, o) => s + (parts[o]-rule.mean[o])/rule.std[o], 0)
 }
 
-// The rule of chapter 07, as `given` and `marks` of engine/decision. With a passing score the likeliest label
-// is given, and every other one that passes its threshold; without a passing score there is no label.
-// The page has no other copy. Its reader may ask for a `least` probability of the likeliest label too
+// The rule of chapter 07, as `given` and `marks` of engine/decision; the page has no other copy.
+// With a passing score the likeliest label is given, and every other one that passes its threshold.
+// Without, there is no label. The reader may ask for a `least` probability of the likeliest label too
 function decide(logits, score, {thresh, threshs, least = 0}) {
   const first = logits.indexOf(Math.max(...logits))
   const marks = threshs.map((t, k) => k === first ? least : t) // what each label needs

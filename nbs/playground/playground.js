@@ -128,7 +128,7 @@ function why(labels, thresh) {
   }
   if (!labels.length) return 'It looks familiar enough, but no label passes the threshold.'
   const n = labels.length, said = [`Its score ${score} passes ${line},`]
-  if (!state.own) said.push(`and ${n > 1 ? `${n} labels pass` : "one label passes"} the threshold.`)
+  if (!state.own) said.push(`and ${n > 1 ? `${n} labels pass` : 'one label passes'} the threshold.`)
   else if (n > 1) {
     const more = n > 2 ? `${n-1} more that pass their thresholds` : 'one more that passes its threshold'
     said.push(`so it gets its likeliest label, and ${more}.`)

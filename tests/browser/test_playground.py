@@ -22,7 +22,8 @@ READ = '''() => {
   const given = rows.filter(o => o.className === 'given')
   return {
     probs: rows.map(o => +o.dataset.prob), shares: rows.map(o => +o.dataset.share),
-    score: playground.seen.score, answer: text('pg-answer'), why: text('pg-why'), name: playground.state.name,
+    answer: text('pg-answer'), why: text('pg-why'), name: playground.state.name,
+    score: playground.seen.score,
     labels: given.map(o => o.querySelector('th').innerText)} }'''
 # Where the page draws the line of each label, as a share of its bar
 MARKS = '''() => [...document.querySelectorAll('#pg-rows tr')].map(row => {
@@ -179,7 +180,8 @@ def test_decides_as_in_python(play, model, keep):
         return logits.map((z, i) => network.decide(z, scores[i], lines)) }''',
         [keep, logits.tolist(), scores.tolist()])
     marks,probs = decision.marks(logits),logits.sigmoid()
-    clear = ((probs-marks).abs()>2e-4).all(1) # thresholds end after four digits, and the page computes in 64 bits
+    # thresholds end after four digits, and the page computes in 64 bits
+    clear = ((probs-marks).abs()>2e-4).all(1)
     assert clear.float().mean()>.95
     assert np.allclose(torch.tensor([o['marks'] for o in got])[clear], marks[clear], atol=1.1e-4)
     given = torch.tensor([o['given'] for o in got])
