@@ -173,7 +173,7 @@ def test_fitted_classifier(pets):
     "A network that was trained by other means becomes a whole classifier"
     torch.manual_seed(0)
     targets = torch.eye(2).repeat_interleave(12, 0)
-    fitted = Fitted(torch.randn(24, 384), torch.randn(24, 384), torch.randn(24, 2)+4*targets-2)
+    fitted = Fitted(torch.randn(24, 192), torch.randn(24, 192), torch.randn(24, 2)+4*targets-2)
     facts = ARCHS['small_cnn'].facts(False)
     config = dict(arch='small_cnn', size=32, **facts, rare=[], training=dict(seed=0))
     parts,said = Parts(targets, targets),[]
