@@ -60,7 +60,7 @@ def test_archs(monkeypatch, capsys, tmp_path):
     cli.mlc_train(archs=True)
     head,lite,page,squeeze,timm = capsys.readouterr().out.splitlines()
     assert head.split()[0]=='network'
-    assert lite.split()[:4]==['efficientnet_lite2','4.7','19','260']
+    assert lite.split()[:4]==['efficientnet_lite2','4.8','19','260']
     assert float(lite.split()[4])>0
     assert lite.endswith('at hand, Apache-2.0')
     assert page.endswith('from scratch')

@@ -74,7 +74,7 @@ def test_few_pictures_promise_nothing_and_are_all_kept(n):
 
 
 def made_up(n, n_unlabelled=0, seed=0, c=4):
-    "Logits, targets and parts of a score: `n` pictures with a label, some of them with two; and others without"
+    "Logits, targets and parts of a score: `n` pictures with a label, some with two; others without"
     gen = torch.Generator().manual_seed(seed)
     n_all = n+n_unlabelled
     targets = torch.eye(c)[torch.randint(c, (n_all,), generator=gen)]
@@ -98,7 +98,8 @@ def coverages(n, rates, times=300, name=None):
         fits, fresh = torch.ones(len(logits)).bool(), slice(n, n+300)
         fits[fresh] = False
         seen, known = rows(parts, fits), targets[fits].bool().any(1)
-        rule = name or best_rule(Rehearsal(), rows(seen, half_that_chooses(known)), known[half_that_chooses(known)])
+        chooses = half_that_chooses(known)
+        rule = name or best_rule(Rehearsal(), rows(seen, chooses), known[chooses])
         fit = Decision.fit('abcd', rates[0], logits[fits], seen, targets[fits], rule)
         score = apply_score(parts, fit.rule)[fresh]
         answered = [fit.at(o).given(logits[fresh], score).any(1).float().mean() for o in rates]

