@@ -1,4 +1,4 @@
-"""`make bench`: every row, then how cost grows.
+"""`make bench`: every row, then how cost grows; what PARTS=unknown measures, see unknown.py.
 Writes results.csv, growth.csv, growth.png and the table in README.md.
 Half an hour on two cores, which should have nothing else to do"""
 import os, platform, re, sys, time, warnings
@@ -95,6 +95,7 @@ def main(parts):
     if 'growth' in parts:
         df = __import__('growth').main()
         if df is not None: insert('growth', growth_text(df))
+    if 'unknown' in parts: __import__('unknown').main()
 
 
 if __name__=='__main__': main(sys.argv[1:] or [*PARTS, 'growth'])
