@@ -167,11 +167,12 @@ def ordered(n, n_right, n_between):
 @pytest.mark.parametrize('n,n_right,n_between,keep', [
     (1000, 40, 40, .99),    # all of those in between
     (1000, 39, 40, .99),    # 0.975, and a standard error of 0.025 below that it is 0.95
-    (1000, 37, 40, .95),    # 0.925: not surely nine in ten
+    (1000, 36, 40, .99),    # nine in ten, just so
+    (1000, 35, 40, .95),
     (1000, 0, 40, .95),
     (10_000, 368, 400, .99),
-    (250, 10, 10, .99),
-    (225, 9, 9, .95),       # fewer than ten say nothing
+    (750, 30, 30, .99),
+    (725, 29, 29, .95),     # fewer than thirty say nothing
     (20, 1, 1, .95),
     (8, 0, 0, .95)])
 def test_usual_keep(n, n_right, n_between, keep):
