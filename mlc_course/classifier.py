@@ -16,7 +16,7 @@ from fastcore.basics import noop
 from torch import nn,tensor,Tensor
 
 from .engine.core import BadPictures,InputError,some,tell_bad
-from .engine.decision import Decision,is_name
+from .engine.decision import Decision,is_name,sets_thresh
 from .engine.evaluation import measure,measure_validation,validation_line
 from .engine.labelling import answer_labelled,raw_outputs
 from .engine.machines import from_first,on_each_machine,rank
@@ -161,7 +161,7 @@ def fitted_classifier(
     config:dict,  # Facts: `arch, size, mean, std, weights, rare`, and `training` with its `seed`
     folds=None,   # Where training pictures validate by turns, fold of each, `(n_train,)`
     device=None,  # Where the classifier shall compute, see `find_device`
-    frozen:bool=False, # Has the body learned nothing from these pictures? Then labels can be left out in turn
+    frozen:bool=False, # Has the body learned nothing from these pictures? Then labels can be left out
     say=print,    # Told the figures
 )->Classifier:
     "Choose references, score and thresholds, measure on validation pictures, and put all together"
@@ -192,7 +192,9 @@ def fitted_classifier(
             rehearsal,logits,parts = plain
             fit_head(model[1][-1], fitted.feats[known], targets.train[known])
     labelled = judged.bool().any(1)
-    name = best_rule(rehearsal, parts, labelled)
+    chooses = ~sets_thresh(labelled)
+    if not (chooses & labelled).any(): chooses = torch.ones_like(labelled)
+    name = best_rule(rehearsal, {o: x[chooses] for o,x in parts.items()}, labelled[chooses])
     decision = Decision.fit(vocab, keep, logits, parts, judged, name, prior)
     metrics = _measured(decision, logits, parts, judged, say)
     told = tell(rehearsal, name)

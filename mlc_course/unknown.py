@@ -167,7 +167,7 @@ def log_energy(
     logits:Tensor, # Raw scores, `(n_items, n_classes)`
     prior:Tensor=None, # Share of known training pictures with each label; None: all labels are as frequent
 )->Tensor: # `(n_items,)`, finite however low the logits
-    "`joint_energy` as a logarithm, because it spans orders of magnitude; rare labels count as much as others"
+    "`joint_energy` as a logarithm, as it spans orders of magnitude; with `prior`, fairer to rare labels"
     if prior is not None: logits = logits-half_prior(prior)
     return joint_energy(logits).clamp_min(torch.finfo(logits.dtype).tiny).log()
 

@@ -94,16 +94,16 @@ def untrained(
     "A classifier with random weights, as good as any for reading, writing and comparing"
     import math, torch
     from mlc_course.classifier import Classifier
-    from mlc_course.engine.decision import Decision, KeepTable
-    from mlc_course.engine.networks import build_model, find_arch, pooled_width
+    from mlc_course.engine.decision import Decision
+    from mlc_course.engine.networks import build_model, find_arch
     torch.manual_seed(0)
     model, parts, n = build_model(arch, len(vocab)).eval(), rule.split('+'), len(vocab)
     rule = dict(name=rule, mean={o: .1+i for i,o in enumerate(parts)}, std=dict.fromkeys(parts, .5))
-    table = KeepTable((*(2-i/10 for i in range(99)), -math.inf), tuple(-i/50 for i in range(100)))
-    usual = dict(k=5, thresh=-3., threshs=(.4,)*n, second_threshs=(.5,)*n, keep_table=table)
-    refs = torch.randint(-127, 128, (n_refs,pooled_width(model)), dtype=torch.int8)
+    table = *(2-i/10 for i in range(99)), -math.inf
+    usual = dict(k=5, thresh=-3., threshs=(.4,)*n, keep_table=table)
+    refs = torch.randint(-127, 128, (n_refs,model[1][-1].in_features), dtype=torch.int8)
     config = dict(arch=arch, size=64, **find_arch(arch).facts(False), rare=[],
-        versions={}, training={}, metrics={}) | dict(facts)
+        versions={}, training={}, metrics={}, rehearsal=None) | dict(facts)
     return Classifier(model, Decision(tuple(vocab), .95, rule, **usual | decision), refs, config)
 
 

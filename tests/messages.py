@@ -83,6 +83,7 @@ LINES = dict(
     of_config='{}: {}',
     lacks='{} lacks {}: name a folder written by mlc_train',
     field='{}: {} cannot be {}: get the folder again, or train again',
+    priors='{}: score has {} priors for {} labels: train again',
     other_weights='{} is damaged or of another config.json: get both again, or train again',
     no_fit='{} does not fit {} ({}): train again',
     dest_is_file='{} is a file: name another folder for the model',
@@ -94,7 +95,7 @@ LINES = dict(
     onnx_folder='{} is a folder: name a file, such as {}',
     onnx_left_alone='{} exists and is not an ONNX file of ours: it is left alone, name another file',
     onnx_unwritten='{} cannot be written ({}): name another file',
-    onnx_network='{} cannot be written as ONNX ({}): train another network, such as efficientnet_lite1',
+    onnx_network='{} cannot be written as ONNX ({}): train another network, such as efficientnet_lite2',
 
     # the app
     no_number_port='port {} is no number: use 1024 to 65535, or leave --port out',

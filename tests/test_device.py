@@ -19,7 +19,7 @@ from torch.utils._pytree import tree_leaves, tree_map
 from mlc_course import cam
 from mlc_course.classifier import Classifier
 from mlc_course.engine.labelling import answer_labelled, raw_outputs
-from mlc_course.engine.networks import UnitPool, build_model
+from mlc_course.engine.networks import RootPool, build_model
 from mlc_course.engine.options import find_device
 from mlc_course.engine.pictures import normalise, picture_tensor
 from mlc_course.engine.training import body_pass, cross_fit, fit_head, train_scratch
@@ -197,11 +197,11 @@ def test_cross_fit():
     "The heads of all folds are solved there, and come back"
     gen = torch.Generator().manual_seed(0)
     targets = nn.functional.one_hot(torch.arange(40)%2).float()
-    feats, folds = torch.randn(40, 2, 6, generator=gen)+targets.repeat(1, 3)[:,None], torch.arange(40)%5
-    want = cross_fit(feats, targets, folds, (1,5))
+    feats, folds = torch.randn(40, 6, generator=gen)+targets.repeat(1, 3), torch.arange(40)%5
+    want = cross_fit(feats, targets, folds)
     with posed_gpu():
-        got = cross_fit(feats, targets, folds, (1,5), GPU)
-        head = fit_head(nn.Linear(6, 2, device=GPU), feats[:,0], targets)
+        got = cross_fit(feats, targets, folds, GPU)
+        head = fit_head(nn.Linear(6, 2, device=GPU), feats, targets)
         assert head.weight.device==GPU
     torch.testing.assert_close(got, want)
 
@@ -210,7 +210,7 @@ def test_body_pass_and_scratch(pets):
     "Whatever they hand out lies on the CPU"
     files = sorted(pets.iterdir())
     with posed_gpu():
-        body = build_model('efficientnet_lite1', 2, weights='DEFAULT')[0].to(GPU)
+        body = build_model('efficientnet_lite2', 2, weights='DEFAULT')[0].to(GPU)
         scratch = build_model('small_cnn', 2).to(GPU, memory_format=torch.channels_last)
         maps, feats = body_pass(body, files, 64, 'looking', mirror=True)
         assert not isinstance(maps, Posed)
@@ -238,7 +238,7 @@ def test_answers_come_back(pets, strangers):
         clf = Classifier.train(pets, 'small_cnn', strangers, epochs=1, size=32, say=noop)
         for o in raw_outputs(clf, sorted(pets.iterdir()))[:2]: assert not isinstance(o, Posed)
         for o in answer_labelled(clf, pets, strangers): assert not isinstance(o, Posed)
-        assert isinstance(UnitPool()(clf.model[0](torch.ones(1, 3, 64, 64, device=GPU))), Posed)
+        assert isinstance(RootPool()(clf.model[0](torch.ones(1, 3, 64, 64, device=GPU))), Posed)
 
 
 # --- which one

@@ -261,30 +261,35 @@ def test_evaluating(here, blank):
 # --- models
 
 GONE = object()
-WHOLE = [0.]*99
-KEPT = dict(score=[2-i/10 for i in range(99)]+[None], labels=[-i/50 for i in range(100)])
+WHOLE = [0.]*100
+KEPT = [2-i/10 for i in range(99)]+[None]
 THREE = dict(a=.5, b=.5, c=.5)
 
 
-def of_rule(name, std=1., thresh=0.):
-    return dict(name=name, mean={name: 0.}, std={name: std}, k=5, thresh=thresh)
+def of_rule(name, std=1., thresh=0., prior=None):
+    return dict(name=name, mean={name: 0.}, std={name: std}, k=5, prior=prior, thresh=thresh)
+
+
+def of_told(n_labels=3, **columns):
+    return dict(n_labels=n_labels, **dict(dict.fromkeys(('mean','lowest','highest'), WHOLE), **columns))
 
 
 CONFIGS = [
-    ('vocab', GONE), ('further', GONE), ('kept', GONE),
+    ('vocab', GONE), ('thresholds', GONE), ('kept', GONE), ('rehearsal', GONE),
     ('vocab', ['cat','cat']), ('vocab', []), ('vocab', ['cat','']),
     ('size', 10**9), ('size', True),
     ('format', 'model 4'), ('format', None), ('resize', 'crop'),
     ('mean', [.5,.5]), ('mean', [.5,.5,2.]), ('mean', '0.5'),
     ('std', [1.,0.,1.]), ('std', [1e9]*3), ('std', .5),
     ('weights', 'mine'), ('weights', dict(source='mine')), ('weights', dict(source='a\x1b', licence='MIT')),
-    ('thresholds', dict(cat=.5, dog='x')), ('thresholds', dict(cat=.5)), ('further', dict(cat=.5)),
+    ('thresholds', dict(cat=.5, dog='x')), ('thresholds', dict(cat=.5)),
     ('score', 'eval'), ('score', of_rule('knn', std=0.)), ('score', of_rule('knn', thresh='low')),
     ('score', of_rule('magic')),
+    ('score', of_rule('knn', prior=[.5,2.])), ('score', of_rule('knn', prior=.5)),
     ('keep', 2), ('rare', 'fox'),
-    ('kept', []), ('kept', dict(score=KEPT['score'])), ('kept', dict(KEPT, labels=WHOLE)),
-    ('kept', dict(KEPT, labels=[*WHOLE, None])), ('kept', dict(KEPT, labels=[-o for o in KEPT['labels']])),
-    ('kept', dict(KEPT, score=KEPT['score'][::-1])), ('kept', dict(KEPT, score=['x']*100))]
+    ('kept', []), ('kept', KEPT[1:]), ('kept', KEPT[::-1]), ('kept', ['x']*100), ('kept', dict(score=KEPT)),
+    ('rehearsal', []), ('rehearsal', of_told(0)), ('rehearsal', of_told(mean=WHOLE[1:])),
+    ('rehearsal', of_told(lowest=[2.]*100)), ('rehearsal', of_told(more=WHOLE))]
 
 
 @pytest.fixture
@@ -309,6 +314,11 @@ def test_config(folder, field, value):
     else: says(load, 'field', 'm/config.json', field, '@')
 
 
+def test_priors_of_other_labels(folder):
+    folder.change(score=of_rule('knn', prior=[.5]*3))
+    says(load, 'priors', 'm/config.json', 3, 2)
+
+
 @pytest.mark.parametrize('found', ['mlc_course model 3', 'mlc_course model 99'])
 def test_other_version(folder, found):
     folder.change(format=found)
@@ -330,7 +340,7 @@ def test_no_config(folder, text, name, why):
 
 @pytest.mark.parametrize('arch,changes', [
     ('resnet18', dict(arch='resnet18')),
-    ('small_cnn', dict(vocab=['a','b','c'], thresholds=THREE, further=THREE))])
+    ('small_cnn', dict(vocab=['a','b','c'], thresholds=THREE))])
 def test_other_network(folder, arch, changes):
     folder.change(**changes)
     says(load, 'no_fit', 'm/model.safetensors', arch, '@')

@@ -59,14 +59,14 @@ def test_lite_loads_no_library():
     "Neither torchvision nor timm, which take longer than an answer"
     code = """import sys
 from mlc_course.engine.networks import build_model
-build_model('efficientnet_lite1', 2, weights='DEFAULT')
+build_model('efficientnet_lite2', 2, weights='DEFAULT')
 print(*sys.modules)"""
     loaded = python(code, check=True).stdout.split()
     assert not {'torchvision','timm','fastai'} & set(loaded)
 
 
 @pytest.mark.parametrize('arch',
-    ['small_cnn', 'efficientnet_lite1', 'squeezenet1_0', 'resnet18', 'mobilenet_v3_small', 'densenet121',
+    ['small_cnn', 'efficientnet_lite2', 'squeezenet1_0', 'resnet18', 'mobilenet_v3_small', 'densenet121',
         'timm/resnet10t'])
 def test_split_body(arch):
     x = torch.rand(1, 3, 64, 64)

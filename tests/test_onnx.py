@@ -63,19 +63,19 @@ def file(clf, tmp_path_factory): return clf.to_onnx(tmp_path_factory.mktemp('onn
 def test_default(clf, file, pictures): check(clf, file, pictures)
 
 
-@pytest.mark.parametrize('rule,n_refs,k,thresh', [
-    ('knn', 3, 20, -3.),
-    ('joint_energy', 20, 5, -3.),
-    ('max_logit', 1, 1, -np.inf)])
-def test_rules(tmp_path, pictures, rule, n_refs, k, thresh):
-    "The other rules; fewer references than neighbours; no threshold of the score"
-    clf = untrained('page_cnn', VOCAB, rule, n_refs, k=k, thresh=thresh)
+@pytest.mark.parametrize('rule,n_refs,k,thresh,prior', [
+    ('knn', 3, 20, -3., None),
+    ('joint_energy', 20, 5, -3., (.9,.08,0.)),
+    ('max_logit', 1, 1, -np.inf, (.5,.3,.2))])
+def test_rules(tmp_path, pictures, rule, n_refs, k, thresh, prior):
+    "The other rules; fewer references than neighbours; no threshold of the score; labels of other frequency"
+    clf = untrained('page_cnn', VOCAB, rule, n_refs, k=k, thresh=thresh, prior=prior)
     file = clf.to_onnx(tmp_path/'a.onnx')
     check(clf, file, pictures)
     assert json.loads(onnx.load(file).metadata_props[0].value)['score']==clf.decision.to_dict()['score']
 
 
-@pytest.mark.parametrize('arch', ['efficientnet_lite1', 'squeezenet1_0', 'timm/resnet10t'])
+@pytest.mark.parametrize('arch', ['efficientnet_lite2', 'squeezenet1_0', 'timm/resnet10t'])
 def test_other_bodies(tmp_path, pictures, arch):
     "With their own mean and spread"
     clf = untrained(arch, VOCAB)
@@ -104,7 +104,7 @@ def test_file(clf, file):
     assert list(text)==['mlc_course']
     meta, config = json.loads(text['mlc_course']), as_config(clf)
     assert meta=={k: config[k] for k in meta}
-    assert {'vocab','size','score','thresholds','further'}<=set(meta)
+    assert {'vocab','size','score','thresholds'}<=set(meta)
     here = os.getcwd(), os.path.dirname(classifier.__file__), sys.prefix, 'stack_trace'
     assert not [o for o in here if o.encode() in data]
     session = ort.InferenceSession(file)

@@ -1,7 +1,8 @@
 """Properties of every exported function of seven modules, on drawn inputs: against an independent reference,
 or an invariant that a reader relies on. NaN is refused or comes out as NaN, never as a number or a label.
 The draws are the same in every run"""
-import importlib, inspect, math
+import importlib, inspect, json, math
+from dataclasses import replace
 from fractions import Fraction
 import numpy as np, pytest, torch
 import torch.nn.functional as F
@@ -14,6 +15,7 @@ from torchvision.ops import sigmoid_focal_loss
 hypothesis = pytest.importorskip('hypothesis', reason='not installed: it comes with the extra `dev`')
 from hypothesis import assume, given, settings, strategies as st
 from mlc_course.convolution import *
+from mlc_course.engine.decision import Decision, _margins as margins
 from mlc_course.engine.fields import *
 from mlc_course.loss import *
 from mlc_course.metrics import *
@@ -521,18 +523,46 @@ def test_directions(n, n_feat, seed):
     assert directions(with_(x, inf))[0].isnan().all()
 
 
+@covers(half_prior, log_energy)
+@given(tables(logits=True), seeds)
+def test_half_prior(zt, seed):
+    "Half of the log odds; labels that are as frequent keep their order"
+    z = zt[0].double()
+    prior = rand(seed, z.shape[1]).sigmoid()
+    half = half_prior(prior)
+    same(half, [math.log(p/(1-p))/2 for p in prior.tolist()])
+    same(half_prior(1-prior), -half)
+    assert half_prior(tensor([0.,1.,1e-9,nan]))[:3].isfinite().all()
+    assert half_prior(tensor([nan])).isnan().all()
+    same(log_energy(z, prior), np.log(np.logaddexp(0, (z-half).numpy()).sum(1)))
+    same(log_energy(z, prior*0+.5), log_energy(z))
+    balanced = prior*0 + 1/max(2, z.shape[1])
+    assert ((z-half_prior(balanced)).gather(1, z.argsort(1)).diff(dim=1)>=0).all()
+    one = z[:,:1]
+    assert (log_energy(one, balanced[:1])[one[:,0].argsort()].diff()>-1e-12).all()
+    cols = torch.randperm(z.shape[1], generator=torch.Generator().manual_seed(seed))
+    same(log_energy(z[:,cols], prior[cols]), log_energy(z, prior))   # each label takes its own
+    rarer = prior.clone()
+    rarer[0] *= .5
+    near = z.clamp(-20, 20) # the same logit says more of a rare label
+    assert (log_energy(near, rarer) > log_energy(near, prior)).all()
+
+
 @covers(score_parts, log_energy)
 @given(tables(logits=True), st.integers(1, 6), seeds)
 def test_score_parts(zt, k, seed):
     z = zt[0].double()
     feats,refs = rand(seed, len(z), 4),rand(seed+1, 5, 4)
-    parts = score_parts(z, feats, refs, k)
+    prior = rand(seed+2, z.shape[1]).sigmoid()
+    parts = score_parts(z, feats, refs, k, prior)
     assert list(parts)==list(SCORES)
     same(parts['max_logit'], z.numpy().max(1))
     same(parts['knn'], knn_score(feats, refs, k))
-    same(parts['joint_energy'], log_energy(z))
+    same(parts['joint_energy'], log_energy(z, prior))
+    same(score_parts(z, feats, refs, k)['joint_energy'], log_energy(z))
     same(log_energy(z).exp(), np.logaddexp(0, z.numpy()).sum(1))
-    assert all(o.isfinite().all() for o in score_parts(z*0-1e4, feats, refs, k).values())
+    for p in (None, prior):
+        assert all(o.isfinite().all() for o in score_parts(z*0-1e4, feats, refs, k, p).values())
     bad = score_parts(with_(z, nan), feats, refs, k)
     assert bad['joint_energy'][0].isnan()
     assert bad['max_logit'][0].isnan()
@@ -563,7 +593,11 @@ def test_fit_score(pk):
         same([rule['mean'][o], rule['std'][o]], [np.mean(x), max(np.std(x), 1e-6)])
     same(res, sum((parts[o]-rule['mean'][o])/rule['std'][o] for o in names))
     assert abs(res[known].mean())<1e-6
-    if known.all(): assert rule['name']=='knn'               # nothing to compare with
+    for name in ('joint_energy+knn', *SCORES):               # asked for by name: no choice
+        named = fit_score(parts, known, name)
+        assert named['name']==name
+        if name==rule['name']: assert named==rule
+    if known.all(): assert rule['name']=='joint_energy+knn'  # nothing to compare with
     else:                                                    # none is better by more than a standard error
         q = auroc(res[known], res[~known])
         for o in parts.values():
@@ -601,60 +635,89 @@ def test_kept_known_items(ab, percent):
 def test_decide(zt, seed, thresh):
     "The rule in words, item by item; and no label where a number is missing"
     z = zt[0].double()
-    score,low = rand(seed, len(z)),rand(seed+1, z.shape[1]).sigmoid()*.5
-    high = low+.3
-    given_ = decide(z, score, thresh, low, high)
+    score,marks = rand(seed, len(z)),rand(seed+1, z.shape[1]).sigmoid()
+    given_ = decide(z, score, thresh, marks)
     for row,zs,s in zip(given_.tolist(), z.tolist(), score.tolist()):
-        p = [1/(1+math.exp(-x)) for x in zs]
-        can = [j for j in range(len(p)) if p[j]>low[j]] if s>=thresh else []
-        first = max(can, key=lambda j: zs[j]) if can else None
-        assert [j for j,o in enumerate(row) if o]==[j for j in can if j==first or p[j]>high[j]]
+        likeliest = max(range(len(zs)), key=lambda j: zs[j])         # of equals the first
+        above = [j for j,x in enumerate(zs) if 1/(1+math.exp(-x))>marks[j]]
+        assert [j for j,o in enumerate(row) if o]==(sorted({likeliest, *above}) if s>=thresh else [])
+    assert (given_.any(1)==(score>=thresh)).all()    # an answer is the score's business alone
     for a,b in ((with_(z, nan),score), (z,with_(score, nan))):
-        res = decide(a, b, thresh, low, high)
+        res = decide(a, b, thresh, marks)
         assert not res[0].any()
         assert (res[1:]==given_[1:]).all()
-    assert not decide(z, score, nan, low, high).any()
-    assert not decide(z-inf, score, -inf, low, high).any()
-    assert decide(z[:0], score[:0], thresh, low, high).shape==(0, z.shape[1])
+    assert not decide(z, score, nan, marks).any()
+    assert (decide(z-inf, score, -inf, marks).sum(1)==1).all()       # nothing is likely: the likeliest alone
+    assert decide(z, score*0, 0., marks).any(1).all()                # at the threshold it passes
+    assert (decide(z, score, -inf, marks*0+1).sum(1)==1).all()
+    assert decide(z[:0], score[:0], thresh, marks).shape==(0, z.shape[1])
     sure = z.clone()
     sure[:,0] = inf
-    assert decide(sure, score, -inf, low, high)[:,0].all()
-    assert decide(z.half(), score, -inf, low.half(), high.half()).dtype==torch.bool
-    for s in (score[1:], score[:,None]): refuses(decide, z, s, thresh, low, high, match='must be')
-    refuses(decide, z, score, thresh, low[1:], high, match='must be')
-    refuses(decide, z, score, thresh, low, torch.cat([high,high]), match='must be')
+    assert decide(sure, score, -inf, marks)[:,0].all()
+    assert decide(z.half(), score, -inf, marks.half()).dtype==torch.bool
+    for s in (score[1:], score[:,None]): refuses(decide, z, s, thresh, marks, match='must be')
+    refuses(decide, z, score, thresh, marks[1:], match='must be')
+    refuses(decide, z, score, thresh, torch.cat([marks,marks]), match='must be')
 
 
-@covers(fit_decision)
-@given(tables(logits=True, n_min=2), seeds, shares)
-def test_fit_decision(zt, seed, keep):
-    "What it was fitted on is answered as promised; no threshold of a label rises"
-    (z,t),score = zt,rand(seed, len(zt[0]))
-    z = z.double().clamp(-60, 60)
-    known = t.any(1)
-    if not known.any(): return refuses(fit_decision, z, score, t, match='nothing to keep')
-    thresh,threshs,second = fit_decision(z, score, t, keep=keep)
-    assert (second==.5).all()
-    assert (threshs<=second).all()
-    assert threshs.shape==(z.shape[1],)
-    own = torch.full((z.shape[1],), .7).double()
-    assert (fit_decision(z, score, t, own)[2]==own).all()
-    assert fit_decision(z, score, t, keep=1)[0]==-inf                # all of them: no cut at all
-    answered = decide(z, score, thresh, threshs, second)[known].any(1)
-    n = known.sum().item()
-    def n_below(share): return math.floor(share*(n+1) + 1e-9)
-    n_lost = n_below(1-keep) + n_below((1-keep)/5)
-    assert answered.any()
-    assert (~answered).sum() <= max(n_lost, n-1 if not n_lost else n_lost)
-    for bad in (nan,inf):
-        odd = z.clone()
-        odd[known.nonzero()[0,0],0] = bad
-        refuses(fit_decision, odd, score, t, match='finite')
-    odd = score.clone()
-    odd[known] = nan
-    refuses(fit_decision, z, odd, t, match='NaN')
-    refuses(fit_decision, z, score[1:], t, match='do not fit')
-    refuses(fit_decision, z, score, t[1:], match='do not fit')
+def half_that_sets(known):
+    "Positions of the known pictures that set the cut, as `Decision.fit` draws them"
+    at = known.nonzero()[:,0]
+    if len(at)<40: return at
+    return at[torch.randperm(len(at), generator=torch.Generator().manual_seed(0))[len(at)//2:]]
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 100), st.integers(1, 6), seeds, shares, st.sampled_from(['joint_energy+knn','knn']))
+def test_fit_of_a_decision(n, c, seed, keep, name):
+    "Of the pictures that set the cut at least the share is answered, and no more than the next that passes"
+    z = rand(seed, n, c, dtype=torch.float)*3
+    t = (rand(seed+1, n, c)>.5).float()
+    parts = dict(knn=rand(seed+2, n).round(decimals=1), joint_energy=log_energy(z), max_logit=z.amax(1))
+    known = t.bool().any(1)
+    fit = Decision.fit([f'l{j}' for j in range(c)], keep, z, parts, t, name, t.mean(0))
+    assert (fit.keep, len(fit.threshs))==(keep, c)
+    if not known.any():
+        assert fit.thresh==-inf
+        assert fit.keep_table is None
+        return
+    assert fit.rule['name']==name
+    score = apply_score(parts, fit.rule)
+    answered = fit.given(z, score).any(1)
+    assert (answered==(score>=fit.thresh)).all()
+    own = half_that_sets(known)
+    n_cut = math.floor((1-keep)*(len(own)+1) + 1e-9)                 # of a new picture it promises `keep`
+    assert (~answered[own]).sum() <= max(0, n_cut-1)
+    assert (score[own]<=fit.thresh).sum() >= max(1, n_cut)           # no higher cut would do
+    for i,thresh in enumerate(fit.keep_table, 1):
+        assert replace(fit, keep=None).at(i/100).thresh==thresh
+        assert (score[own]>=thresh).sum() >= i/100*len(own)-1e-6
+    assert list(fit.keep_table)==sorted(fit.keep_table, reverse=True)
+    assert Decision.from_dict(json.loads(json.dumps(fit.to_dict())))==fit
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 40), seeds, st.sampled_from([2.,6.,15.]), st.sampled_from([-inf,-1.,0.]))
+def test_what_is_no_close_call_stays(c, seed, scale, thresh):
+    "Logits and score moved by nearly as much as the margins: the labels are the same"
+    z,score = rand(seed, 200, c, dtype=torch.float)*scale,rand(seed+1, 200, dtype=torch.float)*2
+    marks = tuple((rand(seed+2, c)*2).sigmoid().clamp(.01, .99).tolist())
+    decision = Decision(tuple(map(str, range(c))), .95, {}, thresh=thresh, threshs=marks)
+    close = decision.is_close_call(z, score)
+    before = decision.given(z, score)
+    off_logit,off_score = (.999*o for o in margins)
+    first = F.one_hot(z.argmax(1), c)
+    moves = [torch.ones_like(z), 1-2*first, 2*first-1]
+    moves += [rand(seed+i, 200, c, dtype=torch.float).sign() for i in range(3, 9)]
+    moves += [rand(seed+i, 200, c, dtype=torch.float).clamp(-1, 1) for i in range(9, 12)]
+    for move in moves:
+        for sign in (1,-1):
+            for off in (-off_score, 0, off_score):
+                after = decision.given(z+sign*off_logit*move, score+off)
+                assert ((after==before).all(1) | close).all()
+    if scale==15 and c<4: assert not close.all()
+    assert decision.is_close_call(with_(z, nan), score)[0]
+    assert not decision.is_close_call(z, score*0+thresh-1).any() if thresh>-inf else True
 
 
 def plain_risks(score, correct):

@@ -87,7 +87,7 @@ def test_by_turns(by_turns):
     assert {k: facts[k] for k in want}==want
     assert (figures['n_known'], figures['n_unknown'])==(24, 12)
     assert figures['answered']>.9
-    assert (clf.refs.shape, clf.refs.dtype)==((24,2560), torch.int8)
+    assert (clf.refs.shape, clf.refs.dtype)==((24,1280), torch.int8)
     for words in 'pretrained', 'by turns, in 5 parts': assert any(words in o for o in said)
 
 
@@ -173,7 +173,7 @@ def test_fitted_classifier(pets):
     "A network that was trained by other means becomes a whole classifier"
     torch.manual_seed(0)
     targets = torch.eye(2).repeat_interleave(12, 0)
-    fitted = Fitted(torch.randn(24, 1, 384), torch.randn(24, 384), torch.randn(24, 2)+4*targets-2)
+    fitted = Fitted(torch.randn(24, 192), torch.randn(24, 192), torch.randn(24, 2)+4*targets-2)
     facts = ARCHS['small_cnn'].facts(False)
     config = dict(arch='small_cnn', size=32, **facts, rare=[], training=dict(seed=0))
     parts,said = Parts(targets, targets),[]

@@ -3,8 +3,8 @@ The rest is in test_properties.py"""
 import math
 import pytest, torch
 from torch import tensor
-from mlc_course.unknown import (apply_score, auroc, decide, energy, fit_decision, fit_score, fpr_at_tpr,
-                                joint_energy, keep_thresh, max_logit, max_prob, score_parts)
+from mlc_course.unknown import (apply_score, auroc, energy, fit_score, fpr_at_tpr, joint_energy, keep_thresh,
+                                max_logit, max_prob, score_parts)
 
 SEEDS = range(5)
 
@@ -108,31 +108,3 @@ def test_keep_thresh_keeps_what_it_promises(n, keep):
         s = torch.randn(n+1, generator=gen).round(decimals=1)      # with ties
         kept.append(s[n].item() >= keep_thresh(s[:n], keep))
     assert sum(kept)/2000 >= keep - 3*math.sqrt(keep*(1-keep)/2000)
-
-
-@pytest.mark.parametrize('keep', (.95, .8))
-def test_fit_decision_answers_what_it_promises(keep):
-    "At least `keep` of new known pictures get an answer, and not many more"
-    answered = []
-    for seed in range(200):
-        gen = torch.Generator().manual_seed(seed)
-        logits = torch.randn(200, 4, generator=gen)*1.5
-        score = logits.amax(1) + torch.randn(200, generator=gen)
-        targets = torch.zeros(200, 4).scatter(1, logits.argmax(1, keepdim=True), 1)
-        targets[80:100] = 0                                        # no-label validation pictures
-        fit = fit_decision(logits[:100], score[:100], targets[:100], keep=keep)
-        answered.append(decide(logits[100:], score[100:], *fit).any(1).float().mean())
-    assert keep-.01 <= torch.stack(answered).mean() < keep+.04
-
-
-@pytest.mark.parametrize('n', (1, 3))
-@pytest.mark.parametrize('seed', SEEDS)
-def test_few_pictures_promise_nothing_and_are_all_kept(seed, n):
-    logits,targets = draws(seed, n=60, scale=1.)
-    few = targets.any(1).nonzero()[:n,0]
-    logits,targets = logits[few],targets[few]
-    score = logits.amax(1)
-    fit = fit_decision(logits, score, targets)
-    assert fit[0]==score.min()
-    assert decide(logits, score, *fit).any(1).all()
-    assert fit_decision(logits, score, targets, keep=1)[0]==-math.inf

@@ -12,7 +12,7 @@ from mlc_course.classifier import fitted_classifier
 from mlc_course.data import encode_labels, pets, scene_table
 from mlc_course.engine.files import whole_file
 from mlc_course.engine.labelling import raw_outputs
-from mlc_course.engine.networks import ARCHS, UnitPool, build_model
+from mlc_course.engine.networks import ARCHS, RootPool, build_model
 from mlc_course.engine.pictures import for_batches, normalise
 from mlc_course.engine.training import Fitted, Parts, set_seed, train_scratch
 from mlc_course.ui.playground import filter_steps, groups, load_page, page_vocab
@@ -79,14 +79,14 @@ def round_filters(model):
 
 
 def look(model, files):
-    "What `model` makes of pictures: logits `(n_items, n_classes)`, features `(n_items, 2*n_feat)`"
+    "What `model` makes of pictures: logits `(n_items, n_classes)`, features `(n_items, n_feat)`"
     body,head = model
     logits = torch.zeros(len(files), len(page_vocab))
-    feats = torch.zeros(len(files), 2*head[-1].in_features)
+    feats = torch.zeros(len(files), head[-1].in_features)
     def see(ix, xb):
         maps = body(normalise(xb))
         logits[ix] = head(maps)
-        feats[ix] = UnitPool()(maps)
+        feats[ix] = RootPool()(maps)
     errors = for_batches(see, files, 96, 'looking')
     for error in errors.values(): raise error
     return logits,feats
@@ -141,16 +141,16 @@ def trained(files, targets, epochs, seed, say, loss_func=None):
 
 
 def judged(model, files, targets, epochs, seed, say):
-    "A `Classifier` with 500 references and thresholds chosen on validation pictures"
+    "A `Classifier` with 1000 references and thresholds chosen on validation pictures"
     known = targets.train.bool().any(1).nonzero()[:,0].tolist()
-    refs = random.Random(seed).sample(known, 500)
+    refs = random.Random(seed).sample(known, 1000)
     _,feats = look(model, [files.train[i] for i in refs])
     logits,valid_feats = look(model, files.valid)
     n_unlabelled = (~torch.cat(targets).bool().any(1)).sum().item()
     training = dict(epochs=epochs, seed=seed, pretrained=False, by_turns=False,
         n_train=len(files.train), n_valid=len(files.valid), n_unlabelled=n_unlabelled, n_left_out=0)
     config = dict(arch='page_cnn', size=96, **ARCHS['page_cnn'].facts(False), rare=[], training=training)
-    fitted = Fitted(feats[:,None], valid_feats, logits)
+    fitted = Fitted(feats, valid_feats, logits)
     with_refs = Parts(targets.train[refs], targets.valid)
     return fitted_classifier(model, fitted, with_refs, page_vocab, .95, config, say=say)
 

@@ -8,8 +8,8 @@ Docs: https://mlc-course.github.io/mlc_course/engine/decision.html.md"""
 
 # %% auto #0
 __all__ = ['is_name', 'is_names', 'is_number', 'is_figure', 'is_share', 'fits', 'check_fields',
-           'check_keep', 'score_thresh', 'keep_table', 'pick_threshs', 'usual_keep',
-           'Decision']
+           'check_keep', 'score_thresh', 'keep_table', 'pick_threshs', 'sets_thresh',
+           'usual_keep', 'Decision']
 
 # %% ../../nbs/engine/decision.ipynb #decision-003
 import math,re,reprlib
@@ -178,27 +178,30 @@ def _best_threshs(logits, targets):
     careful = pick_threshs(logits.sigmoid(), targets)
     return max(*(torch.full((n,), o) for o in (.5,.7,.9)), careful, key=n_right)
 
-def _halves(n):
-    "Two lots of positions: the first choose the rule, the second the threshold"
+def sets_thresh(
+    known:Tensor, # Whether each validation picture has a label, bool `(n_items,)`
+)->Tensor: # Bool, `(n_items,)`
+    "The half of the known pictures that sets the threshold, without a say in the rule; of fewer than 40 all"
+    n = int(known.sum())
     order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
-    return order[:n//2],order[n//2:]
+    of_known = order[n//2 if n>=40 else 0:]
+    res = torch.zeros_like(known)
+    res[known.nonzero()[of_known,0]] = True
+    return res
 
 # %% ../../nbs/engine/decision.ipynb #decision-043
-# of logits and score: twice the largest error of half precision on 2,000 photos, see benchmarks
-_margins = 1.35,0.25
+# of logits and score: twice the largest error of half precision, see benchmarks/precision.py
+_margins = 0.6,0.4
 
 def usual_keep(
     score:Tensor, # Of known pictures, `(n_items,)`
     right:Tensor, # Whether each would get exactly its labels, bool `(n_items,)`
 )->float: # Share of known pictures to answer
-    "0.95; 0.99 if nine in ten of those in between would surely be right"
+    "0.95; 0.99 if nine in ten of those in between would be right, and they are 30 at least"
     lowest = right[score.argsort()]
     n = len(right)
     between = lowest[round(n*.01):round(n*.05)].float()
-    if not len(between): return .95
-    share = between.mean().item()
-    error = math.sqrt(share*(1-share)/len(between))
-    return .99 if len(between)>=10 and share-error>=.9 else .95
+    return .99 if len(between)>=30 and between.mean()>=.9 else .95
 
 @dataclass(frozen=True)
 class Decision:
@@ -229,16 +232,18 @@ class Decision:
         known = targets.bool().any(1)
         vocab = tuple(vocab)
         if prior is not None: prior = tuple(round(o, 6) for o in torch.as_tensor(prior).tolist())
-        if not known.any(): return cls(vocab, keep or .95, dict(name='knn', mean=dict(knn=0.), std=dict(knn=1.)))
-        logits,targets = logits[known],targets[known]
-        parts = {o: parts[o][known] for o in parts}
-        chooses,sets = _halves(len(logits)) if len(logits)>=40 else [torch.arange(len(logits))]*2
-        rule = fit_score({o: x[chooses] for o,x in parts.items()}, known[known][chooses], name)
+        no_rule = dict(name='knn', mean=dict(knn=0.), std=dict(knn=1.))
+        if not known.any(): return cls(vocab, keep or .95, no_rule)
+        sets = sets_thresh(known)
+        chooses = known & ~sets
+        if not chooses.any(): chooses = known
+        rule = fit_score({o: x[chooses] for o,x in parts.items()}, known[chooses], name)
         score = apply_score(parts, rule)
         threshs = _best_threshs(logits[chooses], targets[chooses])
         if keep is None:
-            given = decide(logits, score, -math.inf, threshs)[chooses]
-            keep = usual_keep(score[chooses], (given==targets[chooses].bool()).all(1))
+            given = decide(logits, score, -math.inf, threshs)
+            right = (given==targets.bool()).all(1)
+            keep = usual_keep(score[known], right[known])
         table = keep_table(score[sets])
         thresh = score_thresh(score[sets], keep)
         return cls(vocab, keep, rule, prior=prior, thresh=thresh,
@@ -318,7 +323,8 @@ class Decision:
         check_fields(fields, dict(vocab=_is_vocab), where)
         vocab = fields['vocab']
         shares = dict.fromkeys(vocab, is_share)
-        check_fields(fields, dict(score=_is_score, thresholds=shares, keep=is_share, kept=_is_keep_table), where)
+        check_fields(fields, dict(score=_is_score, thresholds=shares, keep=is_share,
+            kept=_is_keep_table), where)
         prior,table = fields['score']['prior'],fields['kept']
         if prior is not None and len(prior)!=len(vocab):
             raise InputError(f'{where}: score has {len(prior)} priors for {len(vocab)} labels: train again')

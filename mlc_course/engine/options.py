@@ -89,7 +89,8 @@ class Options:
         epochs = self.epochs
         if epochs is None: epochs = 0 if pretrained else 20
         can_take_turns = photos.folds is not None and n_labelled>=10
-        return Plan(self.keep, epochs, pretrained, cross_validate=pretrained and not epochs and can_take_turns)
+        by_turns = pretrained and not epochs and can_take_turns
+        return Plan(self.keep, epochs, pretrained, cross_validate=by_turns)
 
 # %% ../../nbs/engine/options.ipynb #options-032
 class Plan(NamedTuple):

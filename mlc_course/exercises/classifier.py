@@ -22,11 +22,11 @@ def tiny_model()->Classifier: # An untrained `small_cnn`, 32 px, with the labels
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = small_cnn(3)
-        refs = torch.randint(1, 100, (5,2*192)).to(torch.int8)
+        refs = torch.randint(1, 100, (5,192)).to(torch.int8)
     rule = dict(name='knn', mean=dict(knn=0.), std=dict(knn=1.))
     decision = Decision(('cat','dog','rabbit'), .95, rule)
-    facts = dict(arch='small_cnn', size=32, rare=[])
-    facts.update(versions={}, training={}, metrics={})
+    facts = dict(arch='small_cnn', size=32, mean=[.5]*3, std=[.25]*3, weights=None, rare=[])
+    facts.update(versions={}, training={}, metrics={}, rehearsal=None)
     return Classifier(model, decision, refs, facts)
 
 # %% ../../nbs/solutions/11_ship.ipynb #11-ship-008
@@ -45,10 +45,10 @@ def check_1(answer):
 # %% ../../nbs/solutions/11_ship.ipynb #11-ship-013
 @exercise
 def check_2(answer):
-    "Which figures of `evaluate` a higher bar moves, and where to"
+    "Which figures of `evaluate` a higher threshold moves, and where to"
     parts = dict(
-        silent=('up', 'fewer labels of strangers are above it.'),
-        answered=('down', 'the bar rises for known pictures, too.'),
+        silent=('up', 'fewer strangers pass it.'),
+        answered=('down', 'it rises for known pictures, too.'),
         auroc=('same', 'it compares scores. Which threshold takes part?'))
     words = "'up', 'down' or 'same'"
     answer = by_name(answer, parts, words)

@@ -19,7 +19,6 @@ from tempfile import TemporaryDirectory
 from fastcore.script import call_parse
 
 from ..engine.core import InputError
-from ..engine.evaluation import Told
 from .cli import one_line_errors
 from .course import notebooks_path,page_file
 
@@ -37,7 +36,9 @@ def promise(
         kept = (f' When it was trained to keep {clf.decision.keep:.0%}, it answered '
             f'{m["answered"]:.0%}, and got {m["answered_right"]:.0%} exactly right.')
     told = clf.config['rehearsal']
-    if told: kept += f' Rehearsed: {Told(**told).says(clf.decision.keep)}.'
+    if told:
+        from mlc_course.engine.evaluation import Told # not above: brings torch
+        kept += f' Rehearsed: {Told(**told).says(clf.decision.keep)}.'
     return page_file('promise.html').format(n=n, labels=escape(labels), kept=kept)
 
 def page(

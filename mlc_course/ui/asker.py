@@ -72,11 +72,11 @@ def answer_words(
     said = ' and '.join(names) or "I don't know"
     thresh = decision.thresh
     if thresh==-math.inf: return said,'At this keep rate any score will do.'
-    verb,but = 'stays below','too unlike what I have learnt'
-    if score>=thresh: verb,but = 'passes','no label reaches its mark'
+    verb = 'passes' if names else 'stays below'
     why = f'The score of {score.item():.2f} {verb} its threshold of {thresh:.2f}'
     if names: return said,f'{why}.'
-    return said,f'{why}: {but}. The nearest label is {decision.vocab[logits[0].argmax()]}.'
+    nearest = decision.vocab[logits[0].argmax()]
+    return said,f'{why}: too unlike what I have learnt. The nearest label is {nearest}.'
 
 # %% ../../nbs/ui/asker.ipynb #widgets-058
 def answer_rows(

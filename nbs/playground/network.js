@@ -105,20 +105,15 @@ function run(net, rgb, {size, mean, std}) {
   const layers = []
   let at = {maps: normalised(rgb, size, mean, std), side: size}
   for (const o of net.layers) layers.push(at = conv(at.maps, at.side, o))
-  const n = at.side**2, means = [], tops = []
+  const n = at.side**2, means = []
   for (let c = 0; c < at.channels; c++) {
-    let sum = 0, top = -Infinity
-    for (let i = c*n; i < (c+1)*n; i++) { sum += at.maps[i]; top = Math.max(top, at.maps[i]) }
-    means.push(sum/n); tops.push(top)
+    let sum = 0
+    for (let i = c*n; i < (c+1)*n; i++) sum += at.maps[i]
+    means.push(sum/n)
   }
   const weighted = (b, k) => means.reduce((s, o, c) => s + o*net.weight[k*at.channels+c], b)
-  const logits = Array.from(net.bias, weighted)
-  return {layers, logits, feats: [...unit(means), ...unit(tops)]}
-}
-
-function unit(x) { // root mean square 1, as `unit_halves`
-  const rms = Math.sqrt(x.reduce((s, o) => s+o*o, 0)/x.length + 1e-12)
-  return x.map(o => o/rms)
+  const feats = means.map(o => Math.sign(o)*Math.sqrt(Math.abs(o)+1e-6)) // as `RootPool`
+  return {layers, logits: Array.from(net.bias, weighted), feats}
 }
 
 // Class activation map: the head's weights over the last maps; its mean plus the bias is the logit
@@ -145,13 +140,15 @@ function topShare(z) { // the largest probability of a softmax as a logit
 function references({refs, nRefs}) { // as directions of length 1
   const all = numbers(refs, Int8Array), n = all.length/nRefs, out = new Float32Array(all.length)
   for (let r = 0; r < nRefs; r++) {
-    const row = Array.from(all.subarray(r*n, (r+1)*n))
-    const u = [...unit(row.slice(0, n/2)), ...unit(row.slice(n/2))], len = Math.hypot(...u)
-    u.forEach((o, i) => out[r*n+i] = o/len)
+    const row = all.subarray(r*n, (r+1)*n), len = Math.hypot(...row) || 1
+    row.forEach((o, i) => out[r*n+i] = o/len)
   }
   return out
 }
 
+// Half of what the share of pictures with each label says for it: `half_prior` of chapter 07
+const halfPrior = prior => prior.map(p => logit(Math.min(Math.max(p, 1e-4), 1-1e-4))/2)
+const softplus = z => Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z)))
 function score(logits, feats, refs, rule) { // how known a picture seems: 0 is the average known one
   const n = feats.length, len = Math.hypot(...feats) || 1, near = []
   for (let r = 0; r < refs.length; r += n) {
@@ -160,19 +157,19 @@ function score(logits, feats, refs, rule) { // how known a picture seems: 0 is t
     near.push(sum/len)
   }
   near.sort((a, b) => b-a)
-  const prior = rule.prior || logits.map(() => .5), half = prior.map(p => logit(Math.min(Math.max(p, 1e-4), 1-1e-4))/2)
-  const energy = logits.map((z, k) => z-half[k]).reduce((s, z) => s + Math.max(z, 0) + Math.log1p(Math.exp(-Math.abs(z))), 0)
+  const half = halfPrior(rule.prior ?? logits.map(() => .5)) // of a half it is 0
+  const energy = logits.reduce((s, z, k) => s + softplus(z-half[k]), 0)
   const parts = {knn: near.slice(0, rule.k).reduce((a, b) => a+b, 0)/Math.min(rule.k, near.length),
     joint_energy: Math.log(Math.max(energy, 1.2e-38)), max_logit: Math.max(...logits)}
   return Object.keys(rule.mean).reduce((s, o) => s + (parts[o]-rule.mean[o])/rule.std[o], 0)
 }
 
-// The rule of chapter 07, as `given` and `marks` of engine/decision. With a passing score the likeliest label
-// is given, and every other one that passes its threshold; without a passing score there is no label.
-// The page has no other copy
-function decide(logits, score, {thresh, threshs}) {
+// The rule of chapter 07, as `given` and `marks` of engine/decision; the page has no other copy.
+// With a passing score the likeliest label is given, and every other one that passes its threshold.
+// Without, there is no label. The reader may ask for a `least` probability of the likeliest label too
+function decide(logits, score, {thresh, threshs, least = 0}) {
   const first = logits.indexOf(Math.max(...logits))
-  const marks = threshs.map((t, k) => k === first ? 0 : t) // what each label needs
+  const marks = threshs.map((t, k) => k === first ? least : t) // what each label needs
   const given = logits.map((z, k) => score >= thresh && sigmoid(z) > marks[k])
   return {given, marks}
 }

@@ -96,7 +96,7 @@ const noise = seed => { // the same dots for the same seed
 // ---- The decision at the sliders
 const lines = () => {
   const own = network.lines(decision, state.percent), all = vocab.map(() => state.thresh)
-  return state.own ? own : {thresh: own.thresh, threshs: all, second: all}
+  return state.own ? own : {thresh: own.thresh, threshs: all, least: state.thresh}
 }
 const twinLine = () => state.own ? data.twinKept[state.percent-1] : network.logit(state.thresh)
 const listed = o => o.length < 2 ? o.join() : `${o.slice(0, -1).join(', ')} and ${o.at(-1)}`
@@ -122,15 +122,20 @@ function why(labels, thresh) {
     const bold = network.decide(seen.logits, Infinity, lines()).given // if the score had no say
     const names = vocab.filter((_, k) => bold[k])
     const without = names.length ? `Without that, it would be called ${listed(names)}.` :
-      'No label passes its threshold either.'
+      'No label passes the threshold either.'
     return `It looks too strange: its score ${score} is below ${line}, ` +
       `set so that ${state.percent} % of known validation pictures pass. ${without}`
   }
-  if (!labels.length) return 'It looks familiar enough, but no label passes its threshold.'
-  const said = [`Its score ${score} passes ${line}, and`]
-  if (labels.length > 1) said.push(`${labels.length} labels pass their thresholds: nobody had to win.`)
-  else said.push('one label passes its threshold.')
-  if (state.kind === 'five Rottweilers' && labels.length === 1)
+  if (!labels.length) return 'It looks familiar enough, but no label passes the threshold.'
+  const n = labels.length, said = [`Its score ${score} passes ${line},`]
+  if (!state.own) said.push(`and ${n > 1 ? `${n} labels pass` : 'one label passes'} the threshold.`)
+  else if (n > 1) {
+    const more = n > 2 ? `${n-1} more that pass their thresholds` : 'one more that passes its threshold'
+    said.push(`so it gets its likeliest label, and ${more}.`)
+  }
+  else said.push('so it gets its likeliest label. No other passes its threshold.')
+  if (n > 1) said.push('Nobody had to win.')
+  if (state.kind === 'five Rottweilers' && n === 1)
     said.push('Five give one label: it names, it does not count.')
   if (state.kind === 'noise') said.push('Wrong, and sure of it: nothing like noise has taught it silence.')
   return said.join(' ')
@@ -188,7 +193,8 @@ function drawBars(given, marks, shares) {
     row.className = given[k] ? 'given' : ''
     row.dataset.prob = prob
     row.dataset.share = share
-    const tick = given[k] ? '✓ ' : '', needs = `, needs ${marks[k].toFixed(2)}`
+    const tick = given[k] ? '✓ ' : ''
+    const needs = marks[k] ? `, needs ${marks[k].toFixed(2)}` : ', needs nothing'
     setBar(row.children[1], prob, marks[k], c, tick+prob.toFixed(2), needs)
     setBar(row.children[2], share, network.sigmoid(twinLine()), c, share.toFixed(2))
     row.children[2].className = share === Math.max(...shares) ? 'pg-wins' : ''
@@ -500,7 +506,8 @@ function settings() {
   $('keep-is').textContent = `${state.percent} %`
   const {threshs} = lines(), [lo, hi] = [Math.min(...threshs), Math.max(...threshs)].map(o => o.toFixed(2))
   if (state.own) $('thresh').value = threshs.reduce((a, b) => a+b, 0)/threshs.length
-  const is = state.own ? `each label its own, ${lo} to ${hi}` : `${state.thresh.toFixed(2)} for all`
+  const stored = lo === hi ? lo : `${lo} to ${hi}`
+  const is = state.own ? `${stored}; the likeliest label needs none` : `${state.thresh.toFixed(2)} for all`
   $('thresh-is').textContent = is
   $('thresh').setAttribute('aria-valuetext', is)
   $('keep').setAttribute('aria-valuetext', `${state.percent} per cent`)

@@ -19,11 +19,13 @@ TOKENS = ['null', 'true', 'false', '0', '1', '-1', '7', '0.5', '-0.0', '1e30', '
 FACTS = dict(size=64, rare=['fox'], versions=dict(python='3.11'),
     training=dict(epochs=1, seed=0, pretrained=False),
     metrics=dict(n_known=20, exact_match=.8, macro_f1=.8, map=.9, answered=.9, answered_right=.8,
-        n_unknown=5, silent=.7, auroc=.8, fpr95=.3, aurc=.1))
+        n_unknown=5, silent=.7, auroc=.8, fpr95=.3, aurc=.1),
+    rehearsal=dict(n_labels=3, mean=[.5]*100, lowest=[.25]*100, highest=[.75]*100))
 
 
-def base(arch, vocab=('cat','dog'), threshs=(.4,.45), second_threshs=(.5,.5)):
-    return untrained(arch, vocab, facts=FACTS, thresh=-30., threshs=threshs, second_threshs=second_threshs)
+def base(arch, vocab=('cat','dog'), threshs=(.4,.45)):
+    "A model with every field that a trained one may have"
+    return untrained(arch, vocab, facts=FACTS, thresh=-30., threshs=threshs, prior=(.6,.4))
 
 
 # --- a model folder as two byte strings, and ways to spoil them
@@ -261,8 +263,11 @@ def legit(folder, sound):
     assert hashlib.sha256(weights).hexdigest()==cfg['weights_sha256']
     for k,v in old.items(): # the same kinds of values in the same places
         if k not in FREE: same_kind(cfg[k], v, k)
-    assert all(0<=o<=1 for k in ('thresholds','further') for o in cfg[k].values())
-    assert set(cfg['thresholds'])==set(cfg['further'])==set(cfg['vocab'])
+    assert all(0<=o<=1 for o in [*cfg['thresholds'].values(), *(cfg['score']['prior'] or [])])
+    assert set(cfg['thresholds'])==set(cfg['vocab'])
+    assert cfg['score']['prior'] is None or len(cfg['score']['prior'])==len(cfg['vocab'])
+    told = cfg['rehearsal'] or {}
+    assert all(0<=o<=1 for k in told if k!='n_labels' for o in told[k])
     assert 32<=cfg['size']<=1024
     assert 1<=cfg['score']['k']<=1000
     assert min(cfg['score']['std'].values())>0
@@ -279,8 +284,9 @@ def legit(folder, sound):
 def same_kind(a, b, at):
     def num(o): return type(o) in (int,float)
     both_numbers = num(a) and num(b) and math.isfinite(a)
+    if a is None and at in ('prior','rehearsal'): return # a model may be without
     assert both_numbers or type(a) is type(b) or at=='thresh', f'{at}: {a!r:.80} in place of {b!r:.80}'
-    if isinstance(b, dict) and at not in ('thresholds','further'):
+    if isinstance(b, dict) and at!='thresholds':
         assert set(a)==set(b), at
         for k in b: same_kind(a[k], b[k], k)
     if isinstance(b, list):
@@ -404,7 +410,7 @@ def test_odd_labels_are_shown(tmp_path):
     from mlc_course.draw.scenes import draw_portrait
     from mlc_course.ui.asker import explore_model
     odd = r'$\frac$', '<script>alert(1)</script>'
-    clf = base('small_cnn', vocab=odd, threshs=(0.,0.), second_threshs=(1.,1.))
+    clf = base('small_cnn', vocab=odd, threshs=(0.,0.))
     clf.save(tmp_path/'m')
     widget = explore_model(Classifier.load(tmp_path/'m'), {'pug': draw_portrait('pug', 0, 64)[0]})
     assert widget._repr_mimebundle_()['image/png']

@@ -58,7 +58,7 @@ def test_files(folder):
     assert sorted(o.name for o in folder.iterdir())==['model','page.safetensors']
     clf,_,_ = load_page(folder)
     assert clf.config['training']['seed']==1
-    assert len(clf.refs)==500
+    assert len(clf.refs)==1000
 
 
 def test_seed_repeats(folder, tmp_path):

@@ -18,7 +18,7 @@ if disturb=='yes':
         time.sleep(late.random()/100)
         return read(*args, **kwargs)
     pictures.picture_tensor = slow
-for arch,epochs in ('small_cnn',1), ('efficientnet_lite1',0), ('efficientnet_lite1',1):
+for arch,epochs in ('small_cnn',1), ('efficientnet_lite2',0), ('efficientnet_lite2',1):
     clf = Classifier.train(photos, arch, strangers, epochs=epochs, size=64, seed=3, device='cpu', say=noop)
     clf.save(f'{out}/{arch}_{epochs}')
 '''
