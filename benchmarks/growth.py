@@ -10,7 +10,7 @@ from fastcore.basics import noop
 import photos
 from labelling import child
 
-HERE, DEFAULT = Path(__file__).resolve().parent, 'efficientnet_lite1'
+HERE, DEFAULT = Path(__file__).resolve().parent, 'efficientnet_lite2'
 
 
 def seconds(fn):
@@ -43,15 +43,16 @@ def by_pictures(model, sizes=(100,300,1000,3000,10_000)):
 def with_labels(n, seed=0):
     "A function that chooses score and thresholds for `n` labels; what is random costs the same"
     from mlc_course.classifier import fitted_classifier
-    from mlc_course.engine.networks import build_model, find_arch, pooled_width
+    from mlc_course.engine.networks import build_model, find_arch
     from mlc_course.engine.training import Fitted, Parts
     torch.manual_seed(seed)
     kind = find_arch(DEFAULT)
     model = build_model(DEFAULT, n)
     vocab = [f'label_{i}' for i in range(n)]
-    feats, targets = torch.randn(3000, 1, pooled_width(model)), (torch.rand(3000, n)<max(.01, 1/n)).float()
+    feats = torch.randn(3000, model[1][-1].in_features)
+    targets = (torch.rand(3000, n)<max(.01, 1/n)).float()
     logits = torch.randn(2000, n)+3*targets[1000:]
-    fitted = Fitted(feats[:1000], feats[1000:,0], logits)
+    fitted = Fitted(feats[:1000], feats[1000:], logits)
     of_parts = Parts(targets[:1000], targets[1000:])
     config = dict(arch=DEFAULT, size=kind.size, **kind.facts(False), rare=[], training=dict(seed=0))
     def choose(): return fitted_classifier(model, fitted, of_parts, vocab, .95, config, say=noop)
@@ -70,7 +71,7 @@ def by_labels(sizes=(3,10,30,100,300,1000)):
     return res
 
 
-def by_size(model, sizes=(96,128,160,224,240,320,448)):
+def by_size(model, sizes=(96,128,160,224,260,320,448)):
     "Milliseconds a picture, on one thread: reading a large and a small JPEG, and the network"
     from mlc_course.classifier import Classifier
     from mlc_course.engine.pictures import batch_size, normalise, picture_tensor

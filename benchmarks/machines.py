@@ -55,7 +55,7 @@ def label(n, threads, folder, said):
     return secs
 
 
-def measure(seeds, size=240):
+def measure(seeds, size=260):
     "All runs, a seed after the other, so that a busy moment hits all ways of doing it"
     res = []
     with tempfile.TemporaryDirectory() as tmp:
@@ -82,7 +82,7 @@ def store(res):
         out.writerows(res)
 
 
-def rows(n=3, size=240):
+def rows(n=3, size=260):
     "For each task two processes of one thread beside one process of one thread"
     res = measure(range(n), size)
     store(res)

@@ -52,14 +52,14 @@ def growth_text(df):
     "What the plots say, with what most of the time goes to"
     def part(what): return df[df.what==what].set_index('n')
     p, l, z = part('pictures'), part('labels'), part('size')
-    n, m, s = p.index[-1], l.index[-1], z.loc[240]
+    n, m, s = p.index[-1], l.index[-1], z.loc[260]
     def share(read): return f'{s.network/(s.network+s[read]):.0%}'.replace('%', ' %')
     few = l.index[0]
     return '\n'.join([
         f'- **Pictures.** {n:,} small ones take {p.seconds[n]:.0f} s, {p.seconds[n]/n*1000:.1f} ms each; '
         f'memory goes from {p.peak_mb[100]/1000:.2f} to {p.peak_mb[n]/1000:.2f} GB. '
         'The bottleneck is the network.',
-        '- **Size.** At 240 px, on one thread, the network takes '
+        '- **Size.** At 260 px, on one thread, the network takes '
         f'{s.network*1000:.1f} ms in full precision: {share("read_small")} of the work '
         f'on a small JPEG, {share("read_large")} on one of six megapixels, '
         f'where reading takes {s.read_large*1000:.0f} ms, hardly depends on the size, and is mostly '
