@@ -10,13 +10,14 @@ __all__ = ['Classifier', 'references', 'fitted_classifier']
 
 # %% ../nbs/engine/classifier.ipynb #classifier-003
 import time
+from copy import deepcopy
 
 import torch
 from fastcore.basics import noop
 from torch import nn,tensor,Tensor
 
 from .engine.core import BadPictures,InputError,some,tell_bad
-from .engine.decision import Decision,is_name,sets_thresh
+from .engine.decision import Decision,choose_and_set,is_name
 from .engine.evaluation import measure,measure_validation,validation_line
 from .engine.labelling import answer_labelled,raw_outputs
 from .engine.machines import from_first,on_each_machine,rank
@@ -167,34 +168,36 @@ def fitted_classifier(
     "Choose references, score and thresholds, measure on validation pictures, and put all together"
     # not above: brings fastai
     from mlc_course.engine.rehearsal import Rehearsal,best_rule,rehearse,tell
-    from mlc_course.engine.training import cross_fit,fit_head,label_shares
+    from mlc_course.engine.training import cross_fit,fit_head,label_shares,n_references
     device = find_device(device)
     known = targets.train.bool().any(1)
     seed = config['training']['seed']
-    n_refs = min(max(2000, 10*len(vocab)), max_refs//fitted.feats.shape[-1])
+    n_refs = min(n_references(len(vocab)), max_refs//fitted.feats.shape[-1])
     refs = references(fitted.feats[known], n_refs, seed)
     prior = label_shares(targets.train)
     by_turns = folds is not None
     judged = targets.train if by_turns else targets.valid
 
-    def look(teach):
-        "What validation pictures look like to the head, and how labels that are left out fare"
+    def look(logits, teach=True):
+        "What validation pictures look like to a head, and how labels that are left out fare"
         rehearsal = rehearse(fitted.feats, targets.train, teach, seed, device) if frozen else Rehearsal()
         if by_turns: return (rehearsal, *cross_fit(fitted.feats, judged, folds, device, teach))
-        logits,parts = fitted.logits,{}
+        parts = {}
         if len(logits): parts = score_parts(logits, fitted.valid_feats, refs.float(), prior=prior)
         return rehearsal,logits,parts
 
-    rehearsal,logits,parts = look(True)
-    if by_turns and frozen and rehearsal.rounds and not known.all():
-        plain = look(False)
+    rehearsal,logits,parts = look(fitted.logits)
+    if frozen and rehearsal.rounds and not known.all():
+        head = model[1][-1]
+        untaught = fit_head(deepcopy(head), fitted.feats[known], targets.train[known])
+        with torch.no_grad(): its_logits = untaught(fitted.valid_feats.to(head.weight.device)).cpu()
+        plain = look(its_logits, teach=False)
         if not _lesson_helps((rehearsal,parts), (plain[0],plain[2]), judged, say):
             rehearsal,logits,parts = plain
-            fit_head(model[1][-1], fitted.feats[known], targets.train[known])
+            head.load_state_dict(untaught.state_dict())
     labelled = judged.bool().any(1)
-    chooses = ~sets_thresh(labelled)
-    if not (chooses & labelled).any(): chooses = torch.ones_like(labelled)
-    name = best_rule(rehearsal, {o: x[chooses] for o,x in parts.items()}, labelled[chooses])
+    has_say,_ = choose_and_set(labelled)
+    name = best_rule(rehearsal, {o: x[has_say] for o,x in parts.items()}, labelled[has_say])
     decision = Decision.fit(vocab, keep, logits, parts, judged, name, prior)
     metrics = _measured(decision, logits, parts, judged, say)
     told = tell(rehearsal, name)
@@ -206,6 +209,7 @@ def _lesson_helps(taught, plain, targets, say):
     "Whether pictures without label do more good than harm: to themselves, and to labels left out in turn"
     from mlc_course.engine.rehearsal import RULES,separation
     known = targets.bool().any(1)
+    if not known.any(): return True
     def quality(seen): return max(separation(o, *seen, known) for o in RULES)
     good,bad = quality(taught),quality(plain)
     helps = good>=bad

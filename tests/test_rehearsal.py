@@ -10,9 +10,9 @@ from mlc_course.engine.evaluation import Told
 from mlc_course.engine.networks import ARCHS, RootHead
 from mlc_course.engine.rehearsal import (RULES, Rehearsal, Round, best_rule, min_left_out, play, rehearse,
     rounds_of, separation, tell)
-from mlc_course.engine.training import Fitted, Parts, cross_fit, fit_head
+from mlc_course.engine.training import Fitted, Parts, cross_fit, fit_head, judge
 from mlc_course.ui.cli import mlc_evaluate
-from mlc_course.unknown import auroc
+from mlc_course.unknown import auroc, knn_score
 
 
 def made_up(n_classes=4, n_each=30, n_unlabelled=20, seed=0, n_feat=8, noise=.4, both=.1, opposite=False):
@@ -314,3 +314,37 @@ def test_no_lesson_to_weigh():
         clf, said, _ = after_training(*made_up(n_classes), frozen)
         assert not [o for o in said if 'known against unknown' in o]
         assert clf.config['rehearsal'] is None
+
+
+@pytest.mark.parametrize('lesson', LESSONS)
+def test_lesson_beside_validation_pictures(lesson):
+    "The same where pictures of their own validate: the head that is kept is the one that the decision judged"
+    how, taken = LESSONS[lesson]
+    feats, targets = made_up(**how)
+    valid = torch.rand(len(feats), generator=torch.Generator().manual_seed(1))<.4
+    train = ~valid
+    model = nn.Sequential(nn.Identity(), RootHead(feats.shape[1], targets.shape[1])).eval()
+    head = fit_head(model[1][-1], feats[train], targets[train])
+    with torch.no_grad(): logits = head(feats[valid])
+    facts = ARCHS['small_cnn'].facts(False)
+    config = dict(arch='small_cnn', size=32, **facts, rare=[], training=dict(seed=0))
+    fitted, parts, said = Fitted(feats[train], feats[valid], logits), Parts(targets[train], targets[valid]), []
+    vocab = [f'l{i}' for i in range(targets.shape[1])]
+    clf = fitted_classifier(model, fitted, parts, vocab, .9, config, None, 'cpu', True, said.append)
+    line, = (o for o in said if 'known against unknown' in o)
+    assert ('teach silence' in line, 'left out of the lesson' in line)==(taken, not taken)
+    teachers = train if taken else train & targets.bool().any(1)
+    wanted = fit_head(nn.Linear(feats.shape[1], targets.shape[1]), feats[teachers], targets[teachers])
+    assert wanted.weight.equal(clf.model[1][-1].weight)
+
+
+def test_as_many_references_as_a_classifier_keeps():
+    "Of more training pictures, whoever validates by turns is compared with no more than a new picture will be"
+    gen = torch.Generator().manual_seed(0)
+    feats = torch.randn(2600, 4, generator=gen)
+    targets = torch.eye(2)[torch.arange(2600)%2]
+    _, parts = judge(feats[:2500], targets[:2500], feats[2500:], 2500)
+    near = parts['knn'].mean()
+    drawn = feats[:2500][torch.randperm(2500, generator=torch.Generator().manual_seed(0))[:2000]]
+    assert near==knn_score(feats[2500:], drawn, 10).mean()
+    assert near<knn_score(feats[2500:], feats[:2500], 10).mean()

@@ -8,7 +8,7 @@ Docs: https://mlc-course.github.io/mlc_course/engine/decision.html.md"""
 
 # %% auto #0
 __all__ = ['is_name', 'is_names', 'is_number', 'is_figure', 'is_share', 'fits', 'check_fields',
-           'check_keep', 'score_thresh', 'keep_table', 'pick_threshs', 'sets_thresh',
+           'check_keep', 'score_thresh', 'keep_table', 'pick_threshs', 'choose_and_set',
            'usual_keep', 'Decision']
 
 # %% ../../nbs/engine/decision.ipynb #decision-003
@@ -178,16 +178,16 @@ def _best_threshs(logits, targets):
     careful = pick_threshs(logits.sigmoid(), targets)
     return max(*(torch.full((n,), o) for o in (.5,.7,.9)), careful, key=n_right)
 
-def sets_thresh(
+def choose_and_set(
     known:Tensor, # Whether each validation picture has a label, bool `(n_items,)`
-)->Tensor: # Bool, `(n_items,)`
-    "The half of the known pictures that sets the threshold, without a say in the rule; of fewer than 40 all"
+)->tuple: # Two masks, bool `(n_items,)` each
+    "Who has a say in the rule, and which known pictures set the threshold; of fewer than 40 all do both"
     n = int(known.sum())
+    if n<40: return torch.ones_like(known),known
     order = torch.randperm(n, generator=torch.Generator().manual_seed(0))
-    of_known = order[n//2 if n>=40 else 0:]
-    res = torch.zeros_like(known)
-    res[known.nonzero()[of_known,0]] = True
-    return res
+    sets = torch.zeros_like(known)
+    sets[known.nonzero()[order[n//2:],0]] = True
+    return ~sets,sets
 
 # %% ../../nbs/engine/decision.ipynb #decision-043
 # of logits and score: twice the largest error of half precision, see benchmarks/precision.py
@@ -234,9 +234,8 @@ class Decision:
         if prior is not None: prior = tuple(round(o, 6) for o in torch.as_tensor(prior).tolist())
         no_rule = dict(name='knn', mean=dict(knn=0.), std=dict(knn=1.))
         if not known.any(): return cls(vocab, keep or .95, no_rule)
-        sets = sets_thresh(known)
-        chooses = known & ~sets
-        if not chooses.any(): chooses = known
+        has_say,sets = choose_and_set(known)
+        chooses = has_say & known
         rule = fit_score({o: x[chooses] for o,x in parts.items()}, known[chooses], name)
         score = apply_score(parts, rule)
         threshs = _best_threshs(logits[chooses], targets[chooses])

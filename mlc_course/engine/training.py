@@ -7,7 +7,8 @@ Docs: https://mlc-course.github.io/mlc_course/engine/training.html.md"""
 
 # %% auto #0
 __all__ = ['fit_head', 'big_tensor', 'body_pass', 'Parts', 'Fitted', 'train_loop', 'train_pretrained',
-           'label_shares', 'judge', 'cross_fit', 'train_scratch', 'parts_of', 'fit']
+           'label_shares', 'n_references', 'judge', 'cross_fit', 'train_scratch', 'parts_of',
+           'fit']
 
 # %% ../../nbs/engine/training.ipynb #transfer-003
 import math,os,tempfile,threading,warnings
@@ -254,6 +255,12 @@ def label_shares(
     "How many of the pictures with a label have each of them"
     return targets[targets.bool().any(1)].mean(0)
 
+def n_references(
+    n_classes:int, # `len(vocab)`
+)->int: # At most so many
+    "How many training pictures a new one is compared with"
+    return max(2000, 10*n_classes)
+
 def judge(
     feats:Tensor,   # Of training pictures, `(n_train, n_feat)`
     targets:Tensor, # Their 0/1 labels; those without any teach silence, `(n_train, n_classes)`
@@ -264,7 +271,9 @@ def judge(
     "A head solved on some pictures, and what it and they say of others"
     head = nn.Linear(feats.shape[1], targets.shape[1], device=device)
     fit_head(head, feats, targets, 160*len(feats)/n_all)
-    refs = feats[targets.bool().any(1)].to(device)
+    refs = feats[targets.bool().any(1)]
+    lot = torch.randperm(len(refs), generator=torch.Generator().manual_seed(0))
+    refs = refs[lot[:n_references(targets.shape[1])]].to(device) # as many as a classifier keeps
     others = others.to(device)
     with torch.no_grad(): logits = head(others)
     parts = score_parts(logits, others, refs, prior=label_shares(targets).to(device))
