@@ -318,7 +318,7 @@ def test_no_lesson_to_weigh():
 
 @pytest.mark.parametrize('lesson', LESSONS)
 def test_lesson_beside_validation_pictures(lesson):
-    "The same where pictures of their own validate: the head that is kept is the one that the decision judged"
+    "The same where other pictures validate: the head that is kept is the one that was judged"
     how, taken = LESSONS[lesson]
     feats, targets = made_up(**how)
     valid = torch.rand(len(feats), generator=torch.Generator().manual_seed(1))<.4
@@ -328,7 +328,8 @@ def test_lesson_beside_validation_pictures(lesson):
     with torch.no_grad(): logits = head(feats[valid])
     facts = ARCHS['small_cnn'].facts(False)
     config = dict(arch='small_cnn', size=32, **facts, rare=[], training=dict(seed=0))
-    fitted, parts, said = Fitted(feats[train], feats[valid], logits), Parts(targets[train], targets[valid]), []
+    fitted, said = Fitted(feats[train], feats[valid], logits), []
+    parts = Parts(targets[train], targets[valid])
     vocab = [f'l{i}' for i in range(targets.shape[1])]
     clf = fitted_classifier(model, fitted, parts, vocab, .9, config, None, 'cpu', True, said.append)
     line, = (o for o in said if 'known against unknown' in o)
@@ -339,7 +340,7 @@ def test_lesson_beside_validation_pictures(lesson):
 
 
 def test_as_many_references_as_a_classifier_keeps():
-    "Of more training pictures, whoever validates by turns is compared with no more than a new picture will be"
+    "Whoever validates by turns is compared with no more pictures than a new one will be"
     gen = torch.Generator().manual_seed(0)
     feats = torch.randn(2600, 4, generator=gen)
     targets = torch.eye(2)[torch.arange(2600)%2]
