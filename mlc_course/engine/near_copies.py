@@ -29,15 +29,13 @@ def small_greys(
     return F.adaptive_avg_pool2d(xb.float().mean(1), side).round().byte()
 
 # %% ../../nbs/engine/near_copies.ipynb #near-copies-3b1d50
-def _contrast(greys): return greys.std((1,2), correction=0)
-
 def difference(
     a:Tensor, # Grey pictures, float `(n_items, h, w)`
     b:Tensor, # Others
-)->Tensor: # `(n_items,)`; 0: the same
-    "Root of the mean squared difference, in units of the pictures' contrast; 8 levels count as noise"
-    off = (a-b).square().mean((1,2)).sqrt()
-    return off / ((_contrast(a)+_contrast(b))/2 + 8)
+)->Tensor: # `(n_items,)`; 0: the same, but for brightness
+    "Spread of the difference, in units of the pictures' own spread; 8 levels count as noise"
+    def spread(x): return x.std((1,2), correction=0)
+    return spread(a-b) / ((spread(a)+spread(b))/2 + 8)
 
 def _resized(greys, n=side//2):
     return F.interpolate(greys[:,None], (n,n), mode='bilinear', antialias=True)[:,0]
@@ -48,6 +46,7 @@ def crop_difference(
     steps=range(5), # What may be missing at each side, pixels
 )->Tensor: # `(n_items,)`
     "The smallest `difference` between `part` and what is left of `whole`"
+    if not len(part): return torch.zeros(0)
     part = _resized(part)
     best = torch.full((len(part),), torch.inf)
     for top,left,bottom,right in product(steps, repeat=4):
@@ -86,9 +85,10 @@ def _offs(a, b, most):
     off = difference(a, b)
     for whole,part in (a,b),(b,a):
         left = (off>most).nonzero()[:,0]
-        coarse = crop_difference(whole[left], part[left], (0,3))
-        left = left[coarse<.5]
-        off[left] = off[left].minimum(crop_difference(whole[left], part[left]))
+        for steps,enough in ((0,3),.45),((0,2,4),.32),(range(5),1): # a coarse search spares most of the finer
+            best = crop_difference(whole[left], part[left], steps)
+            left,best = left[best<enough],best[best<enough]
+        off[left] = off[left].minimum(best)
     return off
 
 def near_copies(
