@@ -1,5 +1,5 @@
-"""Mistakes planted among 6,000 photos, found by `mlc_check`; beside it imagededup (its hashes, as in its README)
-and cleanlab on features of the same body. Each side runs as a process of its own, start included.
+"""Mistakes planted among 6,000 photos, found by `mlc_check`; beside it imagededup (its hashes, as in its
+README) and cleanlab on features of the same body. Each side runs as a process of its own, start included.
 Run it alone: `python benchmarks/checking.py`"""
 import csv, json, random, shutil, statistics, subprocess, sys, time
 from importlib.util import find_spec
@@ -9,6 +9,7 @@ import photos
 from versus import row, summary
 
 HERE, CACHE, BIN = Path(__file__).resolve().parent, photos.CACHE, Path(sys.executable).parent
+KINDS = 'copied', 'resized', 'recompressed', 'mirrored', 'cropped'
 N, SEEDS = 40, (10,11,12) # mistakes of each kind; seeds on which no threshold was chosen
 
 
@@ -26,8 +27,8 @@ def altered(img, kind, rng):
 
 
 def plant(seed, n=N):
-    """A folder a label with links to 6,000 photos, `n` of them in the wrong one, and `n` further files of each
-    kind of copy; names of the swapped, and from kind to pairs of names"""
+    """A folder a label with links to 6,000 photos, `n` of them in the wrong one, and `n` further files of
+    each kind of copy; names of the swapped, and from kind to pairs of names"""
     from PIL import Image
     rng, dest = random.Random(seed), CACHE/f'check_{seed}'
     files = sorted((photos.SHARED/'cats-dogs/train').glob('*.jpg'))
@@ -40,7 +41,7 @@ def plant(seed, n=N):
         folder = label(f) if f not in swapped else 'dog' if label(f)=='cat' else 'cat'
         (dest/folder/f.name).symlink_to(f)
     copies = {}
-    for k,kind in enumerate(('copied','resized','recompressed','mirrored','cropped')):
+    for k,kind in enumerate(KINDS):
         copies[kind] = []
         for f in lot[k*n:(k+1)*n]:
             twin = dest/label(f)/f'{kind}_{f.name}'
@@ -55,12 +56,13 @@ def plant(seed, n=N):
 def ours(folder):
     "Pairs of copies, and pictures with doubtful labels in order, as the command writes them"
     table = CACHE/'check.csv'
-    subprocess.run([BIN/'mlc_check', folder, '--csv', table, '--fail-on', 'none'], check=True, capture_output=True)
+    cmd = BIN/'mlc_check', folder, '--csv', table, '--fail-on', 'none'
+    subprocess.run(cmd, check=True, capture_output=True)
     rows = list(csv.DictReader(open(table, encoding='utf-8')))
     def name(path): return Path(path).name
     pairs = {frozenset((name(o['file']), name(o['other']))) for o in rows
         if o['issue'] in ('copy','near_copy','contradiction')}
-    return pairs, [name(o['file']) for o in rows if o['issue']=='label']
+    return pairs, [name(o['file']) for o in rows if o['issue'] in ('label','doubt')]
 
 
 def theirs(folder):
@@ -119,8 +121,9 @@ def said(scores):
     "One side over all seeds"
     def total(kind): return sum(o[kind] for o in scores)
     n = N*len(scores)
-    kinds = ', '.join(f'{total(o)} {o}' for o in ('copied','resized','recompressed','mirrored','cropped'))
-    return f'{total("swapped")} of {n} swapped labels in the first {2*N}; of {n} each {kinds}; {total("false")} other pairs'
+    kinds = ', '.join(f'{total(o)} {o}' for o in KINDS)
+    return (f'{total("swapped")} of {n} swapped labels in the first {2*N} rows; of {n} each {kinds}; '
+        f'{total("false")} other pairs')
 
 
 def rows(seeds=SEEDS):
@@ -128,7 +131,7 @@ def rows(seeds=SEEDS):
         print(f'left out, no {photos.SHARED.name}/cats-dogs: looking for mistakes')
         return []
     if missing := [o for o in ('imagededup','cleanlab') if not find_spec(o)]:
-        print(f'left out, no {" and no ".join(missing)} (pip install imagededup cleanlab): looking for mistakes')
+        print(f'left out, no {" and no ".join(missing)}: looking for mistakes')
         return []
     times, scores = ([],[]), ([],[])
     for seed in seeds:
@@ -143,7 +146,7 @@ def rows(seeds=SEEDS):
     assert sum(o['swapped'] for o in a) >= max(.8*N*len(a), sum(o['swapped'] for o in b)), scores
     for o,p in zip(a, b):
         assert o['copied']==N and o['resized']+o['recompressed']>=.95*2*N, o
-        assert all(o[kind]>=p[kind] for kind in ('copied','resized','recompressed','mirrored','cropped')), (o, p)
+        assert all(o[kind]>=p[kind] for kind in KINDS), (o, p)
     name = 'mistakes planted among 6,000 photos: wrong labels and copies'
     return [row(name, summary(*times), 3, f'ours: {said(a)}; theirs: {said(b)}',
         'theirs: imagededup with PHash, cleanlab on features of the same body; start of the processes included')]

@@ -3,7 +3,7 @@ import csv, os, random, shutil, time
 import numpy as np
 import pytest, torch
 from PIL import Image, ImageEnhance, ImageOps
-from conftest import SHARED, call, draw, python, refused
+from conftest import call, draw, python, refused
 from fastcore.basics import noop
 from mlc_course.draw.scenes import draw_portrait
 from mlc_course.engine.check import KINDS, check_photos, contradicted, label_counts, label_quality
@@ -34,12 +34,15 @@ def planted(tmp_path_factory): return plant(tmp_path_factory.mktemp('check')/'ph
 def checked(planted): return check_photos(planted, say=noop)
 
 
-def found(checked, kind): return {(os.path.basename(o.file), os.path.basename(o.other)) for o in checked.of(kind).itertuples()}
+def found(checked, kind):
+    "Pairs of names"
+    return {(os.path.basename(o.file), os.path.basename(o.other)) for o in checked.of(kind).itertuples()}
 
 
 def table(folder, rows):
     "Rows of files with labels and whether they validate, as a CSV in `folder`"
-    with open(folder/'labels.csv', 'w', newline='') as f: csv.writer(f).writerows([('fname','labels','is_valid'), *rows])
+    with open(folder/'labels.csv', 'w', newline='') as f:
+        csv.writer(f).writerows([('fname','labels','is_valid'), *rows])
     return folder/'labels.csv'
 
 
@@ -49,10 +52,10 @@ def test_planted(checked):
     assert {o for o,_ in found(checked, 'unreadable')}=={'empty.jpg','text.jpg'}
     assert found(checked, 'copy')=={('same.jpg','pug_5.jpg')}
     assert found(checked, 'near_copy')=={('small.jpg','beagle_7.jpg')}
-    assert found(checked, 'contradiction')=={('both.jpg','beagle_9.jpg')} or found(checked, 'contradiction')=={('beagle_9.jpg','both.jpg')}
+    assert found(checked, 'contradiction')=={('beagle_9.jpg','both.jpg')} # beside the first by path
     assert not len(checked.of('leak')) # there is no split
-    assert 'Siamese_3.jpg' in [os.path.basename(o) for o in checked.of('label').file[:3]]
-    swapped = next(o for o in checked.of('label').itertuples() if 'Siamese_3' in o.file)
+    assert 'Siamese_3.jpg' in [os.path.basename(o) for o in checked.doubtful.file[:3]]
+    swapped = next(o for o in checked.doubtful.itertuples() if 'Siamese_3' in o.file)
     assert (swapped.labels, swapped.other_labels)==('pug', 'Siamese')
 
 
@@ -75,7 +78,7 @@ def test_every_label_has_the_same_pictures(tmp_path):
     draw(tmp_path/'pug', ['pug'], 24, 64)
     shutil.copy(tmp_path/'pug/pug_1.jpg', tmp_path/'pug/again.jpg')
     res = check_photos(tmp_path, say=noop)
-    assert found(res, 'copy')=={('pug_1.jpg','again.jpg')} or found(res, 'copy')=={('again.jpg','pug_1.jpg')}
+    assert found(res, 'copy')=={('pug_1.jpg','again.jpg')}
     assert not len(res.of('label')) and any('labels are not judged' in o for o in res.notes)
 
 
@@ -90,7 +93,7 @@ def test_without_pretrained_weights(planted, checked):
 def test_nothing_found(tmp_path):
     for o in BREEDS: draw(tmp_path/o, [o], 12, 96)
     res = check_photos(tmp_path, say=noop)
-    assert not set(res.table.issue) - {'label','odd'} # a drawing may be hard, but nothing is broken or there twice
+    assert not set(res.table.issue) - {'label','doubt','odd'} # a drawing may be hard
 
 
 # --- the split
@@ -101,7 +104,8 @@ def test_leaks(tmp_path):
     Image.open(tmp_path/'pug_3.jpg').save(tmp_path/'again.jpg', quality=50)
     shutil.copy(tmp_path/'pug_4.jpg', tmp_path/'same.jpg')
     shutil.copy(tmp_path/'pug_5.jpg', tmp_path/'harmless.jpg')
-    rows = [(o.name, o.name.split('_')[0], int(o.stem.split('_')[-1])>11) for o in sorted(tmp_path.glob('*_*.jpg'))]
+    files = sorted(tmp_path.glob('*_*.jpg'))
+    rows = [(o.name, o.name.split('_')[0], int(o.stem.split('_')[-1])>11) for o in files]
     rows += [('again.jpg','pug',True), ('same.jpg','pug',True), ('harmless.jpg','pug',False)]
     res = check_photos(table(tmp_path, rows), say=noop)
     assert found(res, 'leak')=={('again.jpg','pug_3.jpg'), ('same.jpg','pug_4.jpg')}
@@ -162,7 +166,8 @@ def test_near_copies(how, tmp_path):
     rng, greys = random.Random(0), []
     ims = [draw_portrait(BREEDS[i%3], i, 128)[0] for i in range(60)]
     for i in range(40):
-        changed(ims[i], how, rng).save(tmp_path/f'{i}.jpg', quality=rng.randint(30, 75) if how=='recompressed' else 90)
+        quality = rng.randint(30, 75) if how=='recompressed' else 90
+        changed(ims[i], how, rng).save(tmp_path/f'{i}.jpg', quality=quality)
         ims.append(Image.open(tmp_path/f'{i}.jpg'))
     pairs = near_copies(torch.stack([grey(o) for o in ims]))
     assert {o[:2] for o in pairs}=={(i,60+i) for i in range(40)}
@@ -221,25 +226,31 @@ def noisy(n=400, n_classes=6, n_wrong=30, seed=0):
 def as_lists(targets): return [o.nonzero()[:,0].tolist() for o in targets]
 
 
-@pytest.mark.parametrize('seed', range(5))
-def test_beside_cleanlab(seed):
-    "Its multi-label scores, label by label, are ours; ranked by them, as many planted errors come first"
-    cleanlab = pytest.importorskip('cleanlab.multilabel_classification', reason='no cleanlab: pip install cleanlab')
-    from cleanlab.internal.multilabel_scorer import MultilabelScorer
-    probs, targets, wrong = noisy(seed=seed)
-    lowest = label_quality(probs, targets).amin(1)
-    theirs = cleanlab.get_label_quality_scores(as_lists(targets), probs.numpy(), aggregator_kwargs=dict(method=np.min))
-    assert np.allclose(theirs, lowest.numpy(), atol=1e-6)
-    flagged = contradicted(probs, targets).any(1)
-    ours = lowest.where(flagged, lowest+1).argsort()[:len(wrong)].tolist()
-    usual = cleanlab.get_label_quality_scores(as_lists(targets), probs.numpy()).argsort()[:len(wrong)]
-    assert len(wrong & set(ours))>=len(wrong & set(usual.tolist()))
-    issues = set(np.flatnonzero(cleanlab.find_label_issues(as_lists(targets), probs.numpy())).tolist())
-    assert len(wrong & set(flagged.nonzero()[:,0].tolist()))>=.9*len(wrong & issues)
+def test_beside_cleanlab():
+    "Its scores, label by label, are ours; ranked by the lowest, as many planted errors come first"
+    reason = 'no cleanlab: pip install cleanlab'
+    rank = pytest.importorskip('cleanlab.multilabel_classification.rank', reason=reason)
+    from cleanlab.multilabel_classification.filter import find_label_issues
+    n_ours = n_usual = n_flagged = n_issues = 0
+    for seed in range(5):
+        probs, targets, wrong = noisy(seed=seed)
+        labels, n = as_lists(targets), len(wrong)
+        lowest = label_quality(probs, targets).amin(1)
+        theirs = rank.get_label_quality_scores(labels, probs.numpy(), aggregator_kwargs=dict(method=np.min))
+        assert np.allclose(theirs, lowest.numpy(), atol=1e-6)
+        usual = rank.get_label_quality_scores(labels, probs.numpy())
+        n_ours += len(wrong & set(lowest.argsort()[:n].tolist()))
+        n_usual += len(wrong & set(usual.argsort()[:n].tolist()))
+        flagged = contradicted(probs, targets).any(1)
+        issues = find_label_issues(labels, probs.numpy(), filter_by='confident_learning')
+        n_flagged += len(wrong & set(flagged.nonzero()[:,0].tolist()))
+        n_issues += len(wrong & set(np.flatnonzero(issues).tolist()))
+    assert n_ours>=n_usual
+    assert n_flagged>=.9*n_issues
 
 
 def test_hand_count():
-    "A given label at 0.04 is as unlikely as missing ones; at 0.3 it is not; a missing one at 0.8 is as likely as given ones"
+    "A given label at 0.04 is as unlikely as missing ones, at 0.3 it is not; one missing at 0.8 is as likely as given"
     probs = torch.tensor([.9,.9,.9,.9,.3,.04, .05,.05,.05,.05,.8])[:,None]
     targets = torch.tensor([1.]*6+[0]*5)[:,None]
     assert contradicted(probs, targets).nonzero()[:,0].tolist()==[5,10]
@@ -252,7 +263,7 @@ def test_copies_do_not_vouch_for_each_other(tmp_path):
     wrong = tmp_path/'pug/Siamese_3.jpg'
     (tmp_path/'Siamese/Siamese_3.jpg').rename(wrong)
     for i in range(4): shutil.copy(wrong, tmp_path/f'pug/w{i}.jpg')
-    doubtful = {os.path.basename(o) for o in check_photos(tmp_path, say=noop).of('label').file}
+    doubtful = {os.path.basename(o) for o in check_photos(tmp_path, say=noop).doubtful.file}
     assert doubtful >= {'Siamese_3.jpg','w0.jpg','w1.jpg','w2.jpg','w3.jpg'}
 
 
@@ -268,23 +279,23 @@ def test_missing_label(tmp_path):
     i = next(i for i,o in enumerate(rows) if len(o[1].split())==2)
     gone, left = rows[i][1].split()
     rows[i][1] = left
-    found = check_photos(table(tmp_path, rows), say=noop).of('label')
+    found = check_photos(table(tmp_path, rows), say=noop).doubtful
     o = next(o for o in found.itertuples() if os.path.basename(o.file)==f'{i}.png')
     assert gone in o.other_labels.split() and f'{gone} is missing' in o.said
 
 
 @pytest.mark.parametrize('seed', [0,1])
-def test_swapped_labels_of_photos(seed, tmp_path):
-    "Real photos: of 16 swapped labels among 600, four in five in the first 32 rows. The whole is in benchmarks/checking.py"
-    if not (SHARED/'data/cats-dogs').is_dir(): pytest.skip('no folder ../shared with real photos beside the checkout')
+def test_swapped_labels_of_photos(seed, shared, tmp_path):
+    "Of 16 swapped labels among 600, four in five in the first 32 rows; benchmarks/checking.py has all photos"
     rng = random.Random(seed)
-    files = rng.sample(sorted((SHARED/'data/cats-dogs/train').glob('*.jpg')), 600)
+    files = rng.sample(sorted((shared/'data/cats-dogs/train').glob('*.jpg')), 600)
     for o in 'cat','dog': (tmp_path/o).mkdir()
     for i,f in enumerate(files):
         label = f.name.split('.')[0]
         if i<16: label = 'dog' if label=='cat' else 'cat'
         (tmp_path/label/f.name).symlink_to(f)
-    first = [os.path.basename(o) for o in check_photos(tmp_path, say=noop).of('label').file[:32]]
+    doubtful = check_photos(tmp_path, say=noop).doubtful
+    first = [os.path.basename(o) for o in doubtful.file[:32]]
     assert len({o.name for o in files[:16]} & set(first))>=13
 
 
@@ -318,7 +329,7 @@ def test_command(planted, tmp_path):
     assert res.returncode==1
     lines = res.stdout.splitlines()
     assert 'a folder per label' in lines[0] and '3 labels: Siamese beagle pug' in lines[0]
-    assert any('(contradiction)' in o and o.split()[0]=='1' for o in lines)
+    assert any(o.split()[:2]==['1','contradiction'] for o in lines)
     assert res.stderr.splitlines()[-1]=='mlc_check: 2 unreadable, 1 contradiction'
     rows = list(csv.DictReader(open(tmp_path/'found.csv', encoding='utf-8')))
     assert {o['issue'] for o in rows} >= {'unreadable','contradiction','copy','near_copy','label'}

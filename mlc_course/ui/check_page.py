@@ -15,21 +15,22 @@ from fastcore.script import call_parse
 
 from ..engine.core import InputError,one_line
 from .cli import one_line_errors
-from .page import Html,gallery,html_of,image_uri,joined,page,paragraph,small_picture,table
+from .page import Html,gallery,html_of,image_uri,joined,page
+from .page import paragraph,small_picture,table
 
 # %% ../../nbs/ui/check_page.ipynb #check-page-58e2b3
 def beside(
-    paths,    # Picture files
-    side=160, # Pixels of the longer side of each, at most
+    paths,      # Picture files
+    height=140, # Pixels; one that is more than twice as wide becomes less high
 )->str: # None if one of them cannot be read
-    "Pictures next to each other, equally high, as part of a page"
-    ims = [small_picture(o, side) for o in paths]
+    "Pictures next to each other, as part of a page"
+    ims = [small_picture(o, 2*height) for o in paths]
     if None in ims: return None
     from PIL import Image # not above: `--help` needs none
-    height = min(o.height for o in ims)
-    ims = [o.resize((max(1, o.width*height//o.height),height)) for o in ims]
+    height = min(height, *(2*height*o.height//o.width for o in ims))
+    ims = [o.resize((max(1, o.width*height//o.height),max(1, height))) for o in ims]
     gap = 6
-    res = Image.new('RGB', (sum(o.width+gap for o in ims)-gap,height), '#888888')
+    res = Image.new('RGB', (sum(o.width+gap for o in ims)-gap,ims[0].height), '#888888')
     left = 0
     for im in ims:
         res.paste(im, (left,0))
@@ -46,13 +47,14 @@ def _or_none(labels): return labels or 'no label'
 def _lines(o):
     "What a card says of a row of the table"
     given = _or_none(o.labels)
-    if o.issue=='label':
-        return [_name(o.file), f'given: {given}', f'likely: {_or_none(o.other_labels)}',
-            f'{o.said}; right with probability {o.score:.2g}']
-    if o.issue=='odd': return [_name(o.file), given, f'{-o.score:.1f} standard deviations below the average']
-    if o.issue=='unreadable': return [_name(o.file), given, o.said]
+    if o.issue in ('label','doubt'):
+        sure = f'{given}: right with probability {o.score:.2g}'
+        return [sure, f'likely {_or_none(o.other_labels)}', _name(o.file)]
+    if o.issue=='odd':
+        return [given, f'{-o.score:.1f} standard deviations below the middle', _name(o.file)]
     alike = o.said if o.score==1 else f'{o.score:.0%} alike'
-    return [joined([_name(o.file), f': {given}']), joined([_name(o.other), f': {_or_none(o.other_labels)}']), alike]
+    names = joined([_name(o.file), _name(o.other)], ' | ')
+    return [f'{given} | {_or_none(o.other_labels)}', names, alike]
 
 def _card(o):
     paths = [o.file, o.other] if o.other else [o.file]
@@ -65,11 +67,14 @@ def _section(kind, what, found, most):
     n = len(found)
     rows = list(found.head(most).itertuples())
     parts = [paragraph(what.remedy)]
-    if kind=='unreadable': parts.append(table(['file','labels','why'], [(_name(o.file), o.labels, o.said) for o in rows]))
-    elif not rows[0].file: parts.append(table(['label','with','pictures'], [(o.labels, o.other, o.said) for o in rows]))
-    else: parts.append(gallery(map(_card, rows), 330 if rows[0].other else 170))
+    if kind=='unreadable':
+        cells = [(_name(o.file), o.labels, o.said) for o in rows]
+        parts.append(table(['file','labels','why'], cells))
+    elif not rows[0].file:
+        parts.append(table(['label','with','pictures'], [(o.labels, o.other, o.said) for o in rows]))
+    else: parts.append(gallery(map(_card, rows), 300 if rows[0].other else 150))
     if n>most: parts.append(paragraph(f'The first {most} of {n}; the table that --csv writes has all.', 'read'))
-    return f'{n} {what.says}',joined(parts)
+    return f'{what.title}: {n}',joined(parts)
 
 def _counts(checked):
     "Heading and table of the labels, the rarest first"
@@ -108,7 +113,8 @@ def stop_kinds(
     if fail_on in ('none','any'): return list(KINDS) if fail_on=='any' else []
     names = fail_on.split(',')
     for o in names:
-        if o not in KINDS: raise InputError(f'--fail-on {o} is no kind of finding: use any, none, or {", ".join(KINDS)}')
+        if o in KINDS: continue
+        raise InputError(f'--fail-on {o} is no kind of finding: use any, none, or {", ".join(KINDS)}')
     return names
 
 @call_parse
@@ -133,7 +139,8 @@ def mlc_check(
         from mlc_course.engine.files import whole_file,writable
         stops = stop_kinds(fail_on)
         for file in filter(None, (html,csv)): writable(file)
-        checked = check_photos(photos, unknown, arch, size, few, seed, device, say=lambda o: print(o, flush=True))
+        def say(text): print(text, flush=True)
+        checked = check_photos(photos, unknown, arch, size, few, seed, device, say)
         for note in checked.notes: print(one_line(f'note: {note}'))
         print(*checked.lines(), sep='\n')
         if csv: whole_file(csv, checked.table.to_csv(index=False).encode())
