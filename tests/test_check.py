@@ -194,7 +194,8 @@ def test_memory_of_many():
     code = '''import resource, torch
 from mlc_course.engine.near_copies import near_copies
 torch.manual_seed(0)
-greys = torch.randint(0, 255, (30_000,8,8), dtype=torch.uint8).repeat_interleave(4, 1).repeat_interleave(4, 2)
+greys = torch.randint(0, 255, (30_000,8,8), dtype=torch.uint8)
+greys = greys.repeat_interleave(4, 1).repeat_interleave(4, 2)
 greys[29_999] = greys[5]
 def peak(): return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss/1024
 near_copies(greys[:2000])
@@ -250,7 +251,7 @@ def test_beside_cleanlab():
 
 
 def test_hand_count():
-    "A given label at 0.04 is as unlikely as missing ones, at 0.3 it is not; one missing at 0.8 is as likely as given"
+    "A given label at 0.04 is as unlikely as missing ones, at 0.3 it is not; a missing 0.8 is as likely as given"
     probs = torch.tensor([.9,.9,.9,.9,.3,.04, .05,.05,.05,.05,.8])[:,None]
     targets = torch.tensor([1.]*6+[0]*5)[:,None]
     assert contradicted(probs, targets).nonzero()[:,0].tolist()==[5,10]
@@ -286,7 +287,7 @@ def test_missing_label(tmp_path):
 
 @pytest.mark.parametrize('seed', [0,1])
 def test_swapped_labels_of_photos(seed, shared, tmp_path):
-    "Of 16 swapped labels among 600, four in five in the first 32 rows; benchmarks/checking.py has all photos"
+    "Of 16 swapped labels among 600, four in five in the first 32 rows; benchmarks/checking.py takes all"
     rng = random.Random(seed)
     files = rng.sample(sorted((shared/'data/cats-dogs/train').glob('*.jpg')), 600)
     for o in 'cat','dog': (tmp_path/o).mkdir()
@@ -324,7 +325,7 @@ def test_findings_about_labels(tmp_path):
 # --- the command
 
 def test_command(planted, tmp_path):
-    "What was understood first, a line a kind of finding, a table; exit code 1 for what figures would suffer from"
+    "What was understood first, a line a kind of finding, a table; exit code 1 for what spoils figures"
     res = call('mlc_check', planted, '--csv', tmp_path/'found.csv')
     assert res.returncode==1
     lines = res.stdout.splitlines()
