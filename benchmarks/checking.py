@@ -148,7 +148,7 @@ def rows(seeds=SEEDS):
         assert o['copied']==N and o['resized']+o['recompressed']>=.95*2*N, o
         assert all(o[kind]>=p[kind] for kind in KINDS), (o, p)
     name = 'mistakes planted among 6,000 photos: wrong labels and copies'
-    note = 'theirs: imagededup with PHash, cleanlab on features of the same body; starts of processes included'
+    note = 'theirs: imagededup with PHash, cleanlab on features of the same body; process starts included'
     return [row(name, summary(*times), 3, f'ours: {said(a)}; theirs: {said(b)}', note)]
 
 
