@@ -1,5 +1,4 @@
-"""What [`check_photos`](../engine/check.ipynb) finds, with the pictures, as one HTML file; and the
-command `mlc_check`.
+"""What a check finds becomes one HTML file with the pictures, and `mlc_check` writes it.
 
 Docs: https://mlc-course.github.io/mlc_course/ui/check_page.html.md"""
 
