@@ -7,7 +7,7 @@ Docs: https://mlc-course.github.io/mlc_course/engine/core.html.md"""
 
 # %% auto #0
 __all__ = ['one_line', 'reason', 'more', 'some', 'first_lines', 'InputError', 'MissingError',
-           'BadPictures', 'tell', 'tell_bad', 'progress', 'watched', 'check_shapes']
+           'BadPictures', 'on_stderr', 'tell_bad', 'progress', 'watched', 'check_shapes']
 
 # %% ../../nbs/engine/core.ipynb #core-3cdba8
 import sys,time,unicodedata
@@ -73,7 +73,7 @@ class BadPictures(InputError):
     # To be told to other processes
     def __reduce__(self): return type(self),(self.errors,self.n)
 
-def tell(
+def on_stderr(
     *lines, # Text
 ):
     "Lines on stderr, if there is any"
