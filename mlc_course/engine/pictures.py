@@ -233,10 +233,12 @@ def _check_file(path):
 
 def _in_one_scan(img):
     "Whether a JPEG has all colours of a pixel together, so that it is unpacked as it is read"
-    try:
-        start = img.fp.read(3) # the header ends where the first scan begins: its length, its colours
-        return not img.info.get('progressive') and start[2]==img.layers
-    except Exception: return False
+    if img.info.get('progressive'): return False
+    n = 6+2*img.layers # bytes that begin such a scan, after its mark; Pillow has just read them
+    with suppress(OSError):
+        img.fp.seek(-n-2, os.SEEK_CUR)
+        return img.fp.read(5)==b'\xff\xda'+n.to_bytes(2, 'big')+bytes([img.layers])
+    return False
 
 def _jpeg_bytes(img):
     "What unpacking takes where all has to be read first"
