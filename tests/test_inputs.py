@@ -1,14 +1,15 @@
 "What a program hands over: names as they are, pictures in every form, gaps, lists on stdin"
-import io, os, zipfile
+import io, json, os, sys, zipfile
 from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest, torch
 from PIL import Image
-from conftest import call, draw, json_rows, refused
+from conftest import draw
 from messages import line
 from test_pictures import png16
 from mlc_course.engine.pictures import open_picture
+from mlc_course.ui.cli import mlc_predict
 
 
 @pytest.fixture
@@ -172,9 +173,16 @@ def test_programs_stay_shut(tmp_path):
 
 # --- lists on stdin
 
-def ask(folder, data, *args):
-    res = call('mlc_predict', folder, '-', '--json', *args, input=data, text=False)
-    return SimpleNamespace(returncode=res.returncode, stdout=res.stdout.decode(), stderr=res.stderr.decode())
+@pytest.fixture
+def ask(trained_folder, here, monkeypatch, capsys):
+    "`ask(*names, data=b'')`: exit code of `mlc_predict`, lines on stdout, text on stderr"
+    def res(*names, data=b''):
+        monkeypatch.setattr(sys, 'stdin', SimpleNamespace(buffer=io.BytesIO(data)))
+        try: code = mlc_predict(str(trained_folder), list(names), json=True) or 0
+        except SystemExit as e: code = e.code
+        out,err = capsys.readouterr()
+        return code,out.splitlines(),err
+    return res
 
 
 NAMES = ['./pug_0.jpg', 'pug.png']
@@ -185,28 +193,27 @@ NAMES = ['./pug_0.jpg', 'pug.png']
     b'\xef\xbb\xbf'+'\r\n'.join(NAMES).encode()+b'\r\n\r\n',
     ('\0'.join(NAMES)+'\0').encode(),
     ('\r\n'.join(NAMES)+'\r\n').encode('utf-16')], ids=['plain','windows','print0','powershell'])
-def test_lists(trained_folder, here, data):
-    res = ask(trained_folder, data)
-    assert res.returncode==0, res
-    assert [o['path'] for o in json_rows(res)]==NAMES
+def test_lists(ask, data):
+    code,out,_ = ask('-', data=data)
+    assert code==0
+    assert [json.loads(o)['path'] for o in out]==NAMES
 
 
-@pytest.mark.parametrize('data', [b'', b'\n \r\n', b'\xef\xbb\xbf'])
-def test_empty_list(trained_folder, data): refused(ask(trained_folder, data), line('empty_list'))
+@pytest.mark.parametrize('data', [b'', b'\n \r\n', b'\xef\xbb\xbf', b'\0'])
+def test_empty_list(ask, data): assert ask('-', data=data)==(2, [], f'mlc_predict: {line("empty_list")}\n')
 
 
-def test_empty_name(trained_folder, here):
+def test_empty_name(ask):
     "`mlc_predict model \"$UNSET\"`"
-    res = call('mlc_predict', trained_folder, '')
-    assert res.returncode==2
-    assert line('no_name') in res.stdout
+    code,out,_ = ask('')
+    assert (code, list(map(json.loads, out)))==(2, [dict(path='', error=line('no_name'))])
 
 
-def test_a_table_instead(trained_folder, here):
+def test_a_table_instead(ask, here):
     (here/'t.csv').write_text('fname,labels\npug.png,pug\n')
-    res = call('mlc_predict', trained_folder, 't.csv')
-    assert res.returncode==2
-    assert 'mlc_predict MODEL - < LIST' in res.stderr
+    code,_,err = ask('t.csv')
+    assert code==2
+    assert 'mlc_predict MODEL - < LIST' in err
 
 
 # --- 16 bits of colour in an array

@@ -1,6 +1,5 @@
 "Inside somebody else's program: forks, inference mode, half precision, other defaults, no stderr"
 import io, os, sys
-from contextlib import nullcontext
 import pytest, torch
 from fastcore.basics import noop
 from conftest import BIN, call, json_rows, python, untrained
@@ -46,7 +45,7 @@ def test_answers(trained, trained_folder, pets, tmp_path, mood):
     assert Classifier.load(tmp_path/'m').predict(pets)==trained.with_keep(.5).predict(pets)
 
 
-@moods
+@pytest.mark.parametrize('mood', ['inference','no_grad','autocast','float64','device'])
 def test_training(pets, strangers, mood):
     def train(): return Classifier.train(pets, 'small_cnn', strangers, size=32, epochs=1, say=noop)
     want = train()
@@ -82,29 +81,28 @@ if __name__=='__main__':
     clf = Classifier.load(folder)
     x = torch.randn(2000, 1000)
     (x@x.T).exp().sum() # large enough for all threads of this process
-    if what!='fresh': clf.predict(photos)
-    if what=='train': train(photos)
+    want = train(photos) if what=='train' else clf.predict(photos, exact=True)[0]['labels']
     with multiprocessing.get_context('fork').Pool(2) as pool:
         if what=='train': print(pool.map_async(train, [photos]*2).get(90))
         else: print(pool.map_async(work, [(clf,folder,photos),(None,folder,photos)]).get(60))
-    print(clf.predict(photos, exact=True)[0]['labels'])
+    print(want)
 '''
 
 
 @pytest.fixture(scope='module')
 def wide(tmp_path_factory):
     "A model with references enough for several threads of OpenMP"
-    return untrained(n_refs=2000).save(tmp_path_factory.mktemp('wide')/'m')
+    return untrained(vocab=('Siamese','pug'), n_refs=2000).save(tmp_path_factory.mktemp('wide')/'m')
 
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='this system does not fork')
-@pytest.mark.parametrize('what', ['fresh','used','train'])
+@pytest.mark.parametrize('what', ['ask','train'])
 def test_forked_child(wide, pets, what):
     "gunicorn --preload, multiprocessing: loaded or trained before the fork, asked or trained after it"
     res = python(FORK, wide, pets, what, timeout=120, env=os.environ|dict(OMP_NUM_THREADS='4'))
     assert res.returncode==0, res.stderr[-500:]
-    in_child,after = res.stdout.splitlines()
-    assert after in in_child
+    in_children,want = res.stdout.splitlines()
+    assert in_children.count(want)==2
 
 
 @pytest.mark.skipif(not hasattr(os, 'fork'), reason='this system does not fork')
@@ -157,19 +155,19 @@ def test_no_stderr(trained, pets, monkeypatch, stream, capsys):
 
 
 @pytest.mark.skipif(os.name!='posix', reason='needs a POSIX shell')
-@pytest.mark.parametrize('closing,rc', [('>&-', 0), ('2>&-', 0), ('<&-', 0), ('<&- >&- 2>&-', 0)])
-def test_closed_streams(trained_folder, pets, closing, rc):
+@pytest.mark.parametrize('closing,n', [('2>&-', 24), ('<&- >&- 2>&-', 0)])
+def test_closed_streams(trained_folder, pets, closing, n):
     line = f'"{BIN}/mlc_predict" "{trained_folder}" "{pets}" --json {closing}'
     res = call('/bin/sh', '-c', line)
-    assert res.returncode==rc, res
+    assert res.returncode==0, res
     assert 'Traceback' not in res.stderr
-    assert len(json_rows(res))==(0 if closing.count('>&-')!=1 or closing=='>&-' else 24)
+    assert len(json_rows(res))==n
 
 
 def test_borrowing_is_nested():
     with plain_torch():
         with plain_torch(): pass
         assert torch.get_default_dtype()==torch.float32
-    with nullcontext(), MOODS['float64']():
+    with MOODS['float64']():
         with plain_torch(): assert torch.zeros(1).dtype==torch.float32
         assert torch.zeros(1).dtype==torch.float64

@@ -51,7 +51,7 @@ class Borrowed:
         if self.n: self.write(self.theirs)
         self.n = 0
 
-# %% ../../nbs/engine/surroundings.ipynb #surroundings-83c74c
+# %% ../../nbs/engine/surroundings.ipynb #surroundings-0fa8c8
 _float32 = Borrowed(torch.get_default_dtype, torch.set_default_dtype, torch.float32)
 
 @contextmanager
@@ -59,6 +59,7 @@ def plain_torch():
     "Inside, PyTorch computes as it does by default; or in a function below `@plain_torch()`"
     with ExitStack() as stack:
         stack.enter_context(_float32)
+        stack.enter_context(torch.enable_grad())
         if torch.is_inference_mode_enabled(): stack.enter_context(torch.inference_mode(False))
         if torch.get_default_device().type!='cpu': stack.enter_context(torch.device('cpu'))
         for kind in 'cpu','cuda','mps':
