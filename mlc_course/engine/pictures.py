@@ -10,7 +10,7 @@ __all__ = ['max_pixels', 'big_picture', 'max_jpeg_bytes', 'formats', 'endings', 
            'batch_size', 'for_batches']
 
 # %% ../../nbs/engine/pictures.ipynb #pictures-003
-import operator,os,re,sys,threading
+import operator,os,re,threading
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext,suppress
 from functools import cache
@@ -18,83 +18,20 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image,ImageChops,UnidentifiedImageError
+from PIL import Image,UnidentifiedImageError
 from torch import tensor,Tensor
 
 from .core import InputError,MissingError,progress,reason
+from .depth import bands,extremes,is_deep_colour,is_garbled,is_negative,to_8bit,use_all_bits
 from .forms import Given,array_picture,as_item,as_items
-from .forms import has_bytes,is_gap,picture_bytes,white_level
+from .forms import has_bytes,is_gap,picture_bytes
 from .machines import n_ranks,rank
 from .surroundings import in_a_fork,max_jpeg_pixels,strict_pillow
-
-# %% ../../nbs/engine/pictures.ipynb #photos-4d2ad3
-def _levels(img):
-    "Grey values as floats; what is no number is black"
-    return np.nan_to_num(np.asarray(img).astype(np.float64), posinf=0, neginf=0)
-
-def _to_8bit(
-    img, # Grey picture of more than 8 bits, or a band of it
-    lo,  # Darkest value of the whole picture
-    hi,  # Lightest
-)->Image.Image: # Grey
-    "Bits in use become 8 by scaling; floats are read as 0 to 1, or stretched from darkest to lightest"
-    a = _levels(img)
-    if lo>=0 and hi<=1: a = a*255
-    elif lo<0 or hi>65535: a = (a-lo) / max(hi-lo, 1e-9) * 255
-    elif hi>255: a = a*(255/white_level(hi))
-    return Image.fromarray(a.round().astype(np.uint8))
-
-# %% ../../nbs/engine/pictures.ipynb #pictures-7f20c4
-_bits,_zero_is = 258,262 # fields of a TIFF: bits of each number, and whether 0 is white
-_swapped = {';16B': ';16L', ';16L': ';16B', ';16N': ';16B' if sys.byteorder=='little' else ';16L'}
-
-def _raw_mode(img):
-    "How the numbers lie in the file, such as `RGB;16B`; empty if nothing is left to be unpacked"
-    args = img.tile[0].args if img.format in ('PNG','TIFF') and img.tile else ''
-    return args[0] if isinstance(args, tuple) else args
-
-def _is_deep_colour(img): return img.mode in ('RGB','RGBA') and _raw_mode(img)[-4:] in _swapped
-
-def _is_garbled(img):
-    "Whether Pillow makes noise of it: it takes the bytes of deep colours that lie in planes for pixels"
-    if img.format!='TIFF' or img.mode not in ('RGB','RGBA'): return False
-    return max(img.tag_v2.get(_bits, [8]))>8 and not _is_deep_colour(img)
-
-def _lower_bytes(img):
-    "Those of a picture of deep colours that has just been opened, a band for each colour"
-    raw = _raw_mode(img)
-    if raw.startswith('LA'): other = 'RGBA' # four bytes a pixel: of the grey, then of how opaque it is
-    else: other = raw[:-4]+_swapped[raw[-4:]]
-    def swap(args): return (other,*args[1:]) if isinstance(args, tuple) else other
-    img.tile = [o._replace(args=swap(o.args)) for o in img.tile]
-    img.load()
-    return [img.getchannel(1)]*3 if raw.startswith('LA') else img.split()[:3]
-
-def _brightened(img, lower, n):
-    "The picture whose brightest pixel has `n` bits in its higher byte"
-    upper = [o.point(lambda v: min(v<<8-n, 255)) for o in img.split()[:3]]
-    lower = [o.point(lambda v: v>>n) for o in lower]
-    colours = list(map(ImageChops.add, upper, lower))
-    return Image.merge(img.mode, colours+list(img.split()[3:]))
 
 # %% ../../nbs/engine/pictures.ipynb #photos-013
 max_pixels = 89_000_000 # A larger picture is refused before it is unpacked; these take 356 MB
 big_picture = 16_000_000 # Pixels; of larger pictures, one at a time is in memory
 max_jpeg_bytes = 800_000_000 # What unpacking a JPEG may take that has to be read as a whole first
-
-def _bands(img, k=1):
-    "Top row and picture of each band: at most 4 million pixels, its height a multiple of `k`"
-    w,h = img.size
-    step = max(1, 4_000_000//w//k)*k
-    for y in range(0, h, step): yield y,img.crop((0, y, w, min(h, y+step)))
-
-def _extremes(img):
-    "Darkest and lightest value of a deep grey picture"
-    ends = []
-    for _,band in _bands(img):
-        a = _levels(band)
-        ends += [a.min(), a.max()]
-    return min(ends),max(ends)
 
 def _is_clear(img):
     "Whether something of it may be transparent"
@@ -115,12 +52,10 @@ def _to_rgb(img, size):
     k = 1 # times smaller
     if size and w*h>big_picture: k = max(1, min(w, h)//(2*size))
     if img.mode=='RGB' and not is_clear and k==1: return img
-    if is_deep: lo,hi = _extremes(img)
-    is_negative = is_deep and img.format=='TIFF' and img.tag_v2.get(_zero_is)==0
+    if is_deep: look = *extremes(img),is_negative(img)
     res = Image.new('RGB', (-(-w//k), -(-h//k)))
-    for y,band in _bands(img, k):
-        if is_deep: band = _to_8bit(band, lo, hi)
-        if is_negative: band = ImageChops.invert(band)
+    for y,band in bands(img, k):
+        if is_deep: band = to_8bit(band, *look)
         if is_clear: band = _on_white(band)
         res.paste(band.convert('RGB').reduce(k), (0, y//k))
     return res
@@ -178,19 +113,11 @@ def _unpacked(img, source, size):
     "The decoding itself, once the number of pixels is known to be harmless"
     # JPEG decodes at 1/2, 1/4 or 1/8 for less work
     if size: img.draft(None, (2*size, 2*size))
-    is_deep = _is_deep_colour(img)
+    is_deep = is_deep_colour(img)
     img.load()
-    if is_deep: _use_all_bits(img, source)
+    if is_deep:
+        with _opened(source) as again: use_all_bits(img, again)
     return _upright(img, size)
-
-def _use_all_bits(img, source):
-    "Brighten deep colours of less than 16 bits, in place"
-    n = max(hi for _,hi in img.getextrema()[:3]).bit_length()
-    if n==8: return
-    with _opened(source) as again: lower = _lower_bytes(again)
-    for y,band in _bands(img):
-        box = 0,y,band.width,y+band.height
-        img.paste(_brightened(band, [o.crop(box) for o in lower], n), box)
 
 # %% ../../nbs/engine/pictures.ipynb #photos-1b6fe7
 _remedies = {
@@ -252,7 +179,7 @@ def _check_pixels(img, size):
     if img.format not in formats|{'HEIF'}: raise UnidentifiedImageError
     if img.format in ('WEBP','AVIF') and w*h>max_pixels//2: # their decoders hold several copies
         raise _Refused(f'has more than {max_pixels/2e6:.0f} million pixels: make it smaller')
-    if _is_garbled(img): raise _Refused('has its deep colours in separate planes: save it as PNG')
+    if is_garbled(img): raise _Refused('has its deep colours in separate planes: save it as PNG')
     if w*h<=max_pixels: return
     if img.format not in ('JPEG','MPO') or not size: raise Image.DecompressionBombError
     if w*h>max_jpeg_pixels:

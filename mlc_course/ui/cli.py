@@ -154,7 +154,8 @@ def names_in(
     data:bytes, # A list of names: one a line, or a zero byte behind each, as `find -print0` writes them
 )->list: # Text; what is no text in it can be written again
     "The names; a byte-order mark, carriage returns and empty lines do not count"
-    if data.startswith((codecs.BOM_UTF16_LE,codecs.BOM_UTF16_BE)): data = data.decode('utf-16', 'replace').encode()
+    is_utf16 = data.startswith((codecs.BOM_UTF16_LE,codecs.BOM_UTF16_BE))
+    if is_utf16: data = data.decode('utf-16', 'replace').encode()
     data = data.removeprefix(codecs.BOM_UTF8)
     if b'\0' in data: names = data.split(b'\0')
     else: names = [o.rstrip(b'\r') for o in data.split(b'\n')]
@@ -184,8 +185,9 @@ def _answers(clf, paths, part, exact):
 @call_parse
 def mlc_predict(
     model:str, # Folder written by mlc_train
-    paths:Annotated[
-        str, 'Photos, or folders of photos; - reads a list of them from stdin, one a line or as find -print0', dict(nargs='+')],
+    # Photos, or folders of photos; - reads a list of them from stdin, one a line or
+    # as find -print0 writes it
+    paths:Annotated[str, dict(nargs='+')],
     json:bool=False, # One JSON object per line: path, labels, probs, known, score; or path, error
     # Only a part of the photos: 2/7 is the second of seven; the lines of 1/7 to 7/7,
     # one after another, are those of all
