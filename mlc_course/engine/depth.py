@@ -88,15 +88,15 @@ def is_negative(
     "Whether 0 is white: so says a TIFF, as X-rays have it; Pillow minds it in pictures of 8 bits"
     return img.format=='TIFF' and img.tag_v2.get(262)==0
 
-def _lower_bytes(img):
-    "Those of a picture of deep colours that has just been opened, a band for each colour"
+def _load_lower_bytes(img):
+    "Unpack a picture of deep colours that has just been opened, as if its bytes were the other way round"
     raw = _raw_mode(img)
     if raw.startswith('LA'): other = 'RGBA' # four bytes a pixel: of the grey, then of how opaque it is
     else: other = raw[:-4]+_swapped[raw[-4:]]
     def swap(args): return (other,*args[1:]) if isinstance(args, tuple) else other
     img.tile = [o._replace(args=swap(o.args)) for o in img.tile]
     img.load()
-    return [img.getchannel(1)]*3 if raw.startswith('LA') else img.split()[:3]
+    return [1]*3 if raw.startswith('LA') else [0,1,2] # channels with the lower bytes
 
 def _brightened(img, lower, n):
     "The picture whose brightest pixel has `n` bits in its higher byte"
@@ -111,7 +111,8 @@ def use_all_bits(
     "Brighten colours that fill at most half of their 16 bits"
     n = max(hi for _,hi in img.getextrema()[:3]).bit_length()
     if n==8: return
-    lower = _lower_bytes(again)
+    channels = _load_lower_bytes(again)
     for y,band in bands(img):
         box = 0,y,band.width,y+band.height
-        img.paste(_brightened(band, [o.crop(box) for o in lower], n), box)
+        lower = again.crop(box)
+        img.paste(_brightened(band, list(map(lower.getchannel, channels)), n), box)
