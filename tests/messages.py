@@ -28,6 +28,7 @@ LINES = dict(
     array_range='{}: an array with numbers from {} to {} may mean anything: '
         'use whole numbers from 0 to 255, or others from 0 to 1, before they are normalised',
     as_text="{}: the file is open as text: open it with mode 'rb'",
+    closed_picture='{}: the picture is closed: hand it over open, or its name',
     closed='{}: the file is closed: hand it over open, or its name',
     size='size {} is no whole number: use pixels, such as 224',
     size_range='size {} is out of range: use pixels, such as 224',

@@ -154,6 +154,14 @@ def test_one_picture_given_often(blank, here):
     assert len({o['score'] for o in res})==1
 
 
+def test_upload_that_is_awaited(here):
+    "As FastAPI has it: read by await, with an ordinary file inside"
+    class Upload:
+        filename,file = 'up.jpg',open('pug.png', 'rb')
+        async def read(self, n=-1): raise AssertionError
+    assert (np.asarray(open_picture(Upload()))==np.asarray(Image.open('pug.png'))).all()
+
+
 def test_bad_forms_stop_nothing(blank, here):
     bad = [7, np.zeros((9,9,2)), b'rubbish', io.BytesIO(), open('pug.png'), [1]]
     *errors,last = blank.predict([*bad, 'pug.png'])

@@ -162,7 +162,7 @@ FORMS = [
     ('https://a.org//b.jpg', 'is_address', ('https://a.org//b.jpg',)),
     ('file:///b.jpg', 'is_address', ('file:///b.jpg',)),
     (7, 'no_form', ('picture 1','int')), ([7], 'no_form', ('picture 1','list')),
-    (np.zeros((0,9)), 'no_numbers', ('picture 1',)),
+    (np.zeros((0,9)), 'no_numbers', ('picture 1',)), (np.array(7), 'shape', ('picture 1',())),
     (np.zeros((9,9,2)), 'shape', ('picture 1',(9,9,2))),
     (np.zeros((2,9,9,3)), 'shape', ('picture 1',(2,9,9,3))),
     (np.zeros((3,9,3)), 'either_shape', ('picture 1',(3,9,3))),
@@ -181,6 +181,9 @@ def test_open_file(here):
     (here/'a.txt').write_text('a')
     with open('a.txt') as f: says(lambda: open_picture(f), 'as_text', 'a.txt')
     says(lambda: open_picture(f), 'closed', 'a.txt')
+    draw(here, ['pug'], 1)
+    with Image.open('pug_0.jpg') as img: pass
+    says(lambda: open_picture(img), 'closed_picture', 'pug_0.jpg')
 
 
 SIZES = [((224,224), 'size'), (64., 'size'), ('64', 'size'), (0, 'size_range')]

@@ -127,7 +127,7 @@ def _is_table(o):
 def _is_one(o):
     "Whether it is one thing, not several"
     if isinstance(o, str) or _is_record(o) or has_bytes(o): return True
-    return getattr(o, 'ndim', 1) in (2,3) or not hasattr(o, '__iter__')
+    return getattr(o, 'ndim', 1) in (0,2,3) or not hasattr(o, '__iter__')
 
 def _pictures(o):
     "An array of several pictures as a list of them, anything else alone"

@@ -210,7 +210,10 @@ def _as_given(img, size):
     if img.width*img.height>max_pixels: raise Image.DecompressionBombError
     with _one_given:
         if getattr(img, 'tile', None): _check_pixels(img, None)
-        img.load()
+        try: img.load()
+        except ValueError as e:
+            if 'closed' not in str(e): raise
+            raise InputError('the picture is closed: hand it over open, or its name') from None
     return _upright(img, size).copy()
 
 def _read(form, size):
