@@ -211,8 +211,8 @@ def _as_given(img, size):
     with _one_given:
         if getattr(img, 'tile', None): _check_pixels(img, None)
         try: img.load()
-        except ValueError as e:
-            if 'closed' not in str(e): raise
+        except Exception:
+            if getattr(img, 'fp', None): raise # its file is open, so it is to blame
             raise InputError('the picture is closed: hand it over open, or its name') from None
     return _upright(img, size).copy()
 
