@@ -19,6 +19,7 @@ from torch import nn,tensor,Tensor
 from .engine.core import BadPictures,InputError,some,tell_bad
 from .engine.decision import Decision,choose_and_set,is_name
 from .engine.evaluation import measure,measure_validation,validation_line
+from .engine.forms import path_of
 from .engine.labelling import answer_labelled,raw_outputs
 from .engine.machines import from_first,on_each_machine,rank
 from .engine.model_file import load_model,max_refs,save_model,versions
@@ -26,6 +27,7 @@ from .engine.networks import build_model,fetch_weights,find_arch
 from .engine.options import Options,find_device
 from .engine.photos import gather_photos
 from .engine.pictures import expand_paths
+from .engine.surroundings import plain_torch
 from .unknown import apply_score,score_parts
 
 # %% ../nbs/engine/classifier.ipynb #classifier-011
@@ -50,6 +52,7 @@ class Classifier:
         return f'Classifier({arch}, {size} px, {len(self.vocab)} labels: {some(self.vocab)})'
 
     @classmethod
+    @plain_torch()
     def train(cls,
         path,             # CSV, folder of PETS-named files, or folder with one sub-folder per label
         arch:str='efficientnet_lite2', # Or another of `mlc_train --archs`, or `timm/` and a name of timm's
@@ -80,22 +83,24 @@ class Classifier:
         say(f'{time.time()-started:.0f} s in all')
         return res
 
+    @plain_torch()
     def predict(self,
-        paths, # A picture or folder, or several
+        pictures, # A file, folder, PIL picture, array, tensor, bytes or open file; or several of any kind
         what:str='predicting', # For the progress line
         exact:bool=False, # Full precision for all, not only for close calls: probabilities to the last digit
     )->list: # One dict per picture: `path, labels, probs, known, score`, or `path, error`
         "Labels of each picture, in order; a bad picture gets an `error` and does not stop the others"
-        files = expand_paths(paths)
-        logits,score,errors = raw_outputs(self, files, what, exact)
+        items = expand_paths(pictures)
+        logits,score,errors = raw_outputs(self, items, what, exact)
         given = self.decision.given(logits, score)
         res = []
-        for file,*row in zip(files, logits, score, given):
-            if file in errors: answer = dict(error=str(errors[file]))
+        for item,*row in zip(items, logits, score, given):
+            if item in errors: answer = dict(error=str(errors[item]))
             else: answer = _answer(self.vocab, *row)
-            res.append(dict(path=str(file), **answer))
+            res.append(dict(path=path_of(item), **answer))
         return res
 
+    @plain_torch()
     def evaluate(self,
         known,        # CSV or folder of labelled pictures; of a CSV with both kinds the `is_valid` rows
         unknown=None, # Folder of pictures with none of the labels
@@ -104,6 +109,7 @@ class Classifier:
         "How good the answers are, and how well known and unknown pictures are told apart"
         return measure(*answer_labelled(self, known, unknown, skip_bad))
 
+    @plain_torch()
     def with_keep(self,
         keep:float, # Share of known pictures to answer, in whole per cent; or the one of training
     )->'Classifier': # Shares the network
@@ -112,6 +118,7 @@ class Classifier:
         if decision is self.decision: return self
         return Classifier(self.model, decision, self.refs, self.config, self.device)
 
+    @plain_torch()
     def save(self,
         dest, # Folder; a model of ours that is there is replaced
     ): # `dest`, as a `Path`
@@ -119,6 +126,7 @@ class Classifier:
         return save_model(dest, self)
 
     @classmethod
+    @plain_torch()
     def load(cls,
         path, # Folder written by `save`
         device=None, # Where to compute: 'cpu', 'cuda', 'cuda:1', 'mps'; None: CUDA if there is any
@@ -127,6 +135,7 @@ class Classifier:
         device = find_device(device)
         return cls(*load_model(path), device)
 
+    @plain_torch()
     def to_onnx(self,
         dest, # File, such as `model.onnx`; one of ours that is there is replaced
     ): # `dest`, as a `Path`

@@ -188,7 +188,7 @@ def hostile_files(folder):
 
 
 WHY = {'half': 'damaged', 'text': 'no_picture', 'page': 'no_picture', 'eps': 'no_picture',
-    'bomb_30000x30000.png': 'too_large', 'text.heic': 'heic'}
+    'bomb_30000x30000.png': 'too_large', 'text.heic': 'no_picture'}
 
 async def upload_ten(visitor, who, files):
     "Names that climb, and what the app says to each"

@@ -1,7 +1,7 @@
 "Every mistake gets its line, word for word as in messages.py"
 import json, math, socket, sys
 from types import SimpleNamespace
-import pytest, torch
+import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
 from conftest import draw, names, png, untrained
 from messages import line
@@ -131,7 +131,11 @@ PICTURES = {
     'letter.jpg': (LETTER, 'no_picture'),
     'page.jpg': (b'<html>404', 'no_picture'),
     'program.jpg': (b'%!PS-Adobe-3.0 EPSF-3.0\n', 'no_picture'), # Pillow would hand it to Ghostscript
-    'phone.heic': (LETTER, 'heic'),
+    'letter.heic': (LETTER, 'no_picture'),
+    'list.csv': (LETTER, 'is_list'),
+    'all.zip': (LETTER, 'is_archive'),
+    'film.mp4': (LETTER, 'is_film'),
+    'page.pdf': (LETTER, 'other_format'),
     'bomb.png': (png(60_000, n_rows=0), 'too_large'),
     'large.png': (png(9_500, n_rows=0), 'too_large'),
     'cut.png': (png(2_000, n_rows=0), 'damaged')}
@@ -143,6 +147,57 @@ def test_picture(here, file):
     data,name = PICTURES[file]
     (here/file).write_bytes(data)
     says(lambda: open_picture(file), name, file, '@')
+
+
+@pytest.mark.parametrize('file', ['phone.heic','phone.jpg'])
+def test_heic_without_its_reader(here, monkeypatch, file):
+    monkeypatch.setitem(sys.modules, 'pillow_heif', None)
+    (here/file).write_bytes(b'\0\0\0\x1cftypheic'+bytes(99))
+    says(lambda: open_picture(file), 'heic', file)
+
+
+NAN = math.nan
+FORMS = [
+    ('', 'no_name', ()), (None, 'no_name', ()), (NAN, 'no_name', ()),
+    ('https://a.org//b.jpg', 'is_address', ('https://a.org//b.jpg',)),
+    ('file:///b.jpg', 'is_address', ('file:///b.jpg',)),
+    (7, 'no_form', ('picture 1','int')), ([7], 'no_form', ('picture 1','list')),
+    (np.zeros((0,9)), 'no_numbers', ('picture 1',)), (np.array(7), 'shape', ('picture 1',())),
+    (np.zeros((9,9,2)), 'shape', ('picture 1',(9,9,2))),
+    (np.zeros((2,9,9,3)), 'shape', ('picture 1',(2,9,9,3))),
+    (np.zeros((3,9,3)), 'either_shape', ('picture 1',(3,9,3))),
+    (np.full((9,9), 'a'), 'no_plain', ('picture 1','<U1')),
+    (np.full((9,9), NAN), 'array_nan', ('picture 1',)),
+    (np.full((9,9), 200.), 'array_range', ('picture 1','200','200')),
+    (np.full((9,9), -1), 'array_range', ('picture 1','-1','-1')),
+    (torch.linspace(-2, 2, 81).view(9, 9), 'array_range', ('picture 1','-2','2'))]
+
+
+@pytest.mark.parametrize('form,name,things', FORMS)
+def test_form(form, name, things): says(lambda: open_picture(form), name, *things)
+
+
+def test_open_file(here):
+    (here/'a.txt').write_text('a')
+    with open('a.txt') as f: says(lambda: open_picture(f), 'as_text', 'a.txt')
+    says(lambda: open_picture(f), 'closed', 'a.txt')
+    draw(here, ['pug'], 1)
+    with Image.open('pug_0.jpg') as img: pass
+    says(lambda: open_picture(img), 'closed_picture', 'pug_0.jpg')
+
+
+SIZES = [((224,224), 'size'), (64., 'size'), ('64', 'size'), (0, 'size_range')]
+
+
+@pytest.mark.parametrize('size,name', SIZES)
+def test_size_is_the_callers(here, size, name):
+    draw(here, ['pug'], 1)
+    says(lambda: open_picture('pug_0.jpg', size), name, size)
+
+
+def test_no_list_of_pictures(blank):
+    says(lambda: blank.predict(pd.DataFrame(dict(path=['a.jpg']))), 'table_given', 'DataFrame')
+    says(lambda: blank.predict(dict(path=['a.jpg'])), 'table_given', 'dict')
 
 
 def test_picture_places(here):

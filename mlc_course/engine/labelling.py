@@ -19,6 +19,7 @@ from .core import BadPictures,InputError,tell_bad
 from .networks import RootPool,find_arch
 from .photos import pick_rows,read_photos,unknown_files
 from .pictures import for_batches,normalise
+from .surroundings import plain_torch
 
 # %% ../../nbs/engine/labelling.ipynb #labelling-011
 class Outputs(NamedTuple):
@@ -48,9 +49,10 @@ def quick_body(clf):
     return HalfBody(clf.model[0], kind.n_exact)
 
 # %% ../../nbs/engine/labelling.ipynb #labelling-012
+@plain_torch()
 def raw_outputs(
     clf,   # `Classifier`
-    files, # Pictures
+    files, # Pictures, as from `expand_paths`
     what:str='predicting', # For the progress line
     exact:bool=True, # False: half precision, where the processor has it, for pictures that are no close call
 )->Outputs:

@@ -40,7 +40,7 @@ BAD = { # name to bytes, or to the share of a good JPEG, and what is said of it
     'head.jpg': (.01, 'damaged'),
     'text.jpg': (LETTER, 'no_picture'),
     'page.jpg': (b'<html>404', 'no_picture'),
-    'real.heic': (b'hello', 'heic'),
+    'real.heic': (b'hello', 'no_picture'),
     'bomb.png': (png(15_000, 0), 'too_large'),
     # Pillow would hand it to Ghostscript
     'program.jpg': (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\n(x) run\n',
