@@ -6,8 +6,8 @@ Docs: https://mlc-course.github.io/mlc_course/engine/pictures.html.md"""
 
 # %% auto #0
 __all__ = ['max_pixels', 'big_picture', 'formats', 'endings', 'imagenet_stats', 'open_picture',
-           'picture_files', 'expand_paths', 'picture_tensor', 'normalise', 'batch_size',
-           'for_batches']
+           'is_of_system', 'picture_files', 'expand_paths', 'picture_tensor', 'normalise',
+           'batch_size', 'for_batches']
 
 # %% ../../nbs/engine/pictures.ipynb #pictures-003
 import os,threading
@@ -162,19 +162,45 @@ def open_picture(
 endings = {'.jpg','.jpeg','.jpe','.jfif','.png','.gif','.bmp','.tif','.tiff','.webp','.avif',
     '.ppm','.pgm','.heic','.heif'}
 
+# folders that systems, cameras' cards and network drives make for themselves
+_of_system = set('@eadir @__thumb @recycle #recycle #snapshot ~snapshot $recycle.bin recycler lost+found __macosx '
+    '__pycache__'.split() + ['system volume information', 'temporary items', 'network trash folder'])
+
+def is_of_system(
+    name:str, # Of a file or folder
+)->bool:
+    "Whether it is hidden, or something that a system keeps for itself"
+    return name[0]=='.' or name.lower() in _of_system
+
+def _without_loops(root):
+    "A function that thins the folders in `here` out to those that do not lead back to where one came from"
+    chains = {str(root): (os.path.realpath(root),)} # of each folder the real paths of all above it, itself last
+    above = chains[str(root)][0]
+    def followed(here, names):
+        chain = chains.pop(here)
+        kept = []
+        for name in names:
+            path = os.path.join(here, name)
+            real = os.path.realpath(path) if os.path.islink(path) else os.path.join(chain[-1], name)
+            if real in chain or above.startswith(os.path.join(real, '')): continue
+            chains[path] = (*chain, real)
+            kept.append(name)
+        return kept
+    return followed
+
 def picture_files(
     folder, # Searched with all folders below it
     bad:list=None, # Gets the folders that cannot be searched; None: the first raises
 )->list: # Paths, sorted
-    "Files with a picture's ending, in capitals or not; nothing hidden, as the `._` files of macOS are"
+    "Files with a picture's ending, in capitals or not, links followed; nothing hidden, nothing of the system"
     def failed(e):
         if bad is None: raise _said(Path(e.filename), e)
         bad.append(Path(e.filename))
-    found = []
-    for here,dirs,names in os.walk(folder, onerror=failed):
-        dirs[:] = [o for o in dirs if o[0]!='.']
-        for file in map(Path(here).joinpath, names):
-            if file.name[0]!='.' and file.suffix.lower() in endings: found.append(file)
+    found,followed = [],_without_loops(folder)
+    for here,dirs,names in os.walk(folder, onerror=failed, followlinks=True):
+        dirs[:] = followed(here, [o for o in dirs if not is_of_system(o)])
+        for name in names:
+            if name[0]!='.' and os.path.splitext(name)[1].lower() in endings: found.append(Path(here, name))
     return sorted(filter(os.path.isfile, found))
 
 # %% ../../nbs/engine/pictures.ipynb #11-ship-012
