@@ -141,6 +141,8 @@ def name_notes(
     for name in sorted(names): alike[looks_like(name)].append(name)
     notes = [f'{" and ".join(map(one_line, o))} are learned as {len(o)} labels, though the names look alike'
         for o in alike.values() if len(o)>1]
+    notes += [f'{o} is learned as a label of its own, beside {" and ".join(parts)}'
+        for o in sorted(names) if len(parts := re.split('[,;|/+&]_?', o))>1 and set(parts)<=set(names)]
     for name in sorted(names):
         if name.casefold().strip('<>()') not in _no_labels: continue
         notes.append(f'{name} is learned as a label: for no label leave the cell empty, or use --unknown FOLDER')

@@ -17,7 +17,8 @@ from torch import nn,Tensor
 
 from .core import BadPictures,InputError,tell_bad
 from .networks import RootPool,find_arch
-from .photos import pick_rows,read_photos,unknown_files
+from .photo_set import unknown_files
+from .photos import pick_rows,read_photos
 from .pictures import for_batches,normalise
 
 # %% ../../nbs/engine/labelling.ipynb #labelling-011

@@ -87,10 +87,11 @@ def read_cells(
     except (UnicodeDecodeError,csv.Error) as e:
         raise InputError(f'{path} is no CSV ({reason(e)}): save the table as CSV in UTF-8') from None
     except (ValueError,RecursionError):
-        raise InputError(f'{path} is no table that can be read here: save one as CSV in UTF-8') from None
+        raise InputError(f'{path} is JSON, but no list of objects that name file and labels: save a CSV '
+            'with the columns fname and labels') from None
     if not rows: raise InputError(f'{path} is empty: it needs the columns fname and labels')
     if not is_json: (_,head),*rows = rows
-    return check_head(_head(head), path),rows
+    return check_head(_head(head), f'{path} (JSON)' if is_json else path),rows
 
 def check_head(
     head:list, # Names of columns
@@ -231,7 +232,7 @@ class Finder:
         if not found: found,how = folder.by_stem.get(_plain(name)),'without their ending'
         if not found: return None
         one = self.only(found, name)
-        self.differ[how].append((name, one))
+        if _composed(one)!=_composed(name): self.differ[how].append((name, one))
         return os.path.join(place, one)
 
     def find_folder(self, path):
