@@ -106,6 +106,26 @@ def test_parts_of_a_split(tmp_path, train, valid):
     assert got.folds is None
 
 
+@pytest.mark.parametrize('folders', ['seg_train/seg_train seg_valid/seg_valid', 'animals-train animals-val', '1_train 2_val',
+    'train/train val/val', 'train_1 val_1', 'Dog Train Set;Dog Valid Set'])
+def test_parts_with_other_words(tmp_path, folders):
+    parts = folders.split(';' if ';' in folders else ' ')
+    put(tmp_path, *[f'{o}/{label}/1.jpg' for o in parts for label in ('cat','dog')])
+    got = read_photos(tmp_path)
+    assert (vocab(got), got.is_valid)==(['cat','dog'], [False,False,True,True])
+
+
+@pytest.mark.parametrize('folders', ['cat_train dog_train cat_test dog_test', 'train cat', 'train val extra', 'Train Set;Car'])
+def test_parts_among_labels_are_refused(tmp_path, folders):
+    put(tmp_path, *[f'{o}/1.jpg' for o in folders.split(';' if ';' in folders else ' ')])
+    with pytest.raises(InputError, match='is a split, not a label'): read_photos(tmp_path)
+
+
+def test_only_validation_is_not_trained_on(tmp_path):
+    put(tmp_path, *[f'{o}/{label}/1.jpg' for o in ('my_val','my_test') for label in ('cat','dog')])
+    with pytest.raises(InputError, match='only is_valid'): gather_photos(tmp_path)
+
+
 def test_test_folders_are_left_out(tmp_path):
     put(tmp_path, *[f'{part}/{label}/{i}.jpg' for part in ('train','test') for label in ('cat','dog') for i in range(5)])
     put(tmp_path, 'test/without.jpg')
@@ -163,8 +183,12 @@ def test_twins_of_labels(tmp_path):
     assert told(got, 'cat\\u200b', 'look alike')
     assert told(got, "'house cat' and 'house_cat'", 'one label')
     assert told(got, 'cat+dog', 'of its own')
+    put(tmp_path, 'x/cat-dog/1.jpg', 'x/cat, dog/1.jpg', 'x/cat/1.jpg', 'x/dog/1.jpg', 'x/and/1.jpg')
+    other = read_photos(tmp_path/'x')
+    for o in 'cat-dog','cat,_dog': assert told(other, f'{o} is learned as a label of its own')
+    assert told(other, 'and is learned')
     for o in 'none','NaN','Unknown': assert told(got, f'{o} is learned as a label')
-    assert pick_rows(read_photos(tmp_path), [apart, *{*vocab(got)}-{composed}])[1].count([apart])==2
+    assert pick_rows(got, [apart, *{*vocab(got)}-{composed}])[1].count([apart])==2
 
 
 # --- copies

@@ -46,6 +46,10 @@ def test_separators(table, both, one):
     assert got.labels[1] in ([], ['cat'], ['dog'])
 
 
+def test_hierarchies_are_names(table):
+    assert vocab(table(column('animal/cat', 'animal/dog', '/m/01')))==['/m/01','animal/cat','animal/dog']
+
+
 def test_separator_is_told(table):
     assert table(column('cat,dog')).kind=='a table of files and labels, separated by commas'
     assert table(column("['cat', 'dog']")).kind=='a table of files and labels, separated as lists'
@@ -60,7 +64,7 @@ def test_names_with_blanks(table, cells, label): assert label in vocab(table(col
 @pytest.mark.parametrize('cells,row', [(('cat,dog','cat;dog'), 2), (('cat,dog','dog cat'), 3), (('["cat"]','cat'), 3),
     (('dog','cat/dog','cat'), 3), (('cat+dog','cat','dog'), 2), (('cat & x'.replace(' ',''),'cat','x'), 2),
     (("{'cat': 1}",), 2), (("[['cat'], ['dog']]",), 2), (('cat dog','pug fox','dog fox','cat, dog'), 2),
-    (('1 0 0','0 1 0'), 2), (("['cat",), None), (('{""choices"": [""cat""]}',), 2)])
+    (('1 0 0','0 1 0'), 2), (("['cat', ...]",), 2), (('cat/dog','dog/pug'), 2), (('cat+dog','dog'), 2), (("['cat",), None), (('{""choices"": [""cat""]}',), 2)])
 def test_ambiguous_cells_are_asked_for(table, cells, row):
     text = 'fname\tlabels\n' + ''.join(f'{i}.jpg\t{o}\n' for i,o in enumerate(cells, 1)).replace('""', '"')
     if row is None: # a bracket that never closes is part of a name
@@ -122,7 +126,8 @@ def test_columns_that_are_asked_for(table, text, row):
 @pytest.mark.parametrize('text,name', [('fname;labels\n1.jpg;cat, dog\n', 't.csv'), ('fname\tlabels\n1.jpg\tcat dog\n', 't.tsv'),
     ('sep=;\nfname;labels\n1.jpg;cat dog\n', 't.csv'), ('fname|labels\n1.jpg|cat dog\n', 't.txt'),
     ('\n\nfname,labels\n1.jpg,cat dog\n', 't.csv'), ('"fname";"labels"\r\n"1.jpg";"cat dog"\r\n', 't.csv'),
-    ('[{"fname": "1.jpg", "labels": ["cat", "dog"]}]', 't.json'), ('{"file_name": "1.jpg", "labels": ["cat","dog"]}\n', 'metadata.jsonl')])
+    ('[{"fname": "1.jpg", "labels": ["cat", "dog"]}]', 't.json'), ('{"1.jpg": ["cat", "dog"]}', 't.json'),
+    ('{"fname": {"0": "1.jpg"}, "labels": {"0": "cat dog"}}', 't.json'), ('{"file_name": "1.jpg", "labels": ["cat","dog"]}\n', 'metadata.jsonl')])
 def test_kinds_of_tables(table, text, name): assert table(text, name).labels==[['cat','dog']]
 
 
@@ -175,6 +180,16 @@ def test_a_row_for_each_label(table):
     assert 'a row for each picture and label (5 rows)' in got.kind
     got = table('filename,width,class,xmin,ymin\n1.jpg,9,cat,1,1\n1.jpg,9,cat,2,2\n1.jpg,9,dog,3,3\n2.jpg,9,cat,1,1\n')
     assert got.labels==[['cat','dog'],['cat']]
+
+
+def test_rows_for_absent_labels_are_refused(table):
+    "OpenImages has rows that say what is not in a picture"
+    with pytest.raises(InputError, match="row 3: Confidence is '0'"):
+        table('ImageID,LabelName,Confidence\n1,cat,1\n1,dog,0\n2,cat,1\n2,pug,1\n')
+
+
+def test_numbered_columns(table):
+    assert table('image,label_1,label_2\n1.jpg,big cat,dog\n2.jpg,dog,\n').labels==[['big_cat','dog'],['dog']]
 
 
 @pytest.mark.parametrize('rows', ['1.jpg,cat\n1.jpg,dog\n2.jpg,cat\n', '1.jpg,cat\n1.jpg,cat\n1.jpg,dog\n2.jpg,cat\n2.jpg,dog\n',

@@ -16,9 +16,9 @@ from xml.etree import ElementTree
 
 from .core import BadPictures,InputError,MissingError,reason,some
 from .label_names import short,tidy_name
-from .photo_set import PhotoSet,join_parts,split_of
+from .named_files import Finder
+from .photo_set import PhotoSet,join_parts,split_of,split_of_each
 from .pictures import picture_files
-from .tables import Finder
 
 # %% ../../nbs/engine/annotations.ipynb #annotations-008
 def _missing(names, found, place, n, skip_bad):
@@ -79,11 +79,13 @@ def _coco_folder(path, skip_bad):
     if not found: return None
     parts = {file.stem.replace('coco', ''): file for file in found}
     if len(found)==1: return _coco_photos(*next(iter(found.items())), skip_bad)
-    roles = list(map(split_of, parts))
+    role_of = split_of_each(parts)
+    roles = list(role_of.values())
     if None in roles or len(set(roles))<len(roles):
         raise InputError(f'{path} has {len(found)} COCO files: name one of {some(list(map(str, found)), 5)}')
-    read = {name: _coco_photos(file, found[file], skip_bad) for name,file in parts.items() if split_of(name)!='test'}
-    return join_parts(read, path, f'COCO annotations for {some(list(read))}')
+    read = {name: _coco_photos(file, found[file], skip_bad) for name,file in parts.items()
+        if role_of[name]!='test'}
+    return join_parts(read, role_of, path, f'COCO annotations for {some(list(read))}')
 
 # %% ../../nbs/engine/annotations.ipynb #annotations-011
 def _voc(file):

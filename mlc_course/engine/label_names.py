@@ -50,7 +50,7 @@ def _list_items(text):
     inner = text[1:-1]
     items = list(map(str.strip, _item.findall(inner)))
     is_nested = any(re.search(r'[\[\](){}:]', o) for o in items if o[0] not in '\'"')
-    if is_nested or _item.sub('', inner).strip(', \n'): raise ValueError
+    if is_nested or '...' in items or _item.sub('', inner).strip(', \n'): raise ValueError
     return [_unquoted(o) for o in items if o.lower() not in ('none','nan','null')]
 
 # %% ../../nbs/engine/label_names.ipynb #label-names-014
@@ -90,13 +90,18 @@ def _way_to_split(texts, where):
     raise InputError(f'{where(odd)} has {short(odd)!r}, other rows separate labels in another way: {_remedy}')
 
 # %% ../../nbs/engine/label_names.ipynb #label-names-016
+def _name_parts(name): return re.split('[/+&]', name)
+
 def _refuse_joined(names_of, where):
     "`InputError` for a name that looks like several, and for rows of zeros and ones"
     vocab = {name for names in names_of.values() for name in names}
+    places = defaultdict(set) # of each part of a name: in a hierarchy, as animal/cat, it is always the same
+    for name in vocab:
+        for place,part in enumerate(_name_parts(name)): places[part].add((place, len(_name_parts(name))>1))
     for text,names in names_of.items():
         for name in names:
-            parts = re.split('[/+&]', name)
-            if len(parts)<2 or not vocab.issuperset(parts): continue
+            parts = _name_parts(name)
+            if len(parts)<2 or all(len(places[o])==1 for o in parts): continue
             raise InputError(f'{where(text)}: {short(name)} is made of other labels: separate them by blanks')
     lengths = {len(text.split(',') if ',' in text else text.split()) for text in names_of}
     if vocab and vocab<={'0','1'} and len(lengths)==1 and lengths!={1}:
@@ -123,7 +128,7 @@ def read_names(
 
 # %% ../../nbs/engine/label_names.ipynb #label-names-019
 _no_labels = set('none nan na n/a nil null nothing empty unknown unlabelled unlabeled undefined no_label nolabel '
-    'no_class background other others misc - ? and'.split())
+    'no_class no_finding no_findings background other others misc - ?'.split())
 
 def looks_like(
     name:str, # Of a label
@@ -142,8 +147,9 @@ def name_notes(
     notes = [f'{" and ".join(map(one_line, o))} are learned as {len(o)} labels, though the names look alike'
         for o in alike.values() if len(o)>1]
     notes += [f'{o} is learned as a label of its own, beside {" and ".join(parts)}'
-        for o in sorted(names) if len(parts := re.split('[,;|/+&]_?', o))>1 and set(parts)<=set(names)]
+        for o in sorted(names) if len(parts := re.split('[,;|/+&:_-]+', o))>1 and set(parts)<=set(names)]
     for name in sorted(names):
         if name.casefold().strip('<>()') not in _no_labels: continue
         notes.append(f'{name} is learned as a label: for no label leave the cell empty, or use --unknown FOLDER')
-    return notes
+    words = [o for o in sorted(names) if o.casefold() in ('and','or','und','oder','et','ou','y','o')]
+    return notes + [f'{o} is learned as a label, though it is a word between labels' for o in words]

@@ -17,7 +17,7 @@ from pathlib import Path
 from .annotations import read_annotations
 from .core import InputError,more,some
 from .label_names import name_notes,tidy_name
-from .photo_set import PhotoSet,found_pictures,join_parts,split_of
+from .photo_set import PhotoSet,found_pictures,join_parts,mentions_split,split_of,split_of_each
 from .pictures import endings,is_of_system
 from .tables import is_frame,read_cells,read_frame,read_table
 
@@ -68,6 +68,7 @@ def _linked_once(files, labels):
 def _refuse_splits(path, below):
     "`InputError` where folders are, or may be, parts of a split; `below` has the sub-folders of each"
     usual = [o for o in below if split_of(o) and re.match('train|val|test', o, re.I)]
+    if not usual and all(map(mentions_split, below)): usual = list(below)
     if usual:
         raise InputError(f'{path}: sub-folder {usual[0]} is a split, not a label: '
             'write a CSV fname,labels,is_valid')
@@ -133,11 +134,12 @@ def _tables_in(path):
 
 def _split_photos(path, parts, skip_bad):
     "The parts of a split in one set"
-    read = {o: _folder_photos(path/o, skip_bad, is_part=True) for o in parts if split_of(o)!='test'}
+    def place(o): return path/o/o if (path/o/o).is_dir() and len(list((path/o).glob('[!.]*')))==1 else path/o
+    read = {o: _folder_photos(place(o), skip_bad, is_part=True) for o,part in parts.items() if part!='test'}
     if not read: raise InputError(f'{path} has only pictures for testing: it needs some to train on')
-    n_test = sum(len(found_pictures(path/o, '')) for o in parts if split_of(o)=='test')
+    n_test = sum(len(found_pictures(path/o, '')) for o,part in parts.items() if part=='test')
     kinds = ' or '.join(dict.fromkeys(o.kind for o in read.values()))
-    res = join_parts(read, path, f'folders {some(list(read))}, in each {kinds}')
+    res = join_parts(read, parts, path, f'folders {some(list(read))}, in each {kinds}')
     return res.tell(f'{n_test} pictures for testing are left out') if n_test else res
 
 def _folder_photos(path, skip_bad, is_part=False):
@@ -151,10 +153,10 @@ def _folder_photos(path, skip_bad, is_part=False):
     if tables and is_part and len(loose)==len(files) and len(tables)==1: return read_table(tables[0], skip_bad)
     if tables:
         raise InputError(f'{path} holds a table of labels: name {tables[0]}, or move it away to use the folder')
-    folders = sorted({o[0] for o in places if len(o)>1})
-    if folders and not loose and all(map(split_of, folders)): return _split_photos(path, folders, skip_bad)
+    parts = split_of_each(sorted({o[0] for o in places if len(o)>1}))
+    if parts and not loose and all(parts.values()): return _split_photos(path, parts, skip_bad)
     named = loose or [o for o in files if o.parent==path/'images']
-    is_pets = 'images' in folders and named and pets_label(named[0])
+    is_pets = 'images' in parts and named and pets_label(named[0])
     if is_pets or len(loose)==len(files): return _named_photos(path, named, len(files)-len(named))
     if not loose: return _label_photos(path, files, places)
     raise InputError(f'{loose[0]}{more(len(loose)-1)} lies beside sub-folders with pictures: '
