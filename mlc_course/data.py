@@ -52,14 +52,15 @@ def decode_labels(
     return labels_above(targets!=0, vocab)
 
 # %% ../nbs/04_data.ipynb #04-data-a05
-yes_no = dict.fromkeys('true 1 1.0 yes y t'.split(), True) | dict.fromkeys('false 0 0.0 no n f'.split(), False)
-yes_no[''] = False
+yes_no = dict.fromkeys('true 1 1.0 yes y t'.split(), True)
+yes_no |= dict.fromkeys(['', *'false 0 0.0 no n f'.split()], False)
 
 def is_yes(column, what):
     "The column as bools; `ValueError` for a cell that is neither yes nor no"
     words = column.astype(str).str.strip().str.lower()
     odd = column[~words.isin(list(yes_no))]
-    if len(odd): raise ValueError(f'{what} is {odd.iloc[0]!r} in row {odd.index[0]+2}: it must be True or False')
+    if len(odd):
+        raise ValueError(f'{what} is {odd.iloc[0]!r} in row {odd.index[0]+2}: it must be True or False')
     return words.map(yes_no).astype(bool)
 
 # %% ../nbs/04_data.ipynb #04-data-031

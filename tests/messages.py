@@ -26,7 +26,8 @@ LINES = dict(
     no_unknown_folder='{} is no folder: name a folder of pictures with none of the labels',
     holds_none='{} holds no picture: put some into it, or name another folder',
     not_named='{} is not named like Siamese_12.jpg: rename, or use a sub-folder per label or a CSV',
-    of_camera='{} is named as a camera does, not after a label: rename, or use a sub-folder per label or a CSV',
+    of_camera='{} is named as a camera does, not after a label: '
+        'rename, or use a sub-folder per label or a CSV',
     same_folders='{}: {} have the same sub-folders {}: '
         'name the parts of a split train and valid, or write a CSV fname,labels,is_valid',
     beside_folders='{} lies beside sub-folders with pictures: move it into the sub-folder of its label',
@@ -50,7 +51,8 @@ LINES = dict(
     no_list='{}, row {}: {!r} is no list of names: '
         'separate the labels of all rows in one way, by blanks or by commas',
     joined='{}, row {}: {} is made of other labels: separate them by blanks',
-    no_names='{}, row {} has {!r}, no names: give each label a column of its own, with its name in the header',
+    no_names='{}, row {} has {!r}, no names: '
+        'give each label a column of its own, with its name in the header',
     zero_or_one='{}, row {}: {} is {!r}, it must be 1 or 0',
     part='{}, row {}: {} is {!r}, it must be train, valid or test',
     no_csv='{} is no CSV ({}): save the table as CSV in UTF-8',

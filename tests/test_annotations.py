@@ -9,10 +9,12 @@ from test_photos import labels_of, put, told, vocab
 def coco(**labels_of):
     "A COCO file: `a='cat dog'` has boxes of both in a.jpg"
     names = ['cat','dog','traffic light']
-    boxes = [(i, names.index(name)) for i,o in enumerate(labels_of.values()) for name in o.split(',') if name]
+    boxes = [(i, names.index(name)) for i,
+        o in enumerate(labels_of.values()) for name in o.split(',') if name]
     return json.dumps(dict(categories=[dict(id=i, name=o, supercategory='x') for i,o in enumerate(names)],
         images=[dict(id=i, file_name=f'{o}.jpg', width=9) for i,o in enumerate(labels_of)],
-        annotations=[dict(id=i, image_id=image, category_id=k, bbox=[1,1,2,2]) for i,(image,k) in enumerate(boxes)]))
+        annotations=[dict(id=i, image_id=image, category_id=k, bbox=[1,1,2,2]) for i,(image,
+            k) in enumerate(boxes)]))
 
 
 def test_coco_file_and_folder(tmp_path):
@@ -42,7 +44,8 @@ def test_coco_of_roboflow(tmp_path):
 
 
 @pytest.mark.parametrize('change,words', [(dict(categories=[]), 'damaged'), (dict(images=[{}]), 'damaged'),
-    (dict(images=[]), 'lists no picture'), (dict(images=[dict(id=0, file_name='z.jpg')]), 'z.jpg does not exist')])
+    (dict(images=[]), 'lists no picture'), (dict(images=[dict(id=0, file_name='z.jpg')]),
+    'z.jpg does not exist')])
 def test_coco_that_is_broken(tmp_path, change, words):
     put(tmp_path, 'a.jpg')
     (tmp_path/'c.json').write_text(json.dumps(json.loads(coco(a='cat')) | change))
@@ -65,7 +68,8 @@ def test_voc(tmp_path):
     assert told(got, '1 pictures have no annotation')
     lists = tmp_path/'ImageSets/Main'
     lists.mkdir(parents=True)
-    for name,stems in dict(train='a\nb', val='c', trainval='a\nb\nc', test='d', cat_train='a 1\nb -1').items():
+    for name,stems in dict(train='a\nb', val='c', trainval='a\nb\nc', test='d',
+        cat_train='a 1\nb -1').items():
         (lists/f'{name}.txt').write_text(stems+'\n')
     got = read_photos(tmp_path)
     assert ([o.stem for o in got.files], got.is_valid)==(['a','b','c'], [False,False,True])
@@ -85,18 +89,23 @@ def test_voc_beside_the_pictures(tmp_path):
     with pytest.raises(InputError, match='z.xml is damaged'): read_photos(tmp_path)
 
 
-@pytest.mark.parametrize('picture,text', [('images/{}/{}.jpg', 'labels/{}/{}.txt'), ('{}/images/{}.jpg', '{}/labels/{}.txt'),
+@pytest.mark.parametrize('picture,text', [('images/{}/{}.jpg', 'labels/{}/{}.txt'), ('{}/images/{}.jpg',
+    '{}/labels/{}.txt'),
     ('{}/{}.jpg', '{}/{}.txt')])
-@pytest.mark.parametrize('facts,name', [('names: [cat, big dog]\ntrain: ../train/images\nval: ../valid/images\n', 'data.yaml'),
-    ('path: /datasets/mine\ntrain: images/train\nval: images/valid\nnames:\n  0: cat\n  1: big dog\n', 'mine.yml'), ('cat\nbig dog\n', 'classes.txt')])
+@pytest.mark.parametrize('facts,name', [
+    ('names: [cat, big dog]\ntrain: ../train/images\nval: ../valid/images\n', 'data.yaml'),
+    ('path: /datasets/mine\ntrain: images/train\nval: images/valid\nnames:\n  0: cat\n  1: big dog\n', 'mine.yml'),
+    ('cat\nbig dog\n', 'classes.txt')])
 def test_yolo(tmp_path, picture, text, facts, name):
     for part,stem,numbers in ('train','a','01'),('train','b',''),('valid','c','1'),('test','d','0'):
         put(tmp_path, picture.format(part, stem))
         (tmp_path/text.format(part, stem)).parent.mkdir(parents=True, exist_ok=True)
-        if numbers: (tmp_path/text.format(part, stem)).write_text(''.join(f'{o} .5 .5 .1 .1\n' for o in numbers))
+        if numbers: (tmp_path/text.format(part,
+        stem)).write_text(''.join(f'{o} .5 .5 .1 .1\n' for o in numbers))
     (tmp_path/name).write_text(facts)
     got = read_photos(tmp_path)
-    assert {o.stem: names for o,names in zip(got.files, got.labels)}=={'a': ['big_dog','cat'], 'b': [], 'c': ['big_dog']}
+    assert {o.stem: names for o,names in zip(got.files, got.labels)}=={'a': ['big_dog','cat'], 'b': [],
+        'c': ['big_dog']}
     assert {o.stem for o,v in zip(got.files, got.is_valid) if v}=={'c'}
     assert told(got, '1 pictures for testing') and told(got, '1 pictures have no annotation')
     if name!='classes.txt': assert read_photos(tmp_path/name).labels==got.labels
@@ -125,7 +134,8 @@ def test_yolo_that_is_broken(tmp_path, line):
 
 def test_tables_of_roboflow(tmp_path):
     "A table with a column for each label in each part of the split"
-    for part,name in ('train','a'),('train','b'),('valid','c'),('test','d'): put(tmp_path, f'{part}/{name}.jpg')
+    for part,name in ('train','a'),('train','b'),('valid','c'),('test','d'):
+        put(tmp_path, f'{part}/{name}.jpg')
     (tmp_path/'train/_classes.csv').write_text('filename, cat, dog\na.jpg, 1, 1\nb.jpg, 0, 0\n')
     (tmp_path/'valid/_classes.csv').write_text('filename, cat, dog\nc.jpg, 0, 1\n')
     got = read_photos(tmp_path)
@@ -134,7 +144,8 @@ def test_tables_of_roboflow(tmp_path):
 
 def test_folders_without_annotations(tmp_path):
     "Captions, settings and other JSON beside pictures are no annotations"
-    put(tmp_path, 'cat/1.jpg', 'cat/1.txt', 'dog/2.jpg', 'dog/2.json', 'settings.yaml', 'notes.json', 'layout.xml')
+    put(tmp_path, 'cat/1.jpg', 'cat/1.txt', 'dog/2.jpg', 'dog/2.json', 'settings.yaml', 'notes.json',
+        'layout.xml')
     (tmp_path/'settings.yaml').write_text('size: 3\n')
     (tmp_path/'layout.xml').write_text('<page/>')
     assert vocab(read_photos(tmp_path))==['cat','dog']
@@ -150,7 +161,8 @@ def test_real_coco(shared, tmp_path):
     names = sorted({o['label'] for o in boxes})
     files = [str(o.relative_to(root)) for o in table.files]
     (tmp_path/'images').symlink_to(root/'images')
-    (tmp_path/'all.json').write_text(json.dumps(dict(categories=[dict(id=i, name=o) for i,o in enumerate(names)],
+    (tmp_path/'all.json').write_text(json.dumps(dict(categories=[dict(id=i, name=o) for i,
+    o in enumerate(names)],
         images=[dict(id=o, file_name=o) for o in files],
         annotations=[dict(image_id=o['fname'], category_id=names.index(o['label'])) for o in boxes])))
     got = read_photos(tmp_path/'all.json')

@@ -23,8 +23,8 @@ from .pictures import picture_files
 # %% ../../nbs/engine/annotations.ipynb #annotations-008
 def _missing(names, found, place, n, skip_bad):
     "`BadPictures` or `MissingError` for the pictures that are not there"
-    errors = {os.path.join(place, o): MissingError(f'{os.path.join(place, o)} does not exist: put the file there')
-        for o in names if not found[o]}
+    lost = [os.path.join(place, o) for o in names if not found[o]]
+    errors = {o: MissingError(f'{o} does not exist: put the file there') for o in lost}
     if not errors or skip_bad: return
     if len(errors)>1: raise BadPictures(errors, n)
     raise next(iter(errors.values()))
@@ -68,7 +68,8 @@ def _coco_photos(file, found, skip_bad):
     files = {name: finder.find(os.path.join(place, name)) for name in labels}
     _missing(labels, files, place, len(labels), skip_bad)
     files = [Path(file or os.path.join(place, name)) for name,file in files.items()]
-    return PhotoSet(files, list(labels.values()), notes=tuple(finder.notes()), kind='COCO annotations', source=file)
+    return PhotoSet(files, list(labels.values()), notes=tuple(finder.notes()), kind='COCO annotations',
+        source=file)
 
 def _coco_folder(path, skip_bad):
     "The same of a folder with one file, or one for each part of a split"
@@ -126,7 +127,8 @@ def _voc_folder(path, files, skip_bad):
     if lost and not skip_bad: raise BadPictures(lost, len(xmls))
     n_bare = len(files)-len(labels)
     notes = [f'{n_bare} pictures have no annotation, so no label'] if n_bare else []
-    res = PhotoSet(files, [labels.get(o, []) for o in files], notes=tuple(notes), kind='VOC annotations', source=path)
+    res = PhotoSet(files, [labels.get(o, []) for o in files], notes=tuple(notes), kind='VOC annotations',
+        source=path)
     part_of = _listed(path)
     return res.in_parts([part_of.get(o.stem) for o in files]) if part_of else res
 
@@ -196,8 +198,8 @@ def _yolo_folder(path, files):
     have = [o.is_file() for o in texts]
     if not any(have): return None
     if facts is None:
-        raise InputError(f'{path} has boxes of YOLO, such as {texts[have.index(True)]}, but no names for them: '
-            'add data.yaml or classes.txt')
+        raise InputError(f'{path} has boxes of YOLO, such as {texts[have.index(True)]}, '
+            'but no names for them: add data.yaml or classes.txt')
     name_of = {int(i): tidy_name(str(o)) for i,o in facts['names'].items()}
     labels = [_yolo_names(text, name_of) if is_there else [] for text,is_there in zip(texts, have)]
     n_bare = have.count(False)
@@ -213,7 +215,8 @@ def read_annotations(
     "Labelled pictures where boxes are; every label that is boxed in a picture is one of its labels"
     if path.is_dir():
         files = picture_files(path)
-        return _coco_folder(path, skip_bad) or _yolo_folder(path, files) or _voc_folder(path, files, skip_bad)
+        found = _coco_folder(path, skip_bad) or _yolo_folder(path, files)
+        return found or _voc_folder(path, files, skip_bad)
     ending = path.suffix.lower()
     if ending in ('.yaml','.yml'): return _yolo_folder(path.parent, picture_files(path.parent))
     found = _coco(path) if ending=='.json' else None

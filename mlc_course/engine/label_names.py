@@ -87,7 +87,8 @@ def _way_to_split(texts, where):
     mark = '[' + ''.join(o for o in _marks if _marks[o] in used) + ']'
     odd = _mixed(texts, mark)
     if odd is None: return (lambda text: _parts(text, mark)),f'by {_kinds[next(iter(used))]}'
-    raise InputError(f'{where(odd)} has {short(odd)!r}, other rows separate labels in another way: {_remedy}')
+    raise InputError(f'{where(odd)} has {short(odd)!r}, other rows separate labels in another way: '
+        f'{_remedy}')
 
 # %% ../../nbs/engine/label_names.ipynb #label-names-016
 def _name_parts(name): return re.split('[/+&]', name)
@@ -102,7 +103,8 @@ def _refuse_joined(names_of, where):
         for name in names:
             parts = _name_parts(name)
             if len(parts)<2 or all(len(places[o])==1 for o in parts): continue
-            raise InputError(f'{where(text)}: {short(name)} is made of other labels: separate them by blanks')
+            raise InputError(f'{where(text)}: {short(name)} is made of other labels: '
+                'separate them by blanks')
     lengths = {len(text.split(',') if ',' in text else text.split()) for text in names_of}
     if vocab and vocab<={'0','1'} and len(lengths)==1 and lengths!={1}:
         text = next(iter(names_of))
@@ -127,8 +129,8 @@ def read_names(
     return [names_of.get(o, []) for o in cells],how
 
 # %% ../../nbs/engine/label_names.ipynb #label-names-019
-_no_labels = set('none nan na n/a nil null nothing empty unknown unlabelled unlabeled undefined no_label nolabel '
-    'no_class no_finding no_findings background other others misc - ?'.split())
+_no_labels = set('none nan na n/a nil null nothing empty unknown unlabelled unlabeled undefined no_label '
+    'nolabel no_class no_finding no_findings background other others misc - ?'.split())
 
 def looks_like(
     name:str, # Of a label
@@ -150,6 +152,7 @@ def name_notes(
         for o in sorted(names) if len(parts := re.split('[,;|/+&:_-]+', o))>1 and set(parts)<=set(names)]
     for name in sorted(names):
         if name.casefold().strip('<>()') not in _no_labels: continue
-        notes.append(f'{name} is learned as a label: for no label leave the cell empty, or use --unknown FOLDER')
+        notes.append(f'{name} is learned as a label: '
+            'for no label leave the cell empty, or use --unknown FOLDER')
     words = [o for o in sorted(names) if o.casefold() in ('and','or','und','oder','et','ou','y','o')]
     return notes + [f'{o} is learned as a label, though it is a word between labels' for o in words]

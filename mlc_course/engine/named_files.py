@@ -79,8 +79,8 @@ class Finder:
 
     def only(self, found, name):
         "The one that is the same but for how letters are stored, or the only one"
-        def is_same(o): return _composed(o)==_composed(name) or _composed(os.path.splitext(o)[0])==_composed(name)
-        best = [o for o in found if is_same(o)] or found
+        same = [o for o in found if _composed(name) in (_composed(o), _composed(os.path.splitext(o)[0]))]
+        best = same or found
         if len(best)==1: return best[0]
         raise InputError(f'{short(name)} may be {" or ".join(sorted(best)[:3])}: write the whole name')
 

@@ -25,7 +25,8 @@ from .pictures import picture_files
 _roles = dict(train='train training trn', valid='valid validation validate val dev eval evaluation',
     test='test testing tst holdout')
 _role_of = {word: role for role,words in _roles.items() for word in words.split()}
-_fillers = set('set data images image imgs img pictures photos split ds part labels annotations instances'.split())
+_fillers = set('set data images image imgs img pictures photos split ds part labels annotations '
+    'instances'.split())
 
 def split_of(
     text:str, # Name of a folder, file or part, such as `val2017` or `TrainSet`
@@ -43,7 +44,7 @@ def _words(text):
 def split_of_each(
     names, # Of folders that lie side by side
 )->dict: # From name to 'train', 'valid' or 'test'; None for any other name
-    "The same for several, where words that all have in common, as in `seg_train` and `seg_test`, say nothing"
+    "The same for several; words that all have in common, as `seg_train` and `seg_test` do, say nothing"
     common = set.intersection(*map(set, map(_words, names))) if len(names)>1 else set()
     return {o: split_of(o) or split_of(' '.join(w for w in _words(o) if w not in common)) for o in names}
 
@@ -166,7 +167,8 @@ class PhotoSet:
         kept = [i for i,part in enumerate(parts) if part!='test']
         n = len(parts)-len(kept)
         if not n: return self
-        if not kept: raise InputError(f'{self.source} has only pictures for testing: it needs some to train on')
+        if not kept:
+            raise InputError(f'{self.source} has only pictures for testing: it needs some to train on')
         return self.at(kept).tell(f'{n} pictures for testing are left out')
 
     def in_parts(self,

@@ -17,14 +17,16 @@ from pathlib import Path
 from .annotations import read_annotations
 from .core import InputError,more,some
 from .label_names import name_notes,tidy_name
-from .photo_set import PhotoSet,found_pictures,join_parts,mentions_split,split_of,split_of_each
+from .photo_set import PhotoSet,found_pictures,join_parts
+from .photo_set import mentions_split,split_of,split_of_each
 from .pictures import endings,is_of_system
 from .tables import is_frame,read_cells,read_frame,read_table
 
 # %% ../../nbs/engine/photos.ipynb #photos-009
-_camera = re.compile(r'(img|dsc|dscn|dscf|pxl|dji|mvimg|pano|gopr|imag|sam|cimg|pict|image|photo|picture|scan|frame|'
-    r'screen.?shots?|whatsapp.*|signal|fb|received|burst|snapchat|wp|capture|foto|bild|untitled|unnamed|download)'
-    r'([\W_\d].*)?|(p|vid|mov|gp|file|clip|video|cam|camera)[\W_]?\d+.*|[^a-z]*\d{4}[^a-z]*', re.I)
+_camera = re.compile(r'(img|dsc|dscn|dscf|pxl|dji|mvimg|pano|gopr|imag|sam|cimg|pict|image|photo|picture|'
+    r'scan|frame|screen.?shots?|whatsapp.*|signal|fb|received|burst|snapchat|wp|capture|foto|bild|untitled|'
+    r'unnamed|download)([\W_\d].*)?|'
+    r'(p|vid|mov|gp|file|clip|video|cam|camera)[\W_]?\d+.*|[^a-z]*\d{4}[^a-z]*', re.I)
 
 def pets_label(
     fname, # File such as `great_pyrenees_12.jpg`
@@ -39,14 +41,17 @@ def _named_photos(path, files, n_others):
     remedy = 'rename, or use a sub-folder per label or a CSV'
     if [None] in labels:
         nameless = files[labels.index([None])]
-        raise InputError(f'{nameless} is not named like Siamese_12.jpg{more(labels.count([None])-1)}: {remedy}')
+        others = more(labels.count([None])-1)
+        raise InputError(f'{nameless} is not named like Siamese_12.jpg{others}: {remedy}')
     named = {label: file for (label,),file in zip(labels, files)}
     of_camera = [file for label,file in named.items() if _camera.fullmatch(label)]
     if of_camera: raise InputError(f'{of_camera[0]} is named as a camera does, not after a label: {remedy}')
     notes = []
     if n_others: notes.append(f'{n_others} pictures in other folders of {path} are left out')
     numbered = [o for o in named if re.search(r'\d{3}$', o) and not re.fullmatch(r'n\d{8}', o)]
-    if numbered: notes.append(f'{len(numbered)} labels end in a number, such as {numbered[0]}: is it part of the label?')
+    if numbered:
+        notes.append(f'{len(numbered)} labels end in a number, such as {numbered[0]}: '
+            'is it part of the label?')
     return PhotoSet(files, labels, notes=tuple(notes), kind='files named after their label', source=path)
 
 # %% ../../nbs/engine/photos.ipynb #photos-012
@@ -79,12 +84,13 @@ def _refuse_splits(path, below):
     shared = [o for o,n in n_with.items() if n>1]
     is_alike = len(shared)>1 and len(shared)*2>len(n_with) and all(below.values())
     if len(below)<2 or not (is_alike or numbered): return
-    raise InputError(f'{path}: {some(sorted(below), 5)} have the same sub-folders '
-        f'{some(sorted(shared), 5)}: name the parts of a split train and valid, or write a CSV fname,labels,is_valid')
+    folders,same = some(sorted(below), 5),some(sorted(shared), 5)
+    raise InputError(f'{path}: {folders} have the same sub-folders {same}: '
+        'name the parts of a split train and valid, or write a CSV fname,labels,is_valid')
 
 def _only_folder(path, places):
     "The one folder that holds all, if it has folders of its own; else None"
-    tops = {o[0] for o in places}
+    tops = {o[0] for o in places if len(o)>1}
     inner = {o[1] for o in places if len(o)>2}
     return path/tops.pop() if len(tops)==1 and len(inner)>1 else None
 
@@ -114,7 +120,8 @@ def _folder_notes(path, label_of):
     notes,folders = [],defaultdict(list)
     for folder,label in label_of.items():
         folders[label].append(folder)
-        if unicodedata.normalize('NFC', folder)!=label: notes.append(f'folder {folder!r} becomes label {label}')
+        if unicodedata.normalize('NFC', folder)==label: continue
+        notes.append(f'folder {folder!r} becomes label {label}')
     for label,names in folders.items():
         if len(names)>1: notes.append(f'folders {" and ".join(map(repr, names))} are one label, {label}')
     for place in sorted(path.iterdir()):
@@ -150,9 +157,10 @@ def _folder_photos(path, skip_bad, is_part=False):
     places = [o.relative_to(path).parts for o in files]
     loose = [o for o,parts in zip(files, places) if len(parts)==1]
     tables = _tables_in(path)
-    if tables and is_part and len(loose)==len(files) and len(tables)==1: return read_table(tables[0], skip_bad)
+    if is_part and len(tables)==1 and len(loose)==len(files): return read_table(tables[0], skip_bad)
     if tables:
-        raise InputError(f'{path} holds a table of labels: name {tables[0]}, or move it away to use the folder')
+        raise InputError(f'{path} holds a table of labels: name {tables[0]}, '
+            'or move it away to use the folder')
     parts = split_of_each(sorted({o[0] for o in places if len(o)>1}))
     if parts and not loose and all(parts.values()): return _split_photos(path, parts, skip_bad)
     named = loose or [o for o in files if o.parent==path/'images']
@@ -193,8 +201,8 @@ def gather_photos(
     answers = set(map(tuple, photos.train_labels))
     if len(answers)>1: return photos
     remedy = 'add another label, or pictures without one by --unknown FOLDER'
-    only = None
-    if Path(source).is_dir(): only = _only_folder(source, [o.relative_to(source).parts for o in photos.files])
+    places = [o.relative_to(source).parts for o in photos.files if Path(source) in o.parents]
+    only = _only_folder(source, places)
     if only: remedy = f'did you mean {only}?'
     raise InputError(f'{source} has only pictures of {" ".join(*answers)}, nothing to tell apart: {remedy}')
 

@@ -163,8 +163,9 @@ endings = {'.jpg','.jpeg','.jpe','.jfif','.png','.gif','.bmp','.tif','.tiff','.w
     '.ppm','.pgm','.heic','.heif'}
 
 # folders that systems, cameras' cards and network drives make for themselves
-_of_system = set('@eadir @__thumb @recycle #recycle #snapshot ~snapshot $recycle.bin recycler lost+found __macosx '
-    '__pycache__'.split() + ['system volume information', 'temporary items', 'network trash folder'])
+_of_system = set('@eadir @__thumb @recycle #recycle #snapshot ~snapshot $recycle.bin recycler lost+found '
+    '__macosx __pycache__'.split())
+_of_system |= {'system volume information', 'temporary items', 'network trash folder'}
 
 def is_of_system(
     name:str, # Of a file or folder
@@ -174,7 +175,7 @@ def is_of_system(
 
 def _without_loops(root):
     "A function that thins the folders in `here` out to those that do not lead back to where one came from"
-    chains = {str(root): (os.path.realpath(root),)} # of each folder the real paths of all above it, itself last
+    chains = {str(root): (os.path.realpath(root),)} # the real paths of all above, itself last
     above = chains[str(root)][0]
     def followed(here, names):
         chain = chains.pop(here)
@@ -192,7 +193,7 @@ def picture_files(
     folder, # Searched with all folders below it
     bad:list=None, # Gets the folders that cannot be searched; None: the first raises
 )->list: # Paths, sorted
-    "Files with a picture's ending, in capitals or not, links followed; nothing hidden, nothing of the system"
+    "Files with a picture's ending, in capitals or not; links are followed, nothing hidden or a system's"
     def failed(e):
         if bad is None: raise _said(Path(e.filename), e)
         bad.append(Path(e.filename))

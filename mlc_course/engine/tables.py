@@ -22,8 +22,8 @@ from .pictures import endings
 
 # %% ../../nbs/engine/tables.ipynb #tables-008
 _names = dict( # of columns; those that come first are taken first
-    file=['fname', 'filename file filepath image images img imagename imagefile imagefilename imagepath imgname '
-        'imgpath imageindex path picture photo', 'id imageid name'],
+    file=['fname', 'filename file filepath image images img imagename imagefile imagefilename imagepath '
+        'imgname imgpath imageindex path picture photo', 'id imageid name'],
     labels=['labels', 'label tag tags class classes category categories labelname classname findinglabels',
         'target targets'],
     split=['isvalid isval valid val isvalidation validation split subset set partition'])
@@ -57,7 +57,8 @@ def _separator(text, source):
 def _text_of(value):
     "A cell of a DataFrame or of JSON as a CSV would have it; lists as JSON"
     if hasattr(value, 'tolist'): value = value.tolist() # numpy's
-    if isinstance(value, (list,tuple,set)): return json.dumps([_text_of(o) for o in value], ensure_ascii=False)
+    if isinstance(value, (list,tuple,set)):
+        return json.dumps([_text_of(o) for o in value], ensure_ascii=False)
     if isinstance(value, dict): return json.dumps(value, default=str)
     if value is None or value!=value or str(value)=='<NA>': return '' # nan is not itself
     if isinstance(value, float) and value==int(value): return f'{value:.0f}'
@@ -124,7 +125,8 @@ class _Table:
         self.used = {i for i,name in enumerate(head) if not name or name.startswith('Unnamed: ')}
         for i,cells in enumerate(self.rows):
             if len(cells)==len(head): continue
-            raise InputError(f'{self.where(i)} has {len(cells)} columns, the header has {len(head)}: put it right')
+            raise InputError(f'{self.where(i)} has {len(cells)} columns, the header has {len(head)}: '
+                'put it right')
 
     def where(self, i): return f'{self.source}, row {self.numbers[i]}'
     def cells(self, k): return [row[k].strip() for row in self.rows]
@@ -201,7 +203,7 @@ class _Table:
 
 # %% ../../nbs/engine/tables.ipynb #tables-015
 def _files(table, cells, folder, skip_bad, anywhere):
-    "The file of each row, and notes; `InputError` for those outside, `BadPictures` for those that are not there"
+    "The file of each row, and notes; an `InputError` names those that are outside or not there"
     names = list(map(as_written, cells))
     if not anywhere:
         inside = [below(o, folder) for o in names]
@@ -251,7 +253,8 @@ def _refuse_absent(table):
         cells = table.cells(k)
         odd = next((i for i,o in enumerate(cells) if o.lower() in _no), None)
         if odd is None: continue
-        raise InputError(f'{table.where(odd)}: {name} is {cells[odd]!r}, so the label is not there: delete such rows')
+        raise InputError(f'{table.where(odd)}: {name} is {cells[odd]!r}, so the label is not there: '
+            'delete such rows')
 
 def _once(table, files, labels, parts):
     "First row and labels of each file, the layout in words, and notes; `InputError` for a contradiction"
@@ -320,4 +323,5 @@ def read_frame(
     if len(set(head))<len(head): raise InputError('the DataFrame has two columns of one name: rename one')
     columns = [list(map(_text_of, df[name])) for name in df.columns]
     numbers = getattr(df, 'index', range(len(df)))
-    return _photos_of(head, list(zip(numbers, map(list, zip(*columns)))), 'the DataFrame', Path(), skip_bad, True)
+    rows = list(zip(numbers, map(list, zip(*columns))))
+    return _photos_of(head, rows, 'the DataFrame', Path(), skip_bad, anywhere=True)
