@@ -94,7 +94,7 @@ def test_voc_beside_the_pictures(tmp_path):
     ('{}/{}.jpg', '{}/{}.txt')])
 @pytest.mark.parametrize('facts,name', [
     ('names: [cat, big dog]\ntrain: ../train/images\nval: ../valid/images\n', 'data.yaml'),
-    ('path: /datasets/mine\ntrain: images/train\nval: images/valid\nnames:\n  0: cat\n  1: big dog\n', 'mine.yml'),
+    ('path: /data/mine\ntrain: images/train\nval: images/valid\nnames:\n  0: cat\n  1: big dog\n', 'm.yml'),
     ('cat\nbig dog\n', 'classes.txt')])
 def test_yolo(tmp_path, picture, text, facts, name):
     for part,stem,numbers in ('train','a','01'),('train','b',''),('valid','c','1'),('test','d','0'):
