@@ -54,7 +54,7 @@ class Classifier:
     @classmethod
     @plain_torch()
     def train(cls,
-        path,             # CSV, folder of PETS-named files, or folder with one sub-folder per label
+        path,             # Table, folder, COCO or YOLO file, DataFrame: see `read_photos`
         arch:str='efficientnet_lite2', # Or another of `mlc_train --archs`, or `timm/` and a name of timm's
         unknown=None,     # Folder of pictures with none of the labels: they teach silence
         epochs:int=None,  # After the pass for features; None: 0, from scratch 20
@@ -102,7 +102,7 @@ class Classifier:
 
     @plain_torch()
     def evaluate(self,
-        known,        # CSV or folder of labelled pictures; of a CSV with both kinds the `is_valid` rows
+        known,        # Labelled pictures, as for `train`; where they are split, those to validate
         unknown=None, # Folder of pictures with none of the labels
         skip_bad:bool=False, # Leave out what cannot be read, and say so on stderr
     )->dict: # A figure for each of `FIGURES`; None where there is nothing to measure

@@ -51,6 +51,18 @@ def decode_labels(
     "The names of the columns that are not 0: undoes `encode_labels`"
     return labels_above(targets!=0, vocab)
 
+# %% ../nbs/04_data.ipynb #04-data-a05
+yes_no = dict.fromkeys('true 1 1.0 yes y t'.split(), True)
+yes_no |= dict.fromkeys(['', *'false 0 0.0 no n f'.split()], False)
+
+def is_yes(column, what):
+    "The column as bools; `ValueError` for a cell that is neither yes nor no"
+    words = column.astype(str).str.strip().str.lower()
+    odd = column[~words.isin(list(yes_no))]
+    if len(odd):
+        raise ValueError(f'{what} is {odd.iloc[0]!r} in row {odd.index[0]+2}: it must be True or False')
+    return words.map(yes_no).astype(bool)
+
 # %% ../nbs/04_data.ipynb #04-data-031
 def read_labels(
     fname, # CSV with columns `fname`, `labels` (separated by spaces, possibly none) and perhaps `is_valid`
@@ -60,6 +72,7 @@ def read_labels(
     df = pd.read_csv(fname, keep_default_na=False, dtype=dict(fname=str, labels=str))
     lacks = sorted({'fname','labels'} - set(df))
     if lacks: raise ValueError(f'{fname} lacks {" and ".join(lacks)}: it has {list(df)}')
+    if 'is_valid' in df: df['is_valid'] = is_yes(df.is_valid, f'{fname}: is_valid')
     return df
 
 # %% ../nbs/04_data.ipynb #04-data-058

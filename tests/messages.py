@@ -52,6 +52,10 @@ LINES = dict(
     no_unknown_folder='{} is no folder: name a folder of pictures with none of the labels',
     holds_none='{} holds no picture: put some into it, or name another folder',
     not_named='{} is not named like Siamese_12.jpg: rename, or use a sub-folder per label or a CSV',
+    of_camera='{} is named as a camera does, not after a label: '
+        'rename, or use a sub-folder per label or a CSV',
+    same_folders='{}: {} have the same sub-folders {}: '
+        'name the parts of a split train and valid, or write a CSV fname,labels,is_valid',
     beside_folders='{} lies beside sub-folders with pictures: move it into the sub-folder of its label',
     is_split='{}: sub-folder {} is a split, not a label: write a CSV fname,labels,is_valid',
     no_label='{} has no label in any training row: add some',
@@ -60,7 +64,23 @@ LINES = dict(
     holds_table='{} holds a table of labels: name {}, or move it away to use the folder',
     empty_table='{} is empty: it needs the columns fname and labels',
     no_rows='{} has columns but no rows: add one row for each picture',
-    columns='{} has {} columns named {}, it needs 1: its header is {}',
+    no_file_column='{} has no column that names the files: call it fname, and that of the labels labels; '
+        'its header is {}',
+    no_labels_column='{} has no column named labels, and none of 0 and 1 for a label: its header is {}',
+    columns='{} has {} columns for {}: {}: rename all but one',
+    mixed='{}, row {} has {!r}, other rows separate labels in another way: '
+        'separate the labels of all rows in one way, by blanks or by commas',
+    two_ways='{}, row {} has {!r}, {}, row {} {!r}: '
+        'separate the labels of all rows in one way, by blanks or by commas',
+    not_a_list='{}, row {} has {!r}, {}, row {} a list: '
+        'separate the labels of all rows in one way, by blanks or by commas',
+    no_list='{}, row {}: {!r} is no list of names: '
+        'separate the labels of all rows in one way, by blanks or by commas',
+    joined='{}, row {}: {} is made of other labels: separate them by blanks',
+    no_names='{}, row {} has {!r}, no names: '
+        'give each label a column of its own, with its name in the header',
+    zero_or_one='{}, row {}: {} is {!r}, it must be 1 or 0',
+    part='{}, row {}: {} is {!r}, it must be train, valid or test',
     no_csv='{} is no CSV ({}): save the table as CSV in UTF-8',
     cells='{}, row {} has {} columns, the header has {}: put it right',
     truth='{}, row {}: is_valid is {!r}, it must be True or False',

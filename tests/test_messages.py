@@ -14,7 +14,9 @@ from mlc_course.engine import networks
 from mlc_course.engine.model_file import check_dest, load_model, model_format
 from mlc_course.engine.networks import build_model, fetch_weights
 from mlc_course.engine.options import Options, find_device
-from mlc_course.engine.photos import gather_photos, read_photos, read_table, unknown_files
+from mlc_course.engine.photo_set import unknown_files
+from mlc_course.engine.photos import gather_photos, read_photos
+from mlc_course.engine.tables import read_table
 from mlc_course.engine.pictures import expand_paths, open_picture
 from mlc_course.ui.app import free_port, mlc_app
 from mlc_course.ui.asker import look_at
@@ -239,7 +241,10 @@ def test_upload(blank):
     (['p/letter.txt'], 'holds_none', ('p',)),
     (['p/pug_1.jpg', 'p/holiday.jpg'], 'not_named', ('p/holiday.jpg',)),
     (['p/pug_1.jpg', 'p/cat/1.jpg'], 'beside_folders', ('p/pug_1.jpg',)),
-    (['p/train/1.jpg', 'p/test/1.jpg'], 'is_split', ('p', 'test')),
+    (['p/train/1.jpg', 'p/cat/1.jpg'], 'is_split', ('p', 'train')),
+    (['p/train/1.jpg', 'p/test/1.jpg'], 'not_named', ('p/train/1.jpg',)),
+    (['p/IMG_2024_1.jpg', 'p/pug_1.jpg'], 'of_camera', ('p/IMG_2024_1.jpg',)),
+    (['p/1/a/x.jpg', 'p/1/b/x.jpg', 'p/2/a/y.jpg', 'p/2/b/y.jpg'], 'same_folders', ('p', '1 2', 'a b')),
     (['p/pug_1.jpg'], 'one_photo', ('p',)),
     (['p/pug_1.jpg', 'p/pug_2.jpg'], 'one_label', ('p', 'pug'))])
 def test_layout(here, files, name, things):
@@ -252,10 +257,18 @@ def test_layout(here, files, name, things):
 TABLES = [
     ('', 'empty_table', ()),
     ('fname,labels\n', 'no_rows', ()),
-    ('fname,is_valid\na.jpg,True\n', 'columns', (0, 'labels', 'fname,is_valid')),
-    ('file,labels\na.jpg,cat\n', 'columns', (0, 'fname', 'file,labels')),
-    ('fname;labels\na.jpg;cat\n', 'columns', (0, 'fname', 'fname;labels')),
-    ('fname,labels,labels\na.jpg,cat,cat\n', 'columns', (2, 'labels', 'fname,labels,labels')),
+    ('fname,is_valid\na.jpg,True\n', 'no_labels_column', ('fname,is_valid',)),
+    ('when,labels\na.jpg,cat\n', 'no_file_column', ('when,labels',)),
+    ('fname,labels,labels\na.jpg,cat,cat\n', 'columns', (2, 'labels', 'labels labels')),
+    ('image,path,labels\na.jpg,a.jpg,cat\n', 'columns', (2, 'file', 'image path')),
+    ('fname,labels\na.jpg,"cat,dog"\nb.jpg,cat dog\n', 'mixed', (3, 'cat dog')),
+    ('fname,labels\na.jpg,"cat,dog"\nb.jpg,cat;dog\n', 'two_ways', (2, 'cat,dog', 't.csv', 3, 'cat;dog')),
+    ('fname,labels\na.jpg,[\'cat\']\nb.jpg,cat\n', 'not_a_list', (3, 'cat', 't.csv', 2)),
+    ('fname,labels\na.jpg,"[[1],2]"\n', 'no_list', (2, '[[1],2]')),
+    ('fname,labels\na.jpg,cat\nb.jpg,cat/dog\nc.jpg,dog\n', 'joined', (3, 'cat/dog')),
+    ('fname,labels\na.jpg,1 0\nb.jpg,0 1\n', 'no_names', (2, '1 0')),
+    ('fname,cat,dog\na.jpg,0,1\nb.jpg,1,\nc.jpg,0,0\n', 'zero_or_one', (3, 'dog', '')),
+    ('fname,labels,split\na.jpg,cat,train\nb.jpg,cat,tran\n', 'part', (3, 'split', 'tran')),
     ('fname,labels\na.jpg\n', 'cells', (2, 1, 2)),
     ('fname,labels,is_valid\na.jpg,cat,maybe\n', 'truth', (2, 'maybe')),
     ('fname,labels\n../t.csv,cat\n', 'outside', (2, '../t.csv', '.')),

@@ -17,7 +17,8 @@ from torch import nn,Tensor
 
 from .core import BadPictures,InputError,tell_bad
 from .networks import RootPool,find_arch
-from .photos import pick_rows,read_photos,unknown_files
+from .photo_set import unknown_files
+from .photos import pick_rows,read_photos
 from .pictures import for_batches,normalise
 from .surroundings import plain_torch
 
@@ -97,14 +98,15 @@ class Answers(NamedTuple):
 
 def answer_labelled(
     clf,          # `Classifier`
-    known,        # CSV or folder of labelled pictures; of a CSV with both kinds the `is_valid` rows
+    known,        # Labelled pictures, as for `read_photos`; where they are split, those to validate
     unknown=None, # Folder of pictures with none of the labels
     skip_bad:bool=False, # Leave out what cannot be read, and say so on stderr; else a `BadPictures` lists it
 )->Answers:
     "The answers to labelled pictures beside the truth"
     from mlc_course.data import encode_labels # not above: brings pandas, which no answer needs
     vocab = clf.decision.vocab
-    labelled,labels = pick_rows(read_photos(known, skip_bad), vocab, clf.config['rare'])
+    photos = read_photos(known, skip_bad)
+    labelled,labels = pick_rows(photos, vocab, clf.config['rare'])
     strangers = [] if unknown is None else unknown_files(unknown, labelled)
     files = [*labelled, *strangers]
     logits,score,errors = raw_outputs(clf, files, 'evaluating')
@@ -112,7 +114,7 @@ def answer_labelled(
     tell_bad(errors, len(files))
     k = [i for i,file in enumerate(labelled) if file not in errors]
     u = [i for i,file in enumerate(strangers, len(labelled)) if file not in errors]
-    for source,asked,read in ((known, labelled, k), (unknown, strangers, u)):
+    for source,asked,read in ((photos.source, labelled, k), (unknown, strangers, u)):
         if asked and not read: raise InputError(f'{source}: none of its pictures can be read: put one right')
     given = clf.decision.given(logits, score)
     return Answers(logits[k], score[k], given[k], encode_labels(labels, vocab)[k], score[u], given[u])
