@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import nn,tensor,Tensor
 
-from .core import InputError
+from .core import InputError,takes_tables
 from ..metrics import f1_by_thresh
 from ..unknown import SCORES,apply_score,decide,fit_score,keep_thresh,score_parts
 
@@ -142,6 +142,7 @@ def _is_score(o):
     return fits(o['mean'], mean) and fits(o['std'], std)
 
 # %% ../../nbs/engine/decision.ipynb #decision-032
+@takes_tables
 def pick_threshs(
     probs:Tensor,   # Sigmoid outputs of *validation* pictures, `(n_items, n_classes)`
     targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
