@@ -162,7 +162,7 @@ class Visitor:
     async def leave(self, token=None):
         query = '' if token is None else f'?_xsrf={token}'
         request = HTTPRequest(f'{self.url}/voila/api/shutdown/{self.kernel}{query}', method='POST',
-            body=b'', headers=dict(Cookie=f'_xsrf={self.cookie}'))
+            body=b'', headers=dict(Cookie=f'mlc_app_xsrf={self.cookie}'))
         return (await AsyncHTTPClient().fetch(request, raise_error=False)).code
 
 
