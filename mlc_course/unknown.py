@@ -76,8 +76,10 @@ def max_prob(
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-031
 def _vector(scores):
-    "`scores` as a float64 vector; refuses an empty one and NaN"
-    scores = as_tensor(scores, 'scores').detach().double().flatten()
+    "`scores` as a float64 vector; refuses a table, an empty one and NaN"
+    scores = as_tensor(scores, 'scores').detach().double()
+    if scores.shape[1:].numel()!=1: raise ValueError(f'scores must be (n_items,), got {tuple(scores.shape)}')
+    scores = scores.flatten()
     if not len(scores): raise ValueError('the scores are empty')
     refuse(scores.isnan(), 'scores are NaN')
     return scores
@@ -231,6 +233,8 @@ def fit_score(
         refuse(~score.isfinite(), f'scores {part} are not finite')
     both = 'joint_energy+knn'
     if known.all() and not name: name = both             # nothing to compare with
+    others = set((name or both).split('+'))-set(parts)
+    if others: raise ValueError(f'no scores {sorted(others)}: there are {list(parts)}')
     if name: return _rule(name, parts, known)
     rules = {o: _rule(o, parts, known) for o in (both,*SCORES)}
     quality = {}

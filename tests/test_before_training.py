@@ -42,7 +42,7 @@ def test_whole_numbers(value):
 
 WRONG = dict(epochs=[1.5,np.float32(.5),np.nan,np.inf,True,np.bool_(True),'3',[3],-1,1e30], size=[31,(64,64),np.array([64,64])],
     seed=[-1,2**32,.5], keep=[np.bool_(True),True,'.9',0,1.1,np.nan,1e-9,[.9,.8],None,'x'], min_images=[2.5,-1],
-    device=['gpu',3.5,np.float32(1)], arch=[None,3,'',b'small_cnn'])
+    device=['gpu',3.5,np.float32(1)], arch=[None,3,'',b'small_cnn',['resnet18']])
 
 @pytest.mark.parametrize('name', WRONG)
 def test_wrong_options(name):

@@ -485,6 +485,8 @@ def test_aupr(ab):
 def test_rankings_of_nothing_are_refused(f):
     for a,b in (([],[1.]), ([1.],[])): refuses(f, a, b, match='empty')
     for a,b in (([nan,1.],[1.]), ([1.],[nan])): refuses(f, a, b, match='NaN')
+    refuses(f, [[1.,2.],[3.,4.]], [1.], match='n_items')
+    assert f([[1.],[2.]], [[3.]])==f([1.,2.], [3.])
 
 
 few = st.integers(1, 15)
@@ -616,6 +618,7 @@ def test_fit_score(pk):
     refuses(fit_score, moved, known.double()*.5, match='known are not 0 or 1')
     refuses(fit_score, moved, known & False, match='no unit')
     refuses(fit_score, moved, torch.ones(len(known)+1)>0, match='do not fit')
+    refuses(fit_score, parts, known, 'energy', match='no scores .*energy')
 
 
 @covers(keep_thresh, conformal_thresh)

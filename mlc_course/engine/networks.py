@@ -278,8 +278,9 @@ def find_arch(
     arch:str, # One of `arch_names`, or `timm/` and a name of timm's
 )->Arch:
     "How such a network is made; `InputError` for an unknown name. Ours need neither torchvision nor timm"
+    arch = str(arch)
     if arch in ARCHS: return ARCHS[arch]
-    if str(arch).startswith('timm/'): return _of_timm(arch)
+    if arch.startswith('timm/'): return _of_timm(arch)
     if arch in arch_names(): return _of_torchvision(arch)
     raise InputError(f'arch {arch!r} is not known: mlc_train --archs lists what there is')
 
