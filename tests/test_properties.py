@@ -1131,7 +1131,7 @@ def first_of(tables, x):
 
 @pytest.mark.parametrize('bad', [
     [['cat'],['dog']], pd.DataFrame(dict(fname=['a.jpg','b.jpg'], cat=[1,0])), [[1.,None],[0.,1.]],
-    pd.DataFrame(dict(cat=pd.array([1,None], dtype='Int64'))), [[1.],[1.,0.]], {'cat'}, 'cat',
+    pd.Series([1,None,True], dtype=object), [[1.],[1.,0.]], {'cat'}, 'cat',
     np.ma.masked_array([1.,2.], [True,False]), np.array(['2026-01-01'], 'datetime64[D]'),
     np.array([1j]), [tensor([1.]),tensor([1.,2.])], np.array([b'1'])], ids=str)
 def test_what_holds_no_numbers_is_refused(bad):
