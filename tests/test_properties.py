@@ -1133,7 +1133,7 @@ def first_of(tables, x):
     [['cat'],['dog']], pd.DataFrame(dict(fname=['a.jpg','b.jpg'], cat=[1,0])), [[1.,None],[0.,1.]],
     pd.Series([1,None,True], dtype=object), [[1.],[1.,0.]], {'cat'}, 'cat',
     np.ma.masked_array([1.,2.], [True,False]), np.array(['2026-01-01'], 'datetime64[D]'),
-    np.array([1j]), [tensor([1.]),tensor([1.,2.])], np.array([b'1'])], ids=str)
+    np.array([1j]), [tensor([1.]),tensor([1.,2.])], np.array([b'1']), torch.eye(2).to_sparse()], ids=lambda o: str(o)[:30])
 def test_what_holds_no_numbers_is_refused(bad):
     "Text, gaps and ragged rows: one line, which names the argument, in every function"
     for f,tables,more in calls(0): refuses(f, **first_of(tables, bad), **more, match='must be numbers')

@@ -180,7 +180,8 @@ def as_tensor(
 ): # A tensor as it is; else a new one of truths or floats, whole numbers in 64 bits
     "The numbers of `x`, in their order; `InputError` for text, gaps, and rows of different lengths"
     import numpy as np,torch
-    if isinstance(x, torch.Tensor): return x
+    if isinstance(x, torch.Tensor) and x.layout==torch.strided: return x
+    if isinstance(x, torch.Tensor): raise InputError(f'{name} must be numbers in rows: give its .to_dense()')
     try:
         if isinstance(x, (list,tuple)) and any(isinstance(o, torch.Tensor) for o in x):
             return torch.stack([torch.as_tensor(o) for o in x])
