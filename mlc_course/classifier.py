@@ -22,7 +22,7 @@ from .engine.evaluation import measure,measure_validation,validation_line
 from .engine.labelling import answer_labelled,raw_outputs
 from .engine.machines import from_first,on_each_machine,rank
 from .engine.model_file import load_model,max_refs,save_model,versions
-from .engine.networks import build_model,check_size,fetch_weights,find_arch,usual_torch
+from .engine.networks import build_model,check_size,fetch_weights,find_arch
 from .engine.options import Options,find_device
 from .engine.photos import gather_photos
 from .engine.pictures import expand_paths
@@ -50,7 +50,6 @@ class Classifier:
         return f'Classifier({arch}, {size} px, {len(self.vocab)} labels: {some(self.vocab)})'
 
     @classmethod
-    @usual_torch()
     def train(cls,
         path,             # CSV, folder of PETS-named files, or folder with one sub-folder per label
         arch:str='efficientnet_lite2', # Or another of `mlc_train --archs`, or `timm/` and a name of timm's

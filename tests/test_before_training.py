@@ -15,9 +15,6 @@ OF_NUMPY = dict(size=np.int64(32), epochs=np.int32(1), seed=np.int64(3), keep=np
 PLAIN = dict(size=32, epochs=1, seed=3, keep=.9, min_images=1)
 
 
-def weights(clf): return clf.model.state_dict()
-
-
 # --- options
 
 def test_numbers_of_numpy(pets, tmp_path):
@@ -148,46 +145,6 @@ def test_place_lost_while_training(trained, tmp_path, monkeypatch):
     monkeypatch.setattr('tempfile.tempdir', str(tmp_path/'photos'))
     with pytest.raises((InputError,OSError)) as e: saved(trained, tmp_path/'photos/m')
     assert 'photos/m' in str(e.value)
-
-
-# --- what the program around has set
-
-@pytest.fixture
-def odd_torch():
-    "64 bits, a device that computes nothing, no gradients, half precision: all at once"
-    torch.set_default_dtype(torch.float64)
-    with torch.device('meta'), torch.inference_mode(), torch.autocast('cpu', torch.bfloat16): yield
-    assert torch.get_default_dtype()==torch.float64
-    torch.set_default_dtype(torch.float32)
-
-
-USUAL = dict(size=32, epochs=1, seed=3, say=noop)
-
-@pytest.fixture(scope='module')
-def usual(pets): return Classifier.train(pets, 'small_cnn', **USUAL)
-
-def test_train_and_load_anywhere(usual, odd_torch, pets, tmp_path):
-    "The same numbers as ever"
-    clf = Classifier.train(pets, 'small_cnn', **USUAL)
-    again = Classifier.load(clf.save(tmp_path/'m'))
-    for o in clf,again:
-        assert o.decision==usual.decision
-        for k,v in weights(usual).items():
-            theirs = weights(o)[k]
-            assert (theirs.dtype, theirs.device)==(v.dtype, v.device)
-            assert bool((theirs==v).all())
-
-
-@pytest.mark.parametrize('dtype', [torch.float64, torch.bfloat16])
-def test_pretrained_anywhere(dtype, pets):
-    "Pretrained weights lose nothing on their way"
-    def train(): return Classifier.train(pets, 'efficientnet_lite2', size=32, say=noop)
-    want = train()
-    torch.set_default_dtype(dtype)
-    try: clf = train()
-    finally: torch.set_default_dtype(torch.float32)
-    assert clf.decision==want.decision
-    assert all(bool((weights(clf)[k]==v).all()) for k,v in weights(want).items())
 
 
 # --- Ctrl-C

@@ -22,7 +22,7 @@ from .core import InputError,MissingError,reason
 from .decision import Decision,check_fields,fits,is_figure,is_name,is_names
 from .decision import is_number,is_share
 from .files import open_limited,read_limited,replace_folder,writable
-from .networks import blank_model,find_arch,usual_torch
+from .networks import blank_model,find_arch
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-011
 model_format = 'mlc_course model 4'
@@ -203,7 +203,6 @@ def _check_version(config, where):
         raise InputError(f'{where} is of another version ({found[:40]!r}, '
             f'not {model_format!r}): train again')
 
-@usual_torch()
 def load_model(
     path, # Folder written by `save_model`
 )->Saved: # On the CPU

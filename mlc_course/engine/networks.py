@@ -8,11 +8,10 @@ Docs: https://mlc-course.github.io/mlc_course/engine/networks.html.md"""
 # %% auto #0
 __all__ = ['ARCHS', 'SamePad', 'Residual', 'lite_body', 'fold_norms', 'page_cnn', 'cut_body', 'RootPool',
            'RootHead', 'Arch', 'arch_names', 'find_arch', 'build_model', 'fetch_weights',
-           'check_size', 'usual_torch', 'blank_model', 'split_body']
+           'check_size', 'blank_model', 'split_body']
 
 # %% ../../nbs/engine/networks.ipynb #networks-003
 import hashlib,re,time,urllib.request
-from contextlib import ExitStack,contextmanager
 from functools import partial
 from importlib.util import find_spec
 from pathlib import Path
@@ -326,20 +325,6 @@ def check_size(
     least = next((o for o in range(size+1, own+1) if _takes(model, o)), None)
     remedy = f'use {least} or more' if least else f'leave it out, then it is {own}'
     raise InputError(f'size {size} does not fit arch {arch}: {remedy}')
-
-# %% ../../nbs/engine/networks.ipynb #networks-usual
-@contextmanager
-def usual_torch():
-    "Inside, new tensors are float32 on the CPU and have gradients, whatever the program around has set"
-    dtype = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float32)
-    try:
-        with ExitStack() as stack:
-            for o in (torch.inference_mode(False), torch.enable_grad()): stack.enter_context(o)
-            for o in ('cpu','cuda'): stack.enter_context(torch.autocast(o, enabled=False))
-            if torch.get_default_device().type!='cpu': stack.enter_context(torch.device('cpu'))
-            yield
-    finally: torch.set_default_dtype(dtype)
 
 # %% ../../nbs/engine/networks.ipynb #networks-blank
 def blank_model(
