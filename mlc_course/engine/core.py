@@ -171,13 +171,13 @@ def _numbers(x, name):
     if values.dtype==object: wrong = [o for o in values.flat if not _is_number(o)]
     else: wrong = values.flat[:1] if values.dtype.kind not in 'biuf' else []
     if len(wrong): raise InputError(f'{name} must be numbers without gaps, not {repr(wrong[0])[:60]}')
-    if values.dtype in (np.bool_, np.float16, np.float32, np.float64): return values
-    return values.astype(float)
+    is_fit = values.dtype in (np.bool_, np.float16, np.float32, np.float64)
+    return np.require(values, None if is_fit else float, 'CW') # a copy only where torch could not read it
 
 def as_tensor(
     x, # Tensor, array, list of numbers or of tensors, column or table of pandas
     name:str='values', # For the message
-): # A tensor as it is; else a new one of truths or floats, whole numbers in 64 bits
+): # A tensor as it is; else one of truths or floats, whole numbers in 64 bits; of an array with its memory
     "The numbers of `x`, in their order; `InputError` for text, gaps, and rows of different lengths"
     import numpy as np,torch
     if isinstance(x, torch.Tensor) and x.layout==torch.strided: return x
@@ -185,8 +185,7 @@ def as_tensor(
     try:
         if isinstance(x, (list,tuple)) and any(isinstance(o, torch.Tensor) for o in x):
             return torch.stack([torch.as_tensor(o) for o in x])
-        values = _numbers(x, name)
-        return torch.tensor(values.astype(values.dtype.newbyteorder('=')))
+        return torch.from_numpy(_numbers(x, name))
     except InputError: raise
     except Exception as e:
         raise InputError(f'{name} must be numbers in rows of the same length ({reason(e)})') from None

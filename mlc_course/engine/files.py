@@ -64,6 +64,7 @@ def _part_of(dest):
 
 def writable(
     dest, # File or folder that is to be written
+    what:str='folder', # Which of the two
 )->Path: # The same, links followed
     "`InputError` if nothing can be written there"
     real = Path(dest).resolve()
@@ -74,7 +75,8 @@ def writable(
             for name in real.relative_to(above).parts: _part_of(above/name).rmdir()
             return real
         fault = 'cannot be written to' if above.is_dir() else 'is a file'
-    except OSError as e: raise InputError(f'{dest}: {e.strerror}: name another folder') from None
+    except OSError as e:
+        raise InputError(f'{dest} cannot be written ({e.strerror}): name another {what}') from None
     raise InputError(f'{dest}: {above.name} {fault}: name another folder')
 
 def _write(file, data):

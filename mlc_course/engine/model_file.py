@@ -123,8 +123,8 @@ def check_dest(
     real = writable(dest)
     free = shutil.disk_usage(next(o for o in real.parents if o.exists())).free
     if free<n_bytes:
-        raise InputError(f'{dest}: a model of {n_bytes/1e6:.0f} MB does not fit, {free/1e6:.0f} MB are free: '
-            'make room, or name another folder')
+        raise InputError(f'{dest}: a model of {n_bytes/1e6:.0f} MB does not fit, '
+            f'{free/1e6:.0f} MB are free: make room, or name another folder')
     if not real.exists(): return real
     if not real.is_dir(): raise InputError(f'{dest} is a file: name another folder for the model')
     names = sorted(os.listdir(real))

@@ -1,5 +1,5 @@
-"""What each command does before anything else is loaded: it tells its version, and Ctrl-C ends it in one line,
-however early it comes. In any other process nothing happens here."""
+"""What each command does before anything else is loaded: it tells its version, and Ctrl-C ends it in one
+line, however early it comes. In any other process nothing happens here."""
 import os, signal, sys
 from contextlib import suppress
 from .. import __version__
@@ -21,7 +21,8 @@ def end_at_once(*_):
 
 if _command.startswith('mlc_'):
     with suppress(ValueError): # not in the main thread
-        if signal.getsignal(signal.SIGINT) is signal.default_int_handler: signal.signal(signal.SIGINT, end_at_once)
+        is_usual = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+        if is_usual: signal.signal(signal.SIGINT, end_at_once)
     if sys.argv[1:]==['--version']:
         print(f'mlc_course {__version__}')
         sys.exit()

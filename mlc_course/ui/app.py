@@ -75,7 +75,7 @@ def write_page(
 
 # %% ../../nbs/ui/app.ipynb #app-021
 def _check_alone():
-    "`InputError` where no server can run: beside an event loop, as in a notebook, or outside the main thread"
+    "`InputError` where no server can run: beside an event loop, as in a notebook, or in a thread"
     try: asyncio.get_running_loop()
     except RuntimeError: busy = threading.current_thread() is not threading.main_thread()
     else: busy = True
@@ -87,7 +87,8 @@ def proxy_address(
 )->tuple: # Path with a slash at both ends, and scheme and host, which may be empty
     "Where a proxy serves the page; `InputError` for what is no address"
     whole = re.fullmatch(r'(https?://[\w.:-]+)?/?((?:[\w.~%@+-]+/)*[\w.~%@+-]*)', base_url, re.ASCII)
-    if not whole: raise InputError(f'base url {base_url} is no address: use one such as /user/me/proxy/8866/')
+    if not whole:
+        raise InputError(f'base url {base_url} is no address: use one such as /user/me/proxy/8866/')
     origin,path = whole.groups()
     return f'/{path}/'.replace('//', '/'),origin or ''
 

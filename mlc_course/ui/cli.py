@@ -48,7 +48,7 @@ def one_line_errors(
         with _interruptible(): yield
     except BrokenPipeError: os._exit(141) # the reader of our output has gone: `mlc_predict ... | head`
     except (InputError,OSError) as e:
-        if not speaks(): time.sleep(5) # process 0 says the same meanwhile, and the launcher then ends this one
+        if not speaks(): time.sleep(5) # process 0 says the same, and the launcher then ends this one
         for line in getattr(e, 'lines', [e]): print(f'{name}: {one_line(line)}', file=sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
@@ -60,7 +60,7 @@ def saved(
     model, # `Classifier`, just trained
     dest,  # Folder
 )->str: # `dest`
-    "Save it; if that fails, in a temporary folder, so that nothing learned is lost: an `InputError` names it"
+    "Save it; if that fails, in a temporary folder, which an `InputError` names: nothing learned is lost"
     from tempfile import gettempdir,mkdtemp
     try: return model.save(dest)
     except (InputError,OSError) as e: why = str(e)
