@@ -161,8 +161,9 @@ def test_refuses_base_urls(trained_folder, base_url, capsys):
 def test_not_in_a_notebook(trained_folder, capsys):
     "Beside a running event loop, and in a thread: one line that says where to start it"
     async def cell(): mlc_app(trained_folder)
-    for call in lambda: alone(cell()), lambda: ThreadPoolExecutor(1).submit(mlc_app, trained_folder).result():
-        with pytest.raises(SystemExit): call()
+    def thread(): ThreadPoolExecutor(1).submit(mlc_app, trained_folder).result()
+    for start in lambda: alone(cell()), thread:
+        with pytest.raises(SystemExit): start()
         said = capsys.readouterr().err
         assert said.count('\n')==1
         assert 'start mlc_app MODEL in a terminal' in said

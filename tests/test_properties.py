@@ -884,7 +884,8 @@ def test_stratified_split(pt, part_shares, seed):
         for j,o in enumerate(part_shares): assert abs(t[part==j,rarest].sum()-o*n[rarest])<=1
     else:
         for j,o in enumerate(part_shares): assert abs(n_parts[j]-o*len(t))<=1
-    for o in (t.int(), t.bool(), t.to(torch.uint8)): assert (stratified_split(o, part_shares, seed)==part).all()
+    for o in (t.int(), t.bool(), t.to(torch.uint8)):
+        assert (stratified_split(o, part_shares, seed)==part).all()
     for o in (nan,-1.,.3): refuses(stratified_split, with_(t, o), part_shares, match='0 or 1')
     refuses(stratified_split, t, (.5,.6), match='sum to 1')
     refuses(stratified_split, t[:0], part_shares, match='no items')
@@ -1015,7 +1016,8 @@ def test_field_width(h, w, seed, share):
 
 # --- tables of any kind
 
-SCORES_OF_ITEMS = max_logit, max_prob, joint_energy, energy, log_energy, softmax_by_hand, sigmoid_by_hand, directions
+SCORES_OF_ITEMS = (max_logit, max_prob, joint_energy, energy, log_energy, softmax_by_hand, sigmoid_by_hand,
+    directions)
 
 
 def calls(seed):
@@ -1027,7 +1029,8 @@ def calls(seed):
     p,prior,known = z.sigmoid(),t.mean(0),t.any(1).double()
     parts = score_parts(z, feats, refs)
     rule,vocab = fit_score(parts, known),['cat','dog','fox']
-    res = [(f, dict(logits=z, targets=t), {}) for f in (bce_naive, bce_with_logits, focal_loss, asymmetric_loss)]
+    losses = bce_naive, bce_with_logits, focal_loss, asymmetric_loss
+    res = [(f, dict(logits=z, targets=t), {}) for f in losses]
     res += [(f, {('probs' if f is max_prob else 'x' if f is directions else 'logits'): z}, {})
         for f in SCORES_OF_ITEMS]
     res += [(f, dict(probs=p, targets=t), dict(vocab=vocab) if f is label_table else {}) for f in
@@ -1081,7 +1084,7 @@ def read_only(x):
 
 
 GIVEN = dict(array=lambda x: x.numpy(), list=lambda x: x.tolist(), pandas=frame,
-    rows=lambda x: list(x), objects=lambda x: x.numpy().astype(object), big_endian=lambda x: x.numpy().astype('>f8'),
+    rows=list, objects=lambda x: x.numpy().astype(object), big_endian=lambda x: x.numpy().astype('>f8'),
     read_only=read_only, backwards=lambda x: x.flip(0).numpy()[::-1])
 
 
@@ -1099,7 +1102,8 @@ def flat(res):
 
 
 CALLED = {f for f,_,_ in calls(0)}
-NO_TABLES = widen_conv, resplit, count_targets, density_maps, small_cnn, CountHead, PresenceAndCount, MultiLabelHead
+NO_TABLES = (widen_conv, resplit, count_targets, density_maps, small_cnn, CountHead, PresenceAndCount,
+    MultiLabelHead)
 
 
 @pytest.mark.parametrize('module', ['loss','metrics','unknown','trust','rare','counting','sigmoid'])
@@ -1133,7 +1137,8 @@ def first_of(tables, x):
     [['cat'],['dog']], pd.DataFrame(dict(fname=['a.jpg','b.jpg'], cat=[1,0])), [[1.,None],[0.,1.]],
     pd.Series([1,None,True], dtype=object), [[1.],[1.,0.]], {'cat'}, 'cat',
     np.ma.masked_array([1.,2.], [True,False]), np.array(['2026-01-01'], 'datetime64[D]'),
-    np.array([1j]), [tensor([1.]),tensor([1.,2.])], np.array([b'1']), torch.eye(2).to_sparse()], ids=lambda o: str(o)[:30])
+    np.array([1j]), [tensor([1.]),tensor([1.,2.])], np.array([b'1']),
+    torch.eye(2).to_sparse()], ids=lambda o: str(o)[:30])
 def test_what_holds_no_numbers_is_refused(bad):
     "Text, gaps and ragged rows: one line, which names the argument, in every function"
     for f,tables,more in calls(0): refuses(f, **first_of(tables, bad), **more, match='must be numbers')

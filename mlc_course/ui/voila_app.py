@@ -131,10 +131,11 @@ def make_app(
     origin:str='',  # Scheme and host of that proxy, such as 'https://hub.org'; empty: not known
 )->tuple: # `(app, loop)`
     "Voilà, told all that it has to know"
-    # a page that calls itself evil.com cannot ask 127.0.0.1; a proxy may pass on the name that it has outside
+    # a page that calls itself evil.com cannot ask 127.0.0.1; a proxy may pass on its own name
     any_host = not is_local(ip) or prefix!='/' and not origin
-    remote = dict(allow_remote_access=any_host, allow_origin=origin, xsrf_cookie_name='mlc_app_xsrf',
-        local_hostnames=['localhost', urlsplit(origin).hostname or 'localhost'], xsrf_cookie_kwargs=dict(path=prefix))
+    names = ['localhost', urlsplit(origin).hostname or 'localhost']
+    remote = dict(allow_remote_access=any_host, allow_origin=origin, local_hostnames=names,
+        xsrf_cookie_name='mlc_app_xsrf', xsrf_cookie_kwargs=dict(path=prefix))
     server = dict(ip=ip, port=port, port_retries=0, token='', base_url=prefix, server_url='/',
         open_browser=False, log_level='ERROR', tornado_settings=remote,
         root_dir=f'{folder}/page', connection_dir_root=str(folder))
