@@ -15,7 +15,7 @@ import numpy as np, torch
 from concurrent import futures
 from torch import Tensor
 
-from .engine.core import as_tensor,check_shapes,takes_tables
+from .engine.core import as_numbers,check_shapes,takes_tables
 
 # %% ../nbs/05_train.ipynb #05-train-a01
 def check_tables(
@@ -42,7 +42,7 @@ def as_flags(
 # %% ../nbs/05_train.ipynb #05-train-011
 def _plain(x, **kwargs):
     "`x` as a tensor without gradient, whose type is not one of fastai's"
-    return as_tensor(x, 'thresh').detach().as_subclass(Tensor).to(**kwargs)
+    return as_numbers(x, 'thresh').detach().as_subclass(Tensor).to(**kwargs)
 
 @takes_tables
 def as_table(

@@ -16,7 +16,7 @@ __all__ = ['SCORES', 'is_silent', 'silence_table', 'max_logit', 'max_prob', 'aur
 import math,numpy as np,torch
 from torch import nn,Tensor
 
-from .engine.core import as_tensor,check_shapes,takes_tables
+from .engine.core import as_numbers,check_shapes,takes_tables
 from .metrics import as_flags,average_precision,check_tables,refuse
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-019
@@ -77,7 +77,7 @@ def max_prob(
 # %% ../nbs/07_unknown.ipynb #07-unkno-031
 def _vector(scores):
     "`scores` as a float64 vector; refuses a table, an empty one and NaN"
-    scores = as_tensor(scores, 'scores').detach().double()
+    scores = as_numbers(scores, 'scores').detach().double()
     if scores.shape[1:].numel()!=1: raise ValueError(f'scores must be (n_items,), got {tuple(scores.shape)}')
     scores = scores.flatten()
     if not len(scores): raise ValueError('the scores are empty')

@@ -7,7 +7,7 @@ Docs: https://mlc-course.github.io/mlc_course/engine/core.html.md"""
 
 # %% auto #0
 __all__ = ['one_line', 'reason', 'more', 'some', 'first_lines', 'InputError', 'MissingError',
-           'BadPictures', 'tell_bad', 'progress', 'watched', 'check_shapes', 'as_tensor',
+           'BadPictures', 'tell_bad', 'progress', 'watched', 'check_shapes', 'as_numbers',
            'takes_tables']
 
 # %% ../../nbs/engine/core.ipynb #core-3cdba8
@@ -174,7 +174,7 @@ def _numbers(x, name):
     is_fit = values.dtype in (np.bool_, np.float16, np.float32, np.float64)
     return np.require(values, None if is_fit else float, 'CW') # a copy only where torch could not read it
 
-def as_tensor(
+def as_numbers(
     x, # Tensor, array, list of numbers or of tensors, column or table of pandas
     name:str='values', # For the message
 ): # A tensor as it is; else one of truths or floats, whole numbers in 64 bits; of an array with its memory
@@ -216,7 +216,7 @@ def takes_tables(
         tables = {name: values[name] for name in wanted if values.get(name) is not None}
         _check_order(tables)
         for name,x in tables.items():
-            if isinstance(x, dict): values[name] = {k: as_tensor(o, f'{name} {k}') for k,o in x.items()}
-            else: values[name] = as_tensor(x, name)
+            if isinstance(x, dict): values[name] = {k: as_numbers(o, f'{name} {k}') for k,o in x.items()}
+            else: values[name] = as_numbers(x, name)
         return f(*given.args, **given.kwargs)
     return _f
