@@ -23,7 +23,7 @@ from .engine.forms import path_of
 from .engine.labelling import answer_labelled,raw_outputs
 from .engine.machines import from_first,on_each_machine,rank
 from .engine.model_file import load_model,max_refs,save_model,versions
-from .engine.networks import build_model,fetch_weights,find_arch
+from .engine.networks import build_model,check_size,fetch_weights,find_arch
 from .engine.options import Options,find_device
 from .engine.photos import gather_photos
 from .engine.pictures import expand_paths
@@ -71,7 +71,7 @@ class Classifier:
         options = Options(arch, size, epochs, seed, keep, min_images, skip_bad, device)
         if rank(): say = noop # process 0 speaks for all
         bad = {}
-        def gather(): return gather_photos(path, unknown, seed, min_images, skip_bad, bad)
+        def gather(): return gather_photos(path, unknown, options.seed, options.min_images, skip_bad, bad)
         while True: # until no picture is bad; without `skip_bad` that is at once
             photos = from_first(gather)
             try: res = _train_on(photos, options, len(bad), say)
@@ -278,6 +278,7 @@ def _train_on(photos, options, n_left_out, say):
     weights = 'DEFAULT' if plan.pretrained else None
     model = build_model(arch, len(photos.vocab), weights=weights).eval()
     model = model.to(options.device, memory_format=torch.channels_last)
+    check_size(model, arch, options.size)
     kind = find_arch(arch)
     fitted = fit(model, files, targets, options.size, plan, say, kind.stats)
     training = dict(epochs=plan.epochs, seed=seed, pretrained=plan.pretrained,

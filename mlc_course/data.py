@@ -19,7 +19,7 @@ from fastcore.basics import GetAttr
 from torch import Tensor
 
 from .draw.datasets import data_folder,drawn_pets,scene_vocab
-from .engine.core import reason,watched
+from .engine.core import reason,takes_tables,watched
 from .sigmoid import labels_above
 
 # %% ../nbs/04_data.ipynb #04-data-a03
@@ -28,6 +28,7 @@ def check_labels(
     vocab:list, # Those that are allowed
 ):
     "`ValueError` that names the labels outside `vocab`, if there are any"
+    if len(set(vocab))<len(vocab): raise ValueError(f'a name stands twice in the vocab {list(vocab)}')
     others = sorted(set(labels)-set(vocab))
     if others: raise ValueError(f'labels {others} are not in the vocab {list(vocab)}')
 
@@ -44,6 +45,7 @@ def encode_labels(
         for name in row: targets[i,column[name]] = 1
     return targets
 
+@takes_tables
 def decode_labels(
     targets:Tensor, # 0/1 or bool, `(n_items, n_classes)`
     vocab:list,     # Names of the columns

@@ -53,7 +53,7 @@ SEEDS = '0 to 4294967295'
 @pytest.mark.parametrize('options,name,things', [
     (dict(size=0), 'range', ('size', 0, PIXELS)),
     (dict(size=1025), 'range', ('size', 1025, PIXELS)),
-    (dict(size=64.), 'whole', ('size', 64., PIXELS)),
+    (dict(size=64.5), 'whole', ('size', 64.5, PIXELS)),
     (dict(epochs=-1), 'range', ('epochs', -1, '0 to 10000')),
     (dict(epochs=1.5), 'whole', ('epochs', 1.5, '0 to 10000')),
     (dict(epochs=True), 'whole', ('epochs', True, '0 to 10000')),

@@ -50,7 +50,7 @@ def test_save_fails_whole(blank, folder, monkeypatch):
     before = tree(folder.parent)
     def full(fd): raise OSError(28, 'No space left on device')
     monkeypatch.setattr(os, 'fsync', full)
-    with pytest.raises(OSError): blank.save(folder)
+    with pytest.raises(InputError, match=f'{folder} cannot be written .*No space left'): blank.save(folder)
     assert tree(folder.parent)==before
 
 

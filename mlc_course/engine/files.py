@@ -58,14 +58,25 @@ def sweep(
             elif only is None or {o.name for o in left.iterdir()}<=set(only): shutil.rmtree(left)
 
 # %% ../../nbs/engine/files.ipynb #files-054c75
+def _part_of(dest):
+    "An empty folder beside `dest`, under the name that `dest` has while it is written"
+    return Path(tempfile.mkdtemp(prefix=f'.{dest.name}.', suffix='.part', dir=dest.parent))
+
 def writable(
     dest, # File or folder that is to be written
+    what:str='folder', # Which of the two
 )->Path: # The same, links followed
     "`InputError` if nothing can be written there"
     real = Path(dest).resolve()
-    above = next(o for o in real.parents if o.exists())
-    if above.is_dir() and os.access(above, os.W_OK): return real
-    fault = 'cannot be written to' if above.is_dir() else 'is a file'
+    try:
+        above = next(o for o in real.parents if o.exists())
+        # tried under the longer names that they have while they are written
+        if above.is_dir() and os.access(above, os.W_OK):
+            for name in real.relative_to(above).parts: _part_of(above/name).rmdir()
+            return real
+        fault = 'cannot be written to' if above.is_dir() else 'is a file'
+    except OSError as e:
+        raise InputError(f'{dest} cannot be written ({e.strerror}): name another {what}') from None
     raise InputError(f'{dest}: {above.name} {fault}: name another folder')
 
 def _write(file, data):
@@ -111,7 +122,7 @@ def whole_file(
 def _part(dest):
     "A temporary folder beside `dest`, which goes at the end"
     dest.parent.mkdir(parents=True, exist_ok=True)
-    part = Path(tempfile.mkdtemp(prefix=f'.{dest.name}.', suffix='.part', dir=dest.parent))
+    part = _part_of(dest)
     part.chmod(0o777 & ~_umask())
     try: yield part
     finally: shutil.rmtree(part, ignore_errors=True)

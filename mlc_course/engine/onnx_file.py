@@ -91,7 +91,7 @@ def _is_ours(file):
 
 def _check_dest(dest):
     "`dest`, links followed; `InputError` if no ONNX file can go there"
-    real = writable(dest)
+    real = writable(dest, 'file')
     if real.is_dir(): raise InputError(f'{dest} is a folder: name a file, such as {Path(dest)/"model.onnx"}')
     if not real.exists() or _is_ours(real): return real
     raise InputError(f'{dest} exists and is not an ONNX file of ours: it is left alone, name another file')

@@ -11,6 +11,7 @@ __all__ = ['whole_number', 'find_device', 'Options', 'Plan']
 # %% ../../nbs/engine/options.ipynb #options-003
 import operator
 from dataclasses import dataclass
+from numbers import Real
 from typing import NamedTuple
 
 import torch
@@ -29,8 +30,9 @@ def whole_number(
     "`value` as a plain number; `InputError` for what is no whole number, or out of range"
     try:
         if isinstance(value, bool): raise TypeError
-        res = operator.index(value)
-    except TypeError:
+        is_whole = isinstance(value, Real) and float(value).is_integer()
+        res = int(value) if is_whole else operator.index(value)
+    except (TypeError,OverflowError):
         raise InputError(f'{name} {value} is no whole number: use {least} to {most}') from None
     if least<=res<=most: return res
     raise InputError(f'{name} {res} is out of range: use {least} to {most}')
@@ -88,6 +90,9 @@ class Options:
         n_labelled = sum(map(bool, photos.labels))
         epochs = self.epochs
         if epochs is None: epochs = 0 if pretrained else 20
+        if not epochs and not pretrained:
+            raise InputError(f'epochs 0: {self.arch} has no pretrained weights here, so it would '
+                'learn nothing: use 20, or an arch with weights, such as efficientnet_lite2')
         can_take_turns = photos.folds is not None and n_labelled>=10
         by_turns = pretrained and not epochs and can_take_turns
         return Plan(self.keep, epochs, pretrained, cross_validate=by_turns)

@@ -326,7 +326,7 @@ def test_missing_rows(table, tmp_path):
 
 def test_missing_rows_are_left_out(table, trained, capsys):
     "Like any bad picture"
-    clf = Classifier.train(table(*GONE), 'small_cnn', size=32, epochs=0, skip_bad=True, say=noop)
+    clf = Classifier.train(table(*GONE), 'small_cnn', size=32, epochs=1, skip_bad=True, say=noop)
     assert clf.config['training']['n_left_out']==2
     assert 'gone_2.jpg'+fault('missing') in capsys.readouterr().err
     assert trained.evaluate(table(*GONE), skip_bad=True)['n_known']==4
