@@ -7,11 +7,12 @@ Docs: https://mlc-course.github.io/mlc_course/engine/core.html.md"""
 
 # %% auto #0
 __all__ = ['one_line', 'reason', 'more', 'some', 'first_lines', 'InputError', 'MissingError',
-           'BadPictures', 'tell_bad', 'progress', 'watched', 'check_shapes', 'as_numbers',
-           'takes_tables']
+           'BadPictures', 'on_stderr', 'tell_bad', 'progress', 'watched', 'check_shapes',
+           'as_numbers', 'takes_tables']
 
 # %% ../../nbs/engine/core.ipynb #core-3cdba8
 import inspect,sys,time,unicodedata
+from contextlib import suppress
 from functools import wraps
 from itertools import combinations
 from numbers import Real
@@ -76,6 +77,13 @@ class BadPictures(InputError):
     # To be told to other processes
     def __reduce__(self): return type(self),(self.errors,self.n)
 
+def on_stderr(
+    *lines, # Text
+):
+    "Lines on stderr, if there is any"
+    if sys.stderr is None: return # `print` would take stdout
+    with suppress(OSError,ValueError): print(*lines, sep='\n', file=sys.stderr)
+
 def tell_bad(
     errors:dict, # From file to its `InputError`
     n:int,       # Pictures in all
@@ -83,9 +91,14 @@ def tell_bad(
     "List on stderr what is left out, one line each"
     if not errors: return
     said = first_lines(list(map(str, errors.values())))
-    print(*said, f'{len(errors)} of {n} pictures are left out', sep='\n', file=sys.stderr)
+    on_stderr(*said, f'{len(errors)} of {n} pictures are left out')
 
 # %% ../../nbs/engine/core.ipynb #core-45dd5e
+def _is_terminal(stream):
+    "Not all that a program puts in place of stderr can tell"
+    try: return stream.isatty()
+    except (AttributeError,ValueError): return False
+
 class _Line:
     "The line on stderr; a fresh one for each piece of work"
     def __init__(self, what, n, every, show):
@@ -93,8 +106,8 @@ class _Line:
         self.n = n
         self.start = self.last = time.time()
         stream = sys.stderr # None in a program without a console
-        self.stream = stream if show and stream and not stream.closed else None
-        self.live = self.stream is not None and self.stream.isatty()
+        self.stream = stream if show else None
+        self.live = _is_terminal(self.stream)
         self.every = 0.5 if self.live else every
 
     def tell(self, done):
@@ -108,7 +121,10 @@ class _Line:
     def end(self):
         if self.live: self.put(f'\r{"":<70}\r')
 
-    def put(self, text): print(text, end='', file=self.stream, flush=True)
+    def put(self, text):
+        # a window, a service or a log may have a stream that takes nothing: the work goes on
+        try: print(text, end='', file=self.stream, flush=True)
+        except Exception: self.stream,self.live = None,False
 
 def progress(
     counts,    # Numbers of finished items, one after another
