@@ -9,7 +9,7 @@ Docs: https://mlc-course.github.io/mlc_course/engine/decision.html.md"""
 # %% auto #0
 __all__ = ['is_name', 'is_names', 'is_number', 'is_figure', 'is_share', 'fits', 'check_fields',
            'check_keep', 'score_thresh', 'keep_table', 'pick_threshs', 'choose_and_set',
-           'usual_keep', 'Decision']
+           'check_missed', 'lowered', 'usual_keep', 'Decision']
 
 # %% ../../nbs/engine/decision.ipynb #decision-003
 import math,re,reprlib
@@ -21,8 +21,9 @@ from typing import NamedTuple
 import torch
 from torch import nn,tensor,Tensor
 
-from .core import InputError
+from .core import InputError,some
 from ..metrics import f1_by_thresh
+from ..trust import crc_thresh
 from ..unknown import SCORES,apply_score,decide,fit_score,keep_thresh,score_parts
 
 # %% ../../nbs/engine/decision.ipynb #decision-011
@@ -128,6 +129,10 @@ def _is_keep_table(o):
 
 def _is_vocab(o): return is_names(o) and len(o)>0
 
+def _is_missed(o):
+    "Whether `o` is None, or a promise as `Decision.to_dict` writes it"
+    return o is None or fits(o, dict(share=is_share, keep=is_share))
+
 def _is_spread(o): return is_number(o) and o>=9e-7
 
 def _is_prior(o): return o is None or isinstance(o, list) and all(map(is_share, o))
@@ -189,6 +194,47 @@ def choose_and_set(
     sets[known.nonzero()[order[n//2:],0]] = True
     return ~sets,sets
 
+# %% ../../nbs/engine/decision.ipynb #decision-60a1f1
+def check_missed(
+    max_missed, # Share of the labels that may be missed
+    keep=None,  # Share of known pictures that shall get an answer; None: not settled yet
+)->float: # The same
+    "`InputError` for what is no share, or as much as silence alone may miss"
+    share = math.nan
+    with suppress(TypeError,ValueError):
+        if not isinstance(max_missed, (bool,str)): share = float(max_missed)
+    if not 0<share<1:
+        raise InputError(f'max_missed {max_missed} is no share of labels: '
+            'use a number between 0 and 1, such as 0.1')
+    if keep is None or 1-keep<share-1e-6: return share
+    raise InputError(f'max_missed {share:g} and keep {keep:g} exclude each other, as a picture without '
+        f'answer misses all its labels: raise keep above {1-share:g}, or leave it open')
+
+def lowered(
+    threshs:Tensor, # What each label but the likeliest needs, `(n_classes,)`
+    logits:Tensor,  # Of known pictures that had no say in `threshs`, `(n_items, n_classes)`
+    targets:Tensor, # Their 0/1 labels
+    missed:float,   # Share of the labels that may be missed, mean over new pictures
+)->Tensor: # `(n_classes,)`
+    "Conformal risk control (chapter 08): all go down by one step of the logit, just as far as it takes"
+    passes = threshs.double().logit()
+    beside = (logits-passes).sigmoid()   # one half: just at the threshold
+    beside.scatter_(1, logits.argmax(1, keepdim=True), 1.) # the likeliest is given anyway
+    cut = tensor(crc_thresh(beside, targets, missed)).double()
+    if cut>=.5: return threshs
+    step = cut.clamp_min(0).logit()
+    return ((passes+step).sigmoid()-1e-6).clamp_min(0).float() # on the safe side of rounding
+
+def _keeping_promise(threshs, logits, targets, n_silent, keep, max_missed):
+    "`lowered`, with what silence leaves of `max_missed`; `InputError` for too few pictures"
+    n = len(logits)
+    left = max_missed - n_silent/(n+1)
+    if n>=20 and left*(n+1)>=1: return lowered(threshs, logits, targets, left)
+    need = max(20, math.ceil(max(1/(max_missed-1+keep), 2/max_missed)))
+    raise InputError(f'max_missed {max_missed:g} with keep {keep:g} needs {2*need} validation '
+        f'pictures with a label, here they are {2*n if n>=20 else "fewer than 40"}: '
+        'add pictures, or ask for a larger share')
+
 # %% ../../nbs/engine/decision.ipynb #decision-043
 # of logits and score: twice the largest error of half precision, see benchmarks/precision.py
 _margins = 0.6,0.4
@@ -214,6 +260,8 @@ class Decision:
     thresh:float=-math.inf # Score that an answer needs; -inf: every score passes
     threshs:tuple=None     # Probability that every label but the likeliest needs, one a label; None: 0.5
     keep_table:tuple=None  # Scores that other keep rates need; None where nothing could be measured
+    asked:tuple=() # Labels whose threshold somebody has set: they need it as the likeliest too
+    missed:tuple=None # Share of labels that may be missed, and the least `keep` at which that is promised
 
     def __post_init__(self):
         if self.threshs is None: object.__setattr__(self, 'threshs', (0.5,)*len(self.vocab))
@@ -227,13 +275,17 @@ class Decision:
         targets:Tensor, # Their 0/1 labels, `(n_items, n_classes)`
         name:str='joint_energy+knn', # Scores to take, joined by +, see `best_rule`
         prior=None,     # Share of known training pictures with each label, `(n_classes,)`
+        max_missed:float=None, # Share of a new known picture's labels that may be missed on average
     )->'Decision':
         "Score and thresholds, chosen on validation pictures; without a labelled one every score passes"
         known = targets.bool().any(1)
         vocab = tuple(vocab)
         if prior is not None: prior = tuple(round(o, 6) for o in torch.as_tensor(prior).tolist())
         no_rule = dict(name='knn', mean=dict(knn=0.), std=dict(knn=1.))
-        if not known.any(): return cls(vocab, keep or .95, no_rule)
+        if max_missed is not None: max_missed = check_missed(max_missed, keep)
+        if not known.any():
+            if max_missed: raise InputError('max_missed needs labelled pictures to validate on: add some')
+            return cls(vocab, keep or .95, no_rule)
         has_say,sets = choose_and_set(known)
         chooses = has_say & known
         rule = fit_score({o: x[chooses] for o,x in parts.items()}, known[chooses], name)
@@ -243,10 +295,22 @@ class Decision:
             given = decide(logits, score, -math.inf, threshs)
             right = (given==targets.bool()).all(1)
             keep = usual_keep(score[known], right[known])
+            if max_missed: keep = max(keep, math.ceil(100-50*max_missed-1e-6)/100)
         table = keep_table(score[sets])
         thresh = score_thresh(score[sets], keep)
-        return cls(vocab, keep, rule, prior=prior, thresh=thresh,
-            threshs=tuple(map(_floored, threshs.tolist())), keep_table=table)
+        threshs = tensor(list(map(_floored, threshs.tolist())))
+        if max_missed:
+            has_no_say = sets & ~has_say
+            n_silent = int((score[sets]<=thresh).sum())
+            threshs = _keeping_promise(threshs, logits[has_no_say], targets[has_no_say], n_silent, keep,
+                max_missed)
+        return cls(vocab, keep, rule, prior=prior, thresh=thresh, keep_table=table,
+            threshs=tuple(round(o, 6) for o in threshs.tolist()), missed=max_missed and (max_missed,keep))
+
+    @property
+    def max_missed(self)->float:
+        "Share of a new known picture's labels that is missed at most, on average; None: no promise"
+        if self.missed and self.keep>=self.missed[1]: return self.missed[0]
 
     def score(self,
         logits:Tensor, # `(n_items, n_classes)`
@@ -266,15 +330,17 @@ class Decision:
         logits:Tensor, # `(n_items, n_classes)`
         score:Tensor,  # `(n_items,)`
     )->Tensor: # Bool, `(n_items, n_classes)`
-        "Labels given, by the rule of chapter 07"
-        return decide(logits, score, self.thresh, self._threshs_like(logits))
+        "Labels given, by the rule of chapter 07; the likeliest too needs a threshold that was asked for"
+        threshs = self._threshs_like(logits)
+        given = decide(logits, score, self.thresh, threshs)
+        return given & (~self._asked_like(logits) | (logits.sigmoid()>threshs))
 
     def marks(self,
         logits:Tensor, # `(n_items, n_classes)`
     )->Tensor: # `(n_items, n_classes)`
-        "The probability that each label needs here; the likeliest needs none"
-        is_first = nn.functional.one_hot(logits.argmax(1), logits.shape[1])
-        return self._threshs_like(logits)*(1-is_first)
+        "The probability that each label needs here; the likeliest needs none, unless it was asked for"
+        is_first = nn.functional.one_hot(logits.argmax(1), logits.shape[1]).bool()
+        return self._threshs_like(logits).where(~is_first | self._asked_like(logits), 0.)
 
     def is_close_call(self,
         logits:Tensor, # `(n_items, n_classes)`
@@ -289,7 +355,8 @@ class Decision:
         # the likeliest may be another one, and not all that it may be are given anyway
         many = (maybe_first.sum(1)>1) & ~(surely | ~maybe_first).all(1)
         on_edge = (logits-passes).abs() < off_logit
-        on_edge &= torch.arange(logits.shape[1], device=logits.device)!=first
+        is_first = torch.arange(logits.shape[1], device=logits.device)==first
+        on_edge &= ~is_first | self._asked_like(logits)
         res = many | on_edge.any(1) | ((score-self.thresh).abs() < off_score)
         surely_silent = score < self.thresh-off_score
         return res & ~surely_silent | ~logits.isfinite().all(1)
@@ -305,12 +372,39 @@ class Decision:
         row = math.ceil(keep*100-1e-6)-1
         return replace(self, keep=keep, thresh=self.keep_table[row])
 
-    def to_dict(self)->dict: # `vocab, keep, score, thresholds, kept`, fit for JSON
+    def with_threshs(self,
+        threshs, # From label to the probability that it needs; other labels stay as they are
+    )->'Decision':
+        "Labels that need what you say, likeliest or not; nothing is promised any more of labels missed"
+        new = self._checked(threshs)
+        if not new: return self
+        asked = tuple(o for o in self.vocab if o in self.asked or o in new)
+        threshs = tuple(new.get(label, o) for label,o in zip(self.vocab, self.threshs))
+        return replace(self, threshs=threshs, asked=asked, missed=None)
+
+    def _checked(self, threshs):
+        "Plain numbers; `InputError` for a label that the model does not have, or what is no probability"
+        if not hasattr(threshs, 'items'):
+            raise InputError(f'thresholds {threshs!r} name no label: use a dict, such as '
+                f'{{{self.vocab[0]!r}: 0.7}}')
+        new = {}
+        for label,value in threshs.items():
+            if label not in self.vocab:
+                raise InputError(f'{label} is no label of this model, which has {some(list(self.vocab))}')
+            new[label] = math.nan
+            with suppress(TypeError,ValueError):
+                if not isinstance(value, (bool,str)): new[label] = float(value)
+            if not 0<=new[label]<=1:
+                raise InputError(f'threshold {value} of {label} is no probability: use a number from 0 to 1')
+        return new
+
+    def to_dict(self)->dict: # `vocab, keep, score, thresholds, asked, kept, missed`, fit for JSON
         "The fields of `config.json`; None lets every score pass"
         prior = self.prior and list(self.prior)
         return dict(vocab=list(self.vocab), keep=self.keep,
             score=dict(self.rule, k=self.k, prior=prior, thresh=_finite(self.thresh)),
-            thresholds=dict(zip(self.vocab, self.threshs)),
+            thresholds=dict(zip(self.vocab, self.threshs)), asked=list(self.asked),
+            missed=self.missed and dict(zip(('share','keep'), self.missed)),
             kept=self.keep_table and list(map(_finite, self.keep_table)))
 
     @classmethod
@@ -323,16 +417,22 @@ class Decision:
         vocab = fields['vocab']
         shares = dict.fromkeys(vocab, is_share)
         check_fields(fields, dict(score=_is_score, thresholds=shares, keep=is_share,
-            kept=_is_keep_table), where)
+            kept=_is_keep_table, asked=is_names, missed=_is_missed), where)
         prior,table = fields['score']['prior'],fields['kept']
         if prior is not None and len(prior)!=len(vocab):
             raise InputError(f'{where}: score has {len(prior)} priors for {len(vocab)} labels: train again')
+        check_fields(fields, dict(asked=lambda o: set(o)<=set(vocab)), where)
+        missed = fields['missed'] and (fields['missed']['share'],fields['missed']['keep'])
         rule = dict(fields['score'])
         k,thresh,prior = rule.pop('k'),_or_all(rule.pop('thresh')),rule.pop('prior')
         threshs = tuple(map(fields['thresholds'].get, vocab))
         return cls(tuple(vocab), fields['keep'], rule, k, prior and tuple(prior), thresh, threshs,
-            table and tuple(map(_or_all, table)))
+            table and tuple(map(_or_all, table)), tuple(fields['asked']), missed)
 
     def _threshs_like(self, logits):
         "`threshs` as a tensor, where `logits` are"
         return tensor(self.threshs, device=logits.device)
+
+    def _asked_like(self, logits):
+        "Whether each label needs its threshold as the likeliest too, where `logits` are"
+        return tensor([o in self.asked for o in self.vocab], device=logits.device)

@@ -11,7 +11,8 @@ __all__ = ['one_line_errors', 'arch_lines', 'mlc_train', 'read_part', 'cut_part'
 
 # %% ../../nbs/ui/cli.ipynb #commands-003
 import math,os,re,sys,time,warnings
-from contextlib import contextmanager
+from contextlib import contextmanager,ExitStack
+from pathlib import Path
 from typing import Annotated
 
 from fastcore.script import call_parse
@@ -100,6 +101,11 @@ def mlc_train(
     # Share of known photos that shall get an answer; default 0.95, or 0.99
     # where nearly all of those in between would be right
     keep:float=None,
+    # Share of the labels of a new known photo that may be missed, on average; thresholds go down
+    # as far as that promise needs
+    max_missed:float=None,
+    loss:str='bce', # What training makes small: bce; with --epochs also focal or asymmetric
+    augment:bool=True, # Show no photo mirrored, as where left and right mean something
     min_images:int=0, # Labels with fewer photos are dropped; their photos then teach silence
     # Leave out photos that cannot be read, or are missing from their place in a CSV,
     # and list them on stderr
@@ -120,7 +126,8 @@ def mlc_train(
             if not out: raise InputError('where should the model go? Add --out FOLDER')
             from_first(lambda: check_dest(out))
             model = Classifier.train(photos, arch, unknown, epochs=epochs, size=size, seed=seed, keep=keep,
-                min_images=min_images, skip_bad=skip_bad, device=device, say=_say)
+                min_images=min_images, skip_bad=skip_bad, device=device, say=_say,
+                max_missed=max_missed, loss=loss, augment=augment)
             if rank(): return
             model.save(out)
             print(f'model saved in {out}')
@@ -162,8 +169,34 @@ def _answers(clf, paths, part, exact):
     for start in range(0, len(files), step):
         end = min(start+step, len(files))
         what = f'predicting {start+1} to {end} of {len(files)}' if len(files)>step else 'predicting'
-        yield from clf.predict(files[start:end], what, exact)
-        sys.stdout.flush()
+        yield clf.predict(files[start:end], what, exact)
+
+def _check_outlets(paths, csv, parquet, sort, link):
+    "`InputError` before the work starts, where its result could not be put"
+    from mlc_course.engine.answer_files import check_sorted,check_table
+    if csv: check_table(csv)
+    if parquet: check_table(parquet, 'parquet')
+    if not sort and link: raise InputError('--link says how to sort: add --sort FOLDER')
+    if not sort: return
+    real = check_sorted(sort, [] if isinstance(paths, str) else paths)
+    for file in filter(None, (csv, parquet)):
+        if real not in Path(file).resolve().parents: continue
+        raise InputError(f'{file} lies inside {sort}: name another file')
+
+@contextmanager
+def _outlets(vocab, csv, parquet, sort, link):
+    "Functions that take answers; and one that says at the end what was done, a line each"
+    from mlc_course.engine.answer_files import csv_answers,parquet_answers,sorted_photos
+    with ExitStack() as stack:
+        res = []
+        if csv: res.append(stack.enter_context(csv_answers(csv, vocab)))
+        if parquet: res.append(stack.enter_context(parquet_answers(parquet, vocab)))
+        sorter = stack.enter_context(sorted_photos(sort, vocab, link)) if sort else None
+        if sorter: res.append(sorter.add)
+        def said(n):
+            yield from (f'{n} answers are in {o}' for o in (csv, parquet) if o)
+            if sorter: yield sorter.says(sort)
+        yield res,said
 
 # %% ../../nbs/ui/cli.ipynb #commands-017
 @call_parse
@@ -178,19 +211,31 @@ def mlc_predict(
     # Full precision for all photos, not only for close calls: slower, and probabilities
     # to the last digit
     exact:bool=False,
+    csv:str=None, # Write a table instead: path, labels, known, score, error, and a column for each label
+    parquet:str=None, # The same as Parquet
+    sort:str=None, # Copy the photos into this new folder: a folder for each label, and unknown
+    link:bool=False, # With --sort: link to the photos, copy none
     device:str=None, # Where to compute: cpu, cuda, cuda:1 or mps; default cuda if there is one, else cpu
 ):
     """Name what is in each photo. Exit code 0: all were read; 1: some were not, their line
     says why; 2: none, or no model"""
     with one_line_errors('mlc_predict'):
         from mlc_course.classifier import Classifier
-        part = read_part(shard)
+        part,wanted = read_part(shard),(csv, parquet, sort, link)
+        _check_outlets(paths, *wanted)
+        clf = Classifier.load(model, device)
         written = json_line if json else answer_line
+        def show(answers):
+            for answer in answers: print(written(answer))
+            sys.stdout.flush()
         n,errors = 0,[]
-        for answer in _answers(Classifier.load(model, device), paths, part, exact):
-            print(written(answer))
-            n += 1
-            if 'error' in answer: errors.append(answer['error'])
+        with _outlets(clf.vocab, *wanted) as (outlets,said):
+            if json or not outlets: outlets.append(show)
+            for answers in _answers(clf, paths, part, exact):
+                for outlet in outlets: outlet(answers)
+                n += len(answers)
+                errors += [o['error'] for o in answers if 'error' in o]
+        for line in said(n): print(one_line(line), file=sys.stderr if json else sys.stdout)
         if errors and len(errors)==n: raise InputError(f'none of {n} could be read: {errors[0]}')
         if errors: sys.exit(f'mlc_predict: {len(errors)} of {n} could not be read')
 
