@@ -223,7 +223,8 @@ def nothing(logits, targets): return torch.zeros(())
     (dict(loss=nothing, epochs=1), 'nothing cannot be trained'),
     (dict(loss=lambda z: z, epochs=1), 'cannot be trained with'),
     (dict(max_missed=0), 'no share'), (dict(max_missed=.1, keep=.9), 'exclude each other'),
-    (dict(max_missed=.2), '24|fewer than 40')])
+    (dict(max_missed=.2), 'needs 40 .*there are 24'),
+    (dict(max_missed=.2, epochs=1), 'there are 4')])
 def test_refused_before_or_without_training(pets, options, words):
     with pytest.raises(InputError, match=words):
         Classifier.train(pets, say=noop, **dict(dict(size=64), **options))

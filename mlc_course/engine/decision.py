@@ -9,7 +9,7 @@ Docs: https://mlc-course.github.io/mlc_course/engine/decision.html.md"""
 # %% auto #0
 __all__ = ['is_name', 'is_names', 'is_number', 'is_figure', 'is_share', 'fits', 'check_fields',
            'check_keep', 'score_thresh', 'keep_table', 'pick_threshs', 'choose_and_set',
-           'check_missed', 'lowered', 'usual_keep', 'Decision']
+           'check_missed', 'lowered', 'keep_for', 'left_for_threshs', 'usual_keep', 'Decision']
 
 # %% ../../nbs/engine/decision.ipynb #decision-003
 import math,re,reprlib
@@ -225,15 +225,27 @@ def lowered(
     step = cut.clamp_min(0).logit()
     return ((passes+step).sigmoid()-1e-6).clamp_min(0).float() # on the safe side of rounding
 
-def _keeping_promise(threshs, logits, targets, n_silent, keep, max_missed):
-    "`lowered`, with what silence leaves of `max_missed`; `InputError` for too few pictures"
-    n = len(logits)
+def keep_for(
+    max_missed:float, # Share of labels that may be missed
+)->float: # In whole per cent
+    "The least `keep` that leaves half of it to the thresholds"
+    return math.ceil(100-50*max_missed-1e-6)/100
+
+def left_for_threshs(
+    max_missed:float, # Share of labels that may be missed
+    keep:float,  # Share of known pictures that shall get an answer; None: 0.95, or more if that takes it
+    n_known:int, # Labelled pictures that validate
+    n_silent:int=None, # Of the half without another say, those at the cut of the score or below
+)->float: # What silence leaves of `max_missed`
+    "`InputError` for too few pictures"
+    if keep is None: keep = max(.95, keep_for(max_missed))
+    n = n_known-n_known//2
+    if n_silent is None: n_silent = max(math.floor((1-keep)*(n+1) + 1e-9), keep<1)
     left = max_missed - n_silent/(n+1)
-    if n>=20 and left*(n+1)>=1: return lowered(threshs, logits, targets, left)
+    if n_known>=40 and left*(n+1)>=1: return left
     need = max(20, math.ceil(max(1/(max_missed-1+keep), 2/max_missed)))
-    raise InputError(f'max_missed {max_missed:g} with keep {keep:g} needs {2*need} validation '
-        f'pictures with a label, here they are {2*n if n>=20 else "fewer than 40"}: '
-        'add pictures, or ask for a larger share')
+    raise InputError(f'max_missed {max_missed:g} with keep {keep:g} needs {2*need} labelled pictures to '
+        f'validate on, there are {n_known}: add some, or ask for a larger share')
 
 # %% ../../nbs/engine/decision.ipynb #decision-043
 # of logits and score: twice the largest error of half precision, see benchmarks/precision.py
@@ -284,7 +296,7 @@ class Decision:
         no_rule = dict(name='knn', mean=dict(knn=0.), std=dict(knn=1.))
         if max_missed is not None: max_missed = check_missed(max_missed, keep)
         if not known.any():
-            if max_missed: raise InputError('max_missed needs labelled pictures to validate on: add some')
+            if max_missed: left_for_threshs(max_missed, keep, 0)
             return cls(vocab, keep or .95, no_rule)
         has_say,sets = choose_and_set(known)
         chooses = has_say & known
@@ -295,15 +307,14 @@ class Decision:
             given = decide(logits, score, -math.inf, threshs)
             right = (given==targets.bool()).all(1)
             keep = usual_keep(score[known], right[known])
-            if max_missed: keep = max(keep, math.ceil(100-50*max_missed-1e-6)/100)
+            if max_missed: keep = max(keep, keep_for(max_missed))
         table = keep_table(score[sets])
         thresh = score_thresh(score[sets], keep)
         threshs = tensor(list(map(_floored, threshs.tolist())))
         if max_missed:
-            has_no_say = sets & ~has_say
             n_silent = int((score[sets]<=thresh).sum())
-            threshs = _keeping_promise(threshs, logits[has_no_say], targets[has_no_say], n_silent, keep,
-                max_missed)
+            left = left_for_threshs(max_missed, keep, int(known.sum()), n_silent)
+            threshs = lowered(threshs, logits[sets], targets[sets], left)
         return cls(vocab, keep, rule, prior=prior, thresh=thresh, keep_table=table,
             threshs=tuple(round(o, 6) for o in threshs.tolist()), missed=max_missed and (max_missed,keep))
 

@@ -17,7 +17,7 @@ from typing import NamedTuple
 import torch
 
 from .core import InputError,reason
-from .decision import check_keep,check_missed
+from .decision import check_keep,check_missed,left_for_threshs
 from .networks import find_arch
 
 # %% ../../nbs/engine/options.ipynb #options-011
@@ -135,6 +135,10 @@ class Options:
         if epochs is None: epochs = 0 if pretrained else 20
         can_take_turns = photos.folds is not None and n_labelled>=10
         by_turns = pretrained and not epochs and can_take_turns
+        if self.max_missed is not None:
+            judged = [by_turns or o for o in photos.is_valid]
+            n_judged = sum(bool(names) and o for names,o in zip(photos.labels, judged))
+            left_for_threshs(self.max_missed, self.keep, n_judged) # refuses too few
         if not epochs and self.loss!='bce':
             raise InputError(f'loss {name_of_loss(self.loss)} needs passes over the pictures: '
                 'add --epochs 3; a frozen network has its head solved, which is sound for bce only')
