@@ -135,7 +135,8 @@ def a_row(logits, targets): return logits.mean(1)
     (dict(max_missed=.1, epochs=1), 'few_for_missed', (.1, .95, 40, 4)),
     (dict(max_missed=.02), 'few_for_missed', (.02, .99, 200, 20))])
 def test_options_that_the_pictures_forbid(options, name, things):
-    few = SimpleNamespace(vocab=['a','b'], labels=[['a'],['b']]*10, is_valid=[False]*16+[True]*4, folds=[0]*20)
+    valid = [False]*16+[True]*4
+    few = SimpleNamespace(vocab=['a','b'], labels=[['a'],['b']]*10, is_valid=valid, folds=[0]*20)
     says(lambda: Options(**options).planned(few, pretrained=True), name, *things)
 
 
