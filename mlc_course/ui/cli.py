@@ -105,7 +105,7 @@ def mlc_train(
     # as far as that promise needs
     max_missed:float=None,
     loss:str='bce', # What training makes small: bce; with --epochs also focal or asymmetric
-    augment:bool=True, # Show no photo mirrored, as where left and right mean something
+    no_augment:bool=False, # Show no photo mirrored: where left and right mean something, as in text
     min_images:int=0, # Labels with fewer photos are dropped; their photos then teach silence
     # Leave out photos that cannot be read, or are missing from their place in a CSV,
     # and list them on stderr
@@ -127,7 +127,7 @@ def mlc_train(
             from_first(lambda: check_dest(out))
             model = Classifier.train(photos, arch, unknown, epochs=epochs, size=size, seed=seed, keep=keep,
                 min_images=min_images, skip_bad=skip_bad, device=device, say=_say,
-                max_missed=max_missed, loss=loss, augment=augment)
+                max_missed=max_missed, loss=loss, augment=not no_augment)
             if rank(): return
             model.save(out)
             print(f'model saved in {out}')
