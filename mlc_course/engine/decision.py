@@ -243,7 +243,7 @@ def left_for_threshs(
     if n_silent is None: n_silent = max(math.floor((1-keep)*(n+1) + 1e-9), keep<1)
     left = max_missed - n_silent/(n+1)
     if n_known>=40 and left*(n+1)>=1: return left
-    need = max(20, math.ceil(max(1/(max_missed-1+keep), (1+(keep<1))/max_missed) - 1e-6))
+    need = max(20, math.ceil(max(1/(max_missed-1+keep), (1+(keep<1))/max_missed) - 1e-6) - 1)
     raise InputError(f'max_missed {max_missed:g} with keep {keep:g} needs {2*need} labelled pictures to '
         f'validate on, there are {n_known}: add some, or ask for a larger share')
 
