@@ -54,8 +54,8 @@ def test_evaluate_tells_of_pictures_that_trained(trained, pets, strangers, tmp_p
     assert 0<len(held)<12
     trained.evaluate(pets, strangers)
     n = n_trained(trained, [*pets.iterdir(), *strangers.iterdir()])
-    said = f'{n} of 36 of these pictures trained the model: the figures flatter'
-    assert capsys.readouterr().err.startswith(said)
+    said = f'{n} of 36 of these pictures trained the model, {n/36:.0%}: the figures flatter\n'
+    assert capsys.readouterr().err==said
     for o in pets.iterdir():
         if o.name in held: continue
         (tmp_path/'copy'/o.name.split('_')[0]).mkdir(parents=True, exist_ok=True)

@@ -122,9 +122,9 @@ def tell_trained(
     "Say so on stderr, in one line, where there are any"
     if not len(trained): return 0
     n,n_all = int(torch.isin(torch.tensor(_keys(files)), trained).sum()),len(files)
-    said = 'the figures say nothing about new ones'
-    if n<n_all: said = f'the figures flatter by that share, {n/n_all:.0%}'
-    if n: print(f'{n} of {n_all} of these pictures trained the model: {said}', file=sys.stderr)
+    said = 'trained the model: the figures say nothing about new ones'
+    if n<n_all: said = f'trained the model, {n/n_all:.0%}: the figures flatter'
+    if n: print(f'{n} of {n_all} of these pictures {said}', file=sys.stderr)
     return n
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-021
