@@ -6,7 +6,7 @@ from PIL import Image
 from conftest import draw, names, png, untrained
 from messages import line
 from mlc_course.classifier import Classifier
-from mlc_course.engine.decision import check_keep, check_missed
+from mlc_course.engine.decision import check_keep
 from mlc_course.engine.core import BadPictures, InputError, MissingError
 from mlc_course.engine.files import read_limited
 from mlc_course.engine.labelling import raw_outputs
@@ -17,6 +17,7 @@ from mlc_course.engine.networks import build_model, fetch_weights
 from mlc_course.engine.options import Options, find_device
 from mlc_course.engine.photos import gather_photos, read_photos, read_table, unknown_files
 from mlc_course.engine.pictures import expand_paths, open_picture
+from mlc_course.engine.promise import check_missed
 from mlc_course.ui.app import free_port, mlc_app
 from mlc_course.ui.asker import look_at
 from mlc_course.ui.cli import mlc_predict, mlc_train, read_part

@@ -9,7 +9,7 @@ Docs: https://mlc-course.github.io/mlc_course/engine/decision.html.md"""
 # %% auto #0
 __all__ = ['is_name', 'is_names', 'is_number', 'is_figure', 'is_share', 'fits', 'check_fields',
            'check_keep', 'score_thresh', 'keep_table', 'pick_threshs', 'choose_and_set',
-           'check_missed', 'lowered', 'keep_for', 'left_for_threshs', 'usual_keep', 'Decision']
+           'usual_keep', 'Decision']
 
 # %% ../../nbs/engine/decision.ipynb #decision-003
 import math,re,reprlib
@@ -22,8 +22,8 @@ import torch
 from torch import nn,tensor,Tensor
 
 from .core import InputError,some
+from .promise import check_missed,keep_for,left_for_threshs,lowered
 from ..metrics import f1_by_thresh
-from ..trust import crc_thresh
 from ..unknown import SCORES,apply_score,decide,fit_score,keep_thresh,score_parts
 
 # %% ../../nbs/engine/decision.ipynb #decision-011
@@ -193,59 +193,6 @@ def choose_and_set(
     sets = torch.zeros_like(known)
     sets[known.nonzero()[order[n//2:],0]] = True
     return ~sets,sets
-
-# %% ../../nbs/engine/decision.ipynb #decision-60a1f1
-def check_missed(
-    max_missed, # Share of the labels that may be missed
-    keep=None,  # Share of known pictures that shall get an answer; None: not settled yet
-)->float: # The same
-    "`InputError` for what is no share, or as much as silence alone may miss"
-    share = math.nan
-    with suppress(TypeError,ValueError):
-        if not isinstance(max_missed, (bool,str)): share = float(max_missed)
-    if not 0<share<1:
-        raise InputError(f'max_missed {max_missed} is no share of labels: '
-            'use a number between 0 and 1, such as 0.1')
-    if keep is None or 1-keep<share-1e-6: return share
-    raise InputError(f'max_missed {share:g} and keep {keep:g} exclude each other, as a picture without '
-        f'answer misses all its labels: raise keep above {1-share:g}, or leave it open')
-
-def lowered(
-    threshs:Tensor, # What each label but the likeliest needs, `(n_classes,)`
-    logits:Tensor,  # Of known pictures that had no say in `threshs`, `(n_items, n_classes)`
-    targets:Tensor, # Their 0/1 labels
-    missed:float,   # Share of the labels that may be missed, mean over new pictures
-)->Tensor: # `(n_classes,)`
-    "Conformal risk control (chapter 08): all go down by one step of the logit, just as far as it takes"
-    passes = threshs.double().logit()
-    beside = (logits-passes).sigmoid()   # one half: just at the threshold
-    beside.scatter_(1, logits.argmax(1, keepdim=True), 1.) # the likeliest is given anyway
-    cut = tensor(crc_thresh(beside, targets, missed)).double()
-    if cut>=.5: return threshs
-    step = cut.clamp_min(0).logit()
-    return ((passes+step).sigmoid()-1e-6).clamp_min(0).float() # on the safe side of rounding
-
-def keep_for(
-    max_missed:float, # Share of labels that may be missed
-)->float: # In whole per cent
-    "The least `keep` that leaves half of it to the thresholds"
-    return math.ceil(100-50*max_missed-1e-6)/100
-
-def left_for_threshs(
-    max_missed:float, # Share of labels that may be missed
-    keep:float,  # Share of known pictures that shall get an answer; None: 0.95, or more if that takes it
-    n_known:int, # Labelled pictures that validate
-    n_silent:int=None, # Of the half without another say, those at the cut of the score or below
-)->float: # What silence leaves of `max_missed`
-    "`InputError` for too few pictures"
-    if keep is None: keep = max(.95, keep_for(max_missed))
-    n = n_known-n_known//2
-    if n_silent is None: n_silent = max(math.floor((1-keep)*(n+1) + 1e-9), keep<1)
-    left = max_missed - n_silent/(n+1)
-    if n_known>=40 and left*(n+1)>=1: return left
-    need = max(20, math.ceil(max(1/(max_missed-1+keep), (1+(keep<1))/max_missed) - 1e-6) - 1)
-    raise InputError(f'max_missed {max_missed:g} with keep {keep:g} needs {2*need} labelled pictures to '
-        f'validate on, there are {n_known}: add some, or ask for a larger share')
 
 # %% ../../nbs/engine/decision.ipynb #decision-043
 # of logits and score: twice the largest error of half precision, see benchmarks/precision.py

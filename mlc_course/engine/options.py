@@ -17,8 +17,9 @@ from typing import NamedTuple
 import torch
 
 from .core import InputError,reason
-from .decision import check_keep,check_missed,left_for_threshs
+from .decision import check_keep
 from .networks import find_arch
+from .promise import check_missed,left_for_threshs
 
 # %% ../../nbs/engine/options.ipynb #options-011
 def whole_number(
