@@ -114,6 +114,19 @@ LINES = dict(
     device='device {} is not known: use cpu, cuda, cuda:1 or mps',
     no_gpu='device {} is not available: PyTorch finds no such GPU here; use cpu',
     last_gpu='device {} is not available: the last one here is cuda:{}',
+    threshs='thresholds {!r} name no label: use a dict, such as {{{!r}: 0.7}}',
+    no_label_of_model='{} is no label of this model, which has {}',
+    no_prob='threshold {} of {} is no probability: use a number from 0 to 1',
+    missed='max_missed {} is no share of labels: use a number between 0 and 1, such as 0.1',
+    missed_by_silence='max_missed {} and keep {} exclude each other, as a picture without answer misses all '
+        'its labels: raise keep above {}, or leave it open',
+    few_for_missed='max_missed {} with keep {} needs {} labelled pictures to validate on, there are {}: '
+        'add some, or ask for a larger share',
+    loss='loss {} is not known: use bce, focal, asymmetric or a function of logits and targets',
+    loss_fails='loss {} cannot be trained with ({}): let it take logits and 0/1 targets, (bs, {}) each, '
+        'and return their mean cost',
+    loss_at_rest='loss {} needs passes over the pictures: add --epochs 3; '
+        'a frozen network has its head solved, which is sound for bce only',
     shard='shard {!r} is no part: of three parts, the first is 1/3 and the last 3/3',
     other_ended='another process has ended: nothing was saved, see its message',
     no_photos_named='what should it learn from? Name a folder or a CSV',
@@ -142,6 +155,15 @@ LINES = dict(
     onnx_left_alone='{} exists and is not an ONNX file of ours: it is left alone, name another file',
     onnx_unwritten='{} cannot be written ({}): name another file',
     onnx_network='{} cannot be written as ONNX ({}): train another network, such as efficientnet_lite2',
+
+    # tables of answers, sorted photos
+    no_pyarrow='{}: writing Parquet needs pyarrow: pip install mlc_course[parquet]',
+    no_plain_table='{} is no plain file: name another',
+    table_left_alone='{} exists and holds no answers: it is left alone, name another file',
+    sort_inside='{} lies inside {}, so its photos would be asked about next time: name a folder elsewhere',
+    sort_not_empty='{} exists and is not empty: nothing is overwritten, name a new folder',
+    table_inside='{} lies inside {}: name another file',
+    link_alone='--link says how to sort: add --sort FOLDER',
 
     # the app
     no_number_port='port {} is no number: use 1024 to 65535, or leave --port out',

@@ -10,7 +10,8 @@ from mlc_course.engine.decision import check_keep
 from mlc_course.engine.core import BadPictures, InputError, MissingError
 from mlc_course.engine.files import read_limited
 from mlc_course.engine.labelling import raw_outputs
-from mlc_course.engine import networks
+from mlc_course.engine import answer_files, networks
+from mlc_course.engine.answer_files import check_sorted, check_table
 from mlc_course.engine.model_file import check_dest, load_model, model_format
 from mlc_course.engine.networks import build_model, fetch_weights
 from mlc_course.engine.options import Options, find_device
@@ -18,6 +19,7 @@ from mlc_course.engine.photo_set import unknown_files
 from mlc_course.engine.photos import gather_photos, read_photos
 from mlc_course.engine.tables import read_table
 from mlc_course.engine.pictures import expand_paths, open_picture
+from mlc_course.engine.promise import check_missed
 from mlc_course.ui.app import free_port, mlc_app
 from mlc_course.ui.asker import look_at
 from mlc_course.ui.cli import mlc_predict, mlc_train, read_part
@@ -64,6 +66,9 @@ SEEDS = '0 to 4294967295'
     (dict(arch='resnet19'), 'arch', ('resnet19',)),
     (dict(arch='timm/resnet19'), 'timm_name', ('timm/resnet19',)),
     (dict(arch='timm/hf-hub:a/b'), 'timm_name', ('timm/hf-hub:a/b',)),
+    (dict(max_missed=1), 'missed', (1,)),
+    (dict(max_missed=.1, keep=.9), 'missed_by_silence', (.1, .9, .9)),
+    (dict(loss='hinge'), 'loss', ('hinge',)),
     (dict(device='tpu'), 'device', ('tpu',))])
 def test_options(options, name, things):
     "Before a photo is read"
@@ -74,6 +79,7 @@ def test_options(options, name, things):
 VALUES = {
     (find_device, 'device'): ['gpu', 'cuda:x', 'meta', '', 3.5, object()],
     (check_keep, 'keep'): [0, -1, 1.01, math.nan, '0.9', None, True],
+    (check_missed, 'missed'): [0, 1, -1, math.nan, '0.1', True, object()],
     (read_part, 'shard'): ['0/3', '4/3', '3', 'a/b', '1/0', '1/2/3', '-1/3', '1.5/3'],
     (free_port, 'no_number_port'): ['abc', '80.5', ''],
     (free_port, 'port_range'): ['-1', '0', 70000],
@@ -120,6 +126,28 @@ def test_damaged_weights_of_a_package(here, monkeypatch):
     monkeypatch.setattr(networks, 'find_spec', lambda name: SimpleNamespace(origin=str(here/'__init__.py')))
     name = 'efficientnet_lite1'
     says(lambda: fetch_weights(name), 'lite_damaged', name, '@', name.replace('_', '-'))
+
+
+def a_row(logits, targets): return logits.mean(1)
+
+
+@pytest.mark.parametrize('options,name,things', [
+    (dict(loss='focal'), 'loss_at_rest', ('focal',)),
+    (dict(loss=a_row, epochs=1), 'loss_fails', ('a_row', 'it returns (2,), not one number', 2)),
+    (dict(max_missed=.1), 'few_for_missed', (.1, .95, 40, 20)),
+    (dict(max_missed=.1, epochs=1), 'few_for_missed', (.1, .95, 40, 4)),
+    (dict(max_missed=.02), 'few_for_missed', (.02, .99, 198, 20))])
+def test_options_that_the_pictures_forbid(options, name, things):
+    valid = [False]*16+[True]*4
+    few = SimpleNamespace(vocab=['a','b'], labels=[['a'],['b']]*10, is_valid=valid, folds=[0]*20)
+    says(lambda: Options(**options).planned(few, pretrained=True), name, *things)
+
+
+@pytest.mark.parametrize('asked,name,things', [
+    (.7, 'threshs', (.7, 'cat')),
+    (dict(fox=.7), 'no_label_of_model', ('fox', 'cat dog')),
+    (dict(cat='high'), 'no_prob', ('high', 'cat'))])
+def test_threshs(blank, asked, name, things): says(lambda: blank.with_threshs(asked), name, *things)
 
 
 def test_no_other_keep(): says(lambda: untrained(keep_table=None).with_keep(.5), 'no_keep')
@@ -456,6 +484,20 @@ def test_onnx_places(here, blank, monkeypatch):
     says(lambda: blank.to_onnx('a.onnx'), 'onnx_network', 'small_cnn', 'division by zero')
 
 
+# --- tables of answers, sorted photos
+
+def test_places_of_answers(here, monkeypatch):
+    (here/'photos').mkdir()
+    (here/'notes.csv').write_text('mine')
+    says(lambda: check_table('photos'), 'no_plain_table', 'photos')
+    says(lambda: check_table('notes.csv'), 'table_left_alone', 'notes.csv')
+    says(lambda: check_table('notes.csv/a.csv'), 'below_file', 'notes.csv/a.csv', 'notes.csv')
+    says(lambda: check_sorted('photos/album', ['photos']), 'sort_inside', 'photos/album', 'photos')
+    says(lambda: check_sorted('notes.csv'), 'sort_not_empty', 'notes.csv')
+    monkeypatch.setattr(answer_files, 'find_spec', lambda name: None)
+    says(lambda: check_table('a.parquet', 'parquet'), 'no_pyarrow', 'a.parquet')
+
+
 # --- the app and the commands
 
 def test_port_in_use():
@@ -471,6 +513,8 @@ def test_port_in_use():
     (lambda: mlc_app('nowhere'), 'no_model', ('nowhere',)),
     (lambda: mlc_app('nowhere', ip='203.0.113.1'), 'address', ('203.0.113.1',)),
     (lambda: mlc_predict('nowhere', ['a.jpg'], shard='4/3'), 'shard', ('4/3',)),
+    (lambda: mlc_predict('nowhere', ['a.jpg'], link=True), 'link_alone', ()),
+    (lambda: mlc_predict('nowhere', ['a'], sort='b', csv='b/a.csv'), 'table_inside', ('b/a.csv', 'b')),
     (lambda: mlc_train(), 'no_photos_named', ()),
     (lambda: mlc_train('nowhere'), 'no_out', ())])
 def test_command(capsys, command, name, things):

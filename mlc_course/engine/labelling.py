@@ -16,6 +16,7 @@ import torch
 from torch import nn,Tensor
 
 from .core import BadPictures,InputError,tell_bad
+from .model_file import tell_trained
 from .networks import RootPool,find_arch
 from .photo_set import unknown_files
 from .photos import pick_rows,read_photos
@@ -102,7 +103,7 @@ def answer_labelled(
     unknown=None, # Folder of pictures with none of the labels
     skip_bad:bool=False, # Leave out what cannot be read, and say so on stderr; else a `BadPictures` lists it
 )->Answers:
-    "The answers to labelled pictures beside the truth"
+    "The answers to labelled pictures beside the truth; those that trained the model are told of on stderr"
     from mlc_course.data import encode_labels # not above: brings pandas, which no answer needs
     vocab = clf.decision.vocab
     photos = read_photos(known, skip_bad)
@@ -112,6 +113,7 @@ def answer_labelled(
     logits,score,errors = raw_outputs(clf, files, 'evaluating')
     if errors and not skip_bad: raise BadPictures(errors, len(files))
     tell_bad(errors, len(files))
+    tell_trained(clf.trained, [o for o in files if o not in errors])
     k = [i for i,file in enumerate(labelled) if file not in errors]
     u = [i for i,file in enumerate(strangers, len(labelled)) if file not in errors]
     for source,asked,read in ((photos.source, labelled, k), (unknown, strangers, u)):

@@ -48,7 +48,7 @@ class _Whole(nn.Module):
 
 # %% ../../nbs/engine/onnx_file.ipynb #onnx_file-013
 onnx_opset = 18 # Version of ONNX's operations, of December 2022: old enough for most runtimes
-_meta = 'format','arch','vocab','size','resize','keep','score','thresholds' # of `config.json`
+_meta = 'format','arch','vocab','size','resize','keep','score','thresholds','asked' # of `config.json`
 
 def _exported(clf):
     "What PyTorch's exporter makes of a classifier"
