@@ -19,13 +19,15 @@ from torch import nn,tensor,Tensor
 from .engine.core import BadPictures,InputError,some,tell_bad
 from .engine.decision import Decision,choose_and_set,is_name
 from .engine.evaluation import measure,measure_validation,validation_line
+from .engine.forms import path_of
 from .engine.labelling import answer_labelled,raw_outputs
 from .engine.machines import from_first,on_each_machine,rank
 from .engine.model_file import content_keys,load_model,max_refs,save_model,versions
-from .engine.networks import build_model,fetch_weights,find_arch
+from .engine.networks import build_model,check_size,fetch_weights,find_arch
 from .engine.options import Options,find_device,name_of_loss
 from .engine.photos import gather_photos
 from .engine.pictures import expand_paths
+from .engine.surroundings import plain_torch
 from .unknown import apply_score,score_parts
 
 # %% ../nbs/engine/classifier.ipynb #classifier-011
@@ -54,8 +56,9 @@ class Classifier:
         return f'Classifier({arch}, {size} px, {len(self.vocab)} labels: {some(self.vocab)}{some(asked, 5)})'
 
     @classmethod
+    @plain_torch()
     def train(cls,
-        path,             # CSV, folder of PETS-named files, or folder with one sub-folder per label
+        path,             # Table, folder, COCO or YOLO file, DataFrame: see `read_photos`
         arch:str='efficientnet_lite2', # Or another of `mlc_train --archs`, or `timm/` and a name of timm's
         unknown=None,     # Folder of pictures with none of the labels: they teach silence
         epochs:int=None,  # After the pass for features; None: 0, from scratch 20
@@ -76,7 +79,7 @@ class Classifier:
             max_missed, loss, augment)
         if rank(): say = noop # process 0 speaks for all
         bad = {}
-        def gather(): return gather_photos(path, unknown, seed, min_images, skip_bad, bad)
+        def gather(): return gather_photos(path, unknown, options.seed, options.min_images, skip_bad, bad)
         while True: # until no picture is bad; without `skip_bad` that is at once
             photos = from_first(gather)
             try: res = _train_on(photos, options, len(bad), say)
@@ -88,30 +91,33 @@ class Classifier:
         say(f'{time.time()-started:.0f} s in all')
         return res
 
+    @plain_torch()
     def predict(self,
-        paths, # A picture or folder, or several
+        pictures, # A file, folder, PIL picture, array, tensor, bytes or open file; or several of any kind
         what:str='predicting', # For the progress line
         exact:bool=False, # Full precision for all, not only for close calls: probabilities to the last digit
     )->list: # One dict per picture: `path, labels, probs, known, score`, or `path, error`
         "Labels of each picture, in order; a bad picture gets an `error` and does not stop the others"
-        files = expand_paths(paths)
-        logits,score,errors = raw_outputs(self, files, what, exact)
+        items = expand_paths(pictures)
+        logits,score,errors = raw_outputs(self, items, what, exact)
         given = self.decision.given(logits, score)
         res = []
-        for file,*row in zip(files, logits, score, given):
-            if file in errors: answer = dict(error=str(errors[file]))
+        for item,*row in zip(items, logits, score, given):
+            if item in errors: answer = dict(error=str(errors[item]))
             else: answer = _answer(self.vocab, *row)
-            res.append(dict(path=str(file), **answer))
+            res.append(dict(path=path_of(item), **answer))
         return res
 
+    @plain_torch()
     def evaluate(self,
-        known,        # CSV or folder of labelled pictures; of a CSV with both kinds the `is_valid` rows
+        known,        # Labelled pictures, as for `train`; where they are split, those to validate
         unknown=None, # Folder of pictures with none of the labels
         skip_bad:bool=False, # Leave out what cannot be read, and say so on stderr
     )->dict: # A figure for each of `FIGURES`; None where there is nothing to measure
         "How good the answers are; pictures that trained the model are told of on stderr, by their content"
         return measure(*answer_labelled(self, known, unknown, skip_bad))
 
+    @plain_torch()
     def with_keep(self,
         keep:float, # Share of known pictures to answer, in whole per cent; or the one of training
     )->'Classifier': # Shares the network
@@ -128,6 +134,7 @@ class Classifier:
         if decision is self.decision: return self
         return Classifier(self.model, decision, self.refs, self.config, self.device, self.trained)
 
+    @plain_torch()
     def save(self,
         dest, # Folder; a model of ours that is there is replaced
     ): # `dest`, as a `Path`
@@ -135,6 +142,7 @@ class Classifier:
         return save_model(dest, self)
 
     @classmethod
+    @plain_torch()
     def load(cls,
         path, # Folder written by `save`
         device=None, # Where to compute: 'cpu', 'cuda', 'cuda:1', 'mps'; None: CUDA if there is any
@@ -144,6 +152,7 @@ class Classifier:
         model,decision,refs,config,trained = load_model(path)
         return cls(model, decision, refs, config, device, trained)
 
+    @plain_torch()
     def to_onnx(self,
         dest, # File, such as `model.onnx`; one of ours that is there is replaced
     ): # `dest`, as a `Path`
@@ -294,6 +303,7 @@ def _train_on(photos, options, n_left_out, say):
     weights = 'DEFAULT' if plan.pretrained else None
     model = build_model(arch, len(photos.vocab), weights=weights).eval()
     model = model.to(options.device, memory_format=torch.channels_last)
+    check_size(model, arch, options.size)
     kind = find_arch(arch)
     fitted = fit(model, files, targets, options.size, plan, say, kind.stats)
     training = dict(epochs=plan.epochs, seed=seed, pretrained=plan.pretrained,

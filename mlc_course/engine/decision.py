@@ -21,7 +21,7 @@ from typing import NamedTuple
 import torch
 from torch import nn,tensor,Tensor
 
-from .core import InputError,some
+from .core import InputError,some,takes_tables
 from .promise import check_missed,keep_for,left_for_threshs,lowered
 from ..metrics import f1_by_thresh
 from ..unknown import SCORES,apply_score,decide,fit_score,keep_thresh,score_parts
@@ -91,10 +91,11 @@ def check_fields(
 # %% ../../nbs/engine/decision.ipynb #decision-021
 def check_keep(
     keep, # Share of known pictures that shall get an answer
-)->float: # The same
+)->float: # The same, to six digits: those of a number in 32 bits
     "`InputError` for what is no number above 0, up to 1"
     with suppress(TypeError,ValueError):
-        if 0<float(keep)<=1 and not isinstance(keep, (bool,str)): return float(keep)
+        share = round(float(keep), 6)
+        if 0<share<=1 and type(keep).__name__ not in ('bool','bool_','str','str_'): return share
     raise InputError(f'keep {keep} is no share of pictures: use a number above 0, up to 1, such as 0.95')
 
 # %% ../../nbs/engine/decision.ipynb #decision-023
@@ -147,6 +148,7 @@ def _is_score(o):
     return fits(o['mean'], mean) and fits(o['std'], std)
 
 # %% ../../nbs/engine/decision.ipynb #decision-032
+@takes_tables
 def pick_threshs(
     probs:Tensor,   # Sigmoid outputs of *validation* pictures, `(n_items, n_classes)`
     targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
@@ -239,6 +241,7 @@ class Decision:
         "Score and thresholds, chosen on validation pictures; without a labelled one every score passes"
         known = targets.bool().any(1)
         vocab = tuple(vocab)
+        if keep is not None: keep = check_keep(keep)
         if prior is not None: prior = tuple(round(o, 6) for o in torch.as_tensor(prior).tolist())
         no_rule = dict(name='knn', mean=dict(knn=0.), std=dict(knn=1.))
         if max_missed is not None: max_missed = check_missed(max_missed, keep)
@@ -323,8 +326,8 @@ class Decision:
         keep:float, # In whole per cent (else rounded up); or the one of training
     )->'Decision':
         "As careful as `keep` asks: the less has to be answered, the surer an answer must be"
-        if keep==self.keep: return self
         keep = check_keep(keep)
+        if self.keep and keep==round(self.keep, 6): return self
         if not self.keep_table:
             raise InputError('this model had no labelled picture to validate on: it has no other keep rate')
         row = math.ceil(keep*100-1e-6)-1

@@ -7,10 +7,10 @@ Docs: https://mlc-course.github.io/mlc_course/engine/model_file.html.md"""
 
 # %% auto #0
 __all__ = ['model_format', 'max_refs', 'model_files', 'Saved', 'as_config', 'versions', 'content_keys',
-           'tell_trained', 'check_dest', 'save_model', 'load_model']
+           'tell_trained', 'model_bytes', 'check_dest', 'save_model', 'load_model']
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-003
-import hashlib,json,os,platform,sys
+import hashlib,json,os,platform,shutil,sys
 from importlib.metadata import PackageNotFoundError,version
 from pathlib import Path
 from typing import NamedTuple
@@ -135,11 +135,22 @@ def _is_ours(folder):
     except (ValueError,KeyError,TypeError,RecursionError): return False
     return str(found).startswith('mlc_course model')
 
+def model_bytes(
+    arch:str, # A name that `find_arch` knows
+)->int:
+    "What the weights of such a model take on a disk, at least"
+    return sum(o.numel()*o.element_size() for o in blank_model(arch, 1, 1).state_dict().values())
+
 def check_dest(
     dest, # Folder for a model
+    n_bytes:int=0, # That it will have
 )->Path: # The same, links followed
     "`InputError` if a model cannot go there; a model that is already there may be replaced, nothing else"
     real = writable(dest)
+    free = shutil.disk_usage(next(o for o in real.parents if o.exists())).free
+    if free<n_bytes:
+        raise InputError(f'{dest}: a model of {n_bytes/1e6:.0f} MB does not fit, '
+            f'{free/1e6:.0f} MB are free: make room, or name another folder')
     if not real.exists(): return real
     if not real.is_dir(): raise InputError(f'{dest} is a file: name another folder for the model')
     names = sorted(os.listdir(real))
@@ -161,7 +172,10 @@ def save_model(
             'train a smaller network')
     config = dict(as_config(clf), weights_sha256=hashlib.sha256(weights).hexdigest())
     text = json.dumps(config, indent=1, ensure_ascii=False).encode()
-    replace_folder(real, {'model.safetensors': weights, 'config.json': text})
+    try: replace_folder(real, {'model.safetensors': weights, 'config.json': text})
+    except OSError as e:
+        raise InputError(f'{dest} cannot be written ({e.strerror}): '
+            'make room and save again, or name another folder') from None
     return Path(dest)
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-031
