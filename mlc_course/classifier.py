@@ -89,6 +89,10 @@ class Classifier:
                 bad.update(e.errors)
             else: break
         say(f'{time.time()-started:.0f} s in all')
+        how = res.config['training']
+        if not how['epochs'] and not how['pretrained']:
+            say('note: it has learned nothing, and its answers are chance: '
+                f'{arch} has no pretrained weights here, and epochs are 0')
         return res
 
     @plain_torch()

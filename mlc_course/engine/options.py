@@ -136,9 +136,6 @@ class Options:
         n_labelled = sum(map(bool, photos.labels))
         epochs = self.epochs
         if epochs is None: epochs = 0 if pretrained else 20
-        if not epochs and not pretrained:
-            raise InputError(f'epochs 0: {self.arch} has no pretrained weights here, so it would '
-                'learn nothing: use 20, or an arch with weights, such as efficientnet_lite2')
         can_take_turns = photos.folds is not None and n_labelled>=10
         by_turns = pretrained and not epochs and can_take_turns
         if self.max_missed is not None:
