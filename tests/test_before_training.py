@@ -156,8 +156,9 @@ def test_place_lost_while_training(trained, tmp_path, monkeypatch):
 
 def interrupted(secs, cmd, *args):
     "Stderr and exit code of a command that is interrupted after a while"
-    pipes = dict(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    p = subprocess.Popen([BIN/cmd, *map(str, args)], text=True, **pipes)
+    pipes = dict(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    def heeds(): signal.signal(signal.SIGINT, signal.SIG_DFL) # also where these tests run in the background
+    p = subprocess.Popen([BIN/cmd, *map(str, args)], preexec_fn=heeds, **pipes)
     try:
         time.sleep(secs)
         p.send_signal(signal.SIGINT)
