@@ -178,6 +178,23 @@ def test_ctrl_c_at_once(secs, trained_folder, pets, tmp_path):
     assert set(names(tmp_path))<={'n'}
 
 
+LOADING = '''import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv[0] = 'mlc_x'
+from mlc_course.ui.cli import one_line_errors
+with one_line_errors('mlc_x'):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000): pass
+    except KeyboardInterrupt: pass
+    raise ImportError('initialization failed')'''
+
+def test_ctrl_c_while_a_library_is_loaded():
+    "A module in C may turn it into an error of its own"
+    res = python(LOADING)
+    assert (res.returncode, res.stderr)==(130, 'mlc_x: interrupted, nothing was saved\n')
+
+
 @pytest.mark.parametrize('cmd', ['mlc_train', 'mlc_predict', 'mlc_evaluate', 'mlc_app', 'mlc_notebooks'])
 def test_version(cmd):
     res = call(cmd, '--version')
