@@ -155,8 +155,9 @@ def test_place_lost_while_training(trained, tmp_path, monkeypatch):
 
 def interrupted(secs, cmd, *args):
     "Stderr and exit code of a command that is interrupted after a while"
-    pipes = dict(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    p = subprocess.Popen([BIN/cmd, *map(str, args)], text=True, **pipes)
+    pipes = dict(stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    def heeds(): signal.signal(signal.SIGINT, signal.SIG_DFL) # also where these tests run in the background
+    p = subprocess.Popen([BIN/cmd, *map(str, args)], preexec_fn=heeds, **pipes)
     try:
         time.sleep(secs)
         p.send_signal(signal.SIGINT)
@@ -174,6 +175,23 @@ def test_ctrl_c_at_once(secs, trained_folder, pets, tmp_path):
         if secs<.3 and '<frozen site>' in said: continue # Python itself was not ready
         if code: assert (code, said)==(130, f'{cmd}: interrupted, nothing was saved\n')
     assert set(names(tmp_path))<={'n'}
+
+
+LOADING = '''import os, signal, sys
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv[0] = 'mlc_x'
+from mlc_course.ui.cli import one_line_errors
+with one_line_errors('mlc_x'):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000): pass
+    except KeyboardInterrupt: pass
+    raise ImportError('initialization failed')'''
+
+def test_ctrl_c_while_a_library_is_loaded():
+    "A module in C may turn it into an error of its own"
+    res = python(LOADING)
+    assert (res.returncode, res.stderr)==(130, 'mlc_x: interrupted, nothing was saved\n')
 
 
 @pytest.mark.parametrize('cmd', ['mlc_train', 'mlc_predict', 'mlc_evaluate', 'mlc_app', 'mlc_notebooks'])

@@ -182,13 +182,14 @@ def _is_number(o):
 def _numbers(x, name):
     "The values of `x` as an array of truths or floats"
     import numpy as np
-    if np.ma.is_masked(x): raise InputError(f'{name} must be numbers without gaps: fill what is masked')
+    if type(x) is not np.ndarray and np.ma.is_masked(x): raise InputError(f'{name} must be numbers without gaps: fill what is masked')
     values = np.asarray(x)
     if values.dtype==object: wrong = [o for o in values.flat if not _is_number(o)]
     else: wrong = values.flat[:1] if values.dtype.kind not in 'biuf' else []
     if len(wrong): raise InputError(f'{name} must be numbers without gaps, not {repr(wrong[0])[:60]}')
-    is_fit = values.dtype in (np.bool_, np.float16, np.float32, np.float64)
-    return np.require(values, None if is_fit else float, 'CW') # a copy only where torch could not read it
+    is_fit = values.dtype.char in '?efd' and values.dtype.isnative
+    if not is_fit: values = values.astype(float)
+    return values if values.flags.carray else values.copy() # torch reads it where it lies
 
 def as_numbers(
     x, # Tensor, array, list of numbers or of tensors, column or table of pandas

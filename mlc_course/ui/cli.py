@@ -36,9 +36,16 @@ def _prepare_process():
 def _interruptible():
     "Inside, Ctrl-C is a `KeyboardInterrupt`, so that temporary files go; outside it ends a command at once"
     is_command = signal.getsignal(signal.SIGINT) is end_at_once
+    asked = []
+    def interrupt(*_):
+        asked.append(True)
+        raise KeyboardInterrupt
     try:
-        if is_command: signal.signal(signal.SIGINT, signal.default_int_handler)
+        if is_command: signal.signal(signal.SIGINT, interrupt)
         yield
+    except Exception:
+        if not asked: raise
+        raise KeyboardInterrupt from None # a library that was being loaded had made another error of it
     finally:
         if is_command: signal.signal(signal.SIGINT, end_at_once)
 
