@@ -238,12 +238,14 @@ def test_picture_linked_into_two_labels_has_both(tmp_path, link):
 
 
 def test_copies_among_the_unknown_are_refused(tmp_path):
-    put(tmp_path, 'p/cat/1.jpg', 'p/dog/2.jpg', 'u/3.jpg')
-    (tmp_path/'u/4.jpg').write_bytes((tmp_path/'p/cat/1.jpg').read_bytes())
-    with pytest.raises(InputError, match='u/4.jpg, without label, is a copy of .*cat/1.jpg'):
+    draw(tmp_path/'p', ['Siamese','pug'], 2)
+    draw(tmp_path/'u', ['car'], 2)
+    twin = tmp_path/'u/x.jpg'
+    twin.write_bytes((tmp_path/'p/pug_1.jpg').read_bytes())
+    with pytest.raises(InputError, match='u/x.jpg, without label, is a copy of .*p/pug_1.jpg'):
         gather_photos(tmp_path/'p', tmp_path/'u')
-    (tmp_path/'u/4.jpg').unlink()
-    assert len(unknown_files(tmp_path/'u', picture_files(tmp_path/'p')))==1
+    for o in twin,tmp_path/'p/pug_7.jpg': o.write_bytes(b'broken') # told of when it is read
+    assert len(unknown_files(tmp_path/'u', picture_files(tmp_path/'p')))==3
 
 
 def test_pictures_of_unequal_content_are_no_copies(tmp_path):

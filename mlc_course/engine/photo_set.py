@@ -19,7 +19,7 @@ from .copies import copies
 from .core import InputError,MissingError,some
 from .folds import label_counts,middle_fold,seeded_folds
 from .label_names import short
-from .pictures import picture_files
+from .pictures import open_picture,picture_files
 
 # %% ../../nbs/engine/photo_set.ipynb #photo-set-008
 _roles = dict(train='train training trn', valid='valid validation validate val dev eval evaluation',
@@ -66,6 +66,10 @@ def found_pictures(
     if files: return files
     raise InputError(f'{folder} holds no picture: put some into it, or name another folder')
 
+def _can_be_read(file):
+    try: return bool(open_picture(file, 64))
+    except InputError: return False
+
 def unknown_files(
     folder,   # Pictures with none of the labels
     files=(), # Labelled pictures, which must not be among them
@@ -78,8 +82,8 @@ def unknown_files(
         raise InputError(f'{file} is both labelled and in {folder}, without label: take it out of one')
     n = len(files)
     for group in copies([*files, *found]):
-        if not group[0]<n<=group[-1]: continue
-        twin = found[group[-1]-n]
+        twin = found[group[-1]-n] if group[0]<n<=group[-1] else None
+        if twin is None or not _can_be_read(twin): continue # whoever reads it will tell
         raise InputError(f'{twin}, without label, is a copy of {files[group[0]]}, which is labelled: '
             'take one of them out')
     return found
