@@ -252,7 +252,8 @@ def _of_labels(counts, few):
             yield Finding('never_alone', '', o.label, o.pictures, o.often_with, said=said)
         is_pair = o.together==o.pictures==n_of.get(o.often_with) and o.label<o.often_with
         if is_pair and o.pictures>=few:
-            yield Finding('together', '', o.label, o.pictures, o.often_with, said=f'in all {o.pictures} pictures')
+            said = f'in all {o.pictures} pictures'
+            yield Finding('together', '', o.label, o.pictures, o.often_with, said=said)
 
 # %% ../../nbs/engine/check.ipynb #check-71e9d2
 @dataclass(frozen=True)
@@ -314,9 +315,10 @@ def _folds(photos, rows, groups, seed):
 
 def _why_not_judged(arch, labels):
     "What keeps labels from being judged, or None"
-    if len(labels)<20: return f'labels are not judged: that takes 20 pictures'
+    if len(labels)<20: return 'labels are not judged: that takes 20 pictures'
     if len(set(map(tuple, labels)))<2: return 'labels are not judged: all pictures have the same'
-    if fetch_weights(arch, timeout=0): return f'labels are not judged: no pretrained weights of {arch} are at hand'
+    if not fetch_weights(arch): return None
+    return f'labels are not judged: no pretrained weights of {arch} are at hand'
 
 def check_photos(
     path,         # As for `Classifier.train`: CSV, or folder of labelled pictures

@@ -85,7 +85,8 @@ def _offs(a, b, most):
     off = difference(a, b)
     for whole,part in (a,b),(b,a):
         left = (off>most).nonzero()[:,0]
-        for steps,enough in ((0,3),.45),((0,2,4),.32),(range(5),1): # a coarse search spares most of the finer
+        # a coarse search spares most of the finer ones
+        for steps,enough in ((0,3),.45),((0,2,4),.32),(range(5),1):
             best = crop_difference(whole[left], part[left], steps)
             left,best = left[best<enough],best[best<enough]
         off[left] = off[left].minimum(best)

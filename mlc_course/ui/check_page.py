@@ -73,7 +73,8 @@ def _section(kind, what, found, most):
     elif not rows[0].file:
         parts.append(table(['label','with','pictures'], [(o.labels, o.other, o.said) for o in rows]))
     else: parts.append(gallery(map(_card, rows), 300 if rows[0].other else 150))
-    if n>most: parts.append(paragraph(f'The first {most} of {n}; the table that --csv writes has all.', 'read'))
+    if n>most:
+        parts.append(paragraph(f'The first {most} of {n}; the table that --csv writes has all.', 'read'))
     return f'{what.title}: {n}',joined(parts)
 
 def _counts(checked):
@@ -82,7 +83,8 @@ def _counts(checked):
     head = ['label','pictures','alone',*(['train','valid'] if has_split else []),'most often with']
     def row(o):
         split = [o.train,o.valid] if has_split else []
-        return [o.label, o.pictures, o.alone, *split, f'{o.often_with} ({o.together})' if o.together else '–']
+        other = f'{o.often_with} ({o.together})' if o.together else '–'
+        return [o.label, o.pictures, o.alone, *split, other]
     rows = list(map(row, checked.counts.sort_values('pictures').itertuples()))
     n_none = sum(not o for o in checked.photos.labels)
     said = f'{len(rows)} labels; {n_none} pictures have none.'
