@@ -18,7 +18,7 @@ from torch import nn,tensor,Tensor
 
 from .engine.core import BadPictures,InputError,some,tell_bad
 from .engine.decision import Decision,choose_and_set,is_name
-from .engine.evaluation import measure,measure_validation,validation_line
+from .engine.evaluation import measure_validation,validation_line
 from .engine.labelling import answer_labelled,raw_outputs
 from .engine.machines import from_first,on_each_machine,rank
 from .engine.model_file import load_model,max_refs,save_model,versions
@@ -100,9 +100,11 @@ class Classifier:
         known,        # CSV or folder of labelled pictures; of a CSV with both kinds the `is_valid` rows
         unknown=None, # Folder of pictures with none of the labels
         skip_bad:bool=False, # Leave out what cannot be read, and say so on stderr
+        by_label:bool=False, # Add the figures of each label under `by_label`, see `label_figures`
     )->dict: # A figure for each of `FIGURES`; None where there is nothing to measure
         "How good the answers are, and how well known and unknown pictures are told apart"
-        return measure(*answer_labelled(self, known, unknown, skip_bad))
+        answers = answer_labelled(self, known, unknown, skip_bad)
+        return answers.figures(self.vocab if by_label else None)
 
     def with_keep(self,
         keep:float, # Share of known pictures to answer, in whole per cent; or the one of training

@@ -16,6 +16,7 @@ import torch
 from torch import nn,Tensor
 
 from .core import BadPictures,InputError,tell_bad
+from .evaluation import label_figures,measure
 from .networks import RootPool,find_arch
 from .photos import pick_rows,read_photos,unknown_files
 from .pictures import for_batches,normalise
@@ -85,13 +86,24 @@ def raw_outputs(
 
 # %% ../../nbs/engine/labelling.ipynb #labelling-021
 class Answers(NamedTuple):
-    "Answers beside the truth, as `measure` takes them"
+    "Answers beside the truth: first what `measure` takes"
     logits:Tensor  # Of labelled pictures, `(n_known, n_classes)`
     score:Tensor   # Their score, `(n_known,)`
     given:Tensor   # Labels given to them, bool `(n_known, n_classes)`
     targets:Tensor # Their 0/1 labels
     unknown_score:Tensor # Of pictures with none of the labels, `(n_unknown,)`
     unknown_given:Tensor # Labels given to those, bool `(n_unknown, n_classes)`
+    unknown_logits:Tensor # Of those, `(n_unknown, n_classes)`
+    files:list         # The labelled pictures
+    unknown_files:list # Those with none of the labels
+
+    def figures(self,
+        vocab=None, # Labels of the model, for the figures of each under `by_label`; None: without
+    )->dict: # A figure for each of `FIGURES`
+        "What the answers are worth"
+        res = measure(*self[:6])
+        if vocab: res['by_label'] = label_figures(self.logits, self.given, self.targets, vocab)
+        return res
 
 def answer_labelled(
     clf,          # `Classifier`
@@ -113,4 +125,6 @@ def answer_labelled(
     for source,asked,read in ((known, labelled, k), (unknown, strangers, u)):
         if asked and not read: raise InputError(f'{source}: none of its pictures can be read: put one right')
     given = clf.decision.given(logits, score)
-    return Answers(logits[k], score[k], given[k], encode_labels(labels, vocab)[k], score[u], given[u])
+    targets = encode_labels(labels, vocab)
+    return Answers(logits[k], score[k], given[k], targets[k], score[u], given[u], logits[u],
+        [files[i] for i in k], [files[i] for i in u])
