@@ -150,7 +150,8 @@ def blind_figures(
         wrong = (given.bool()!=targets).any(1)[named].float().mean()
         res['aurc'] = wrong,'answers in random order'
     res |= dict(silent=(0., 'never silent'), auroc=(.5, 'chance'), fpr95=(.95, 'chance'))
-    return {name: (_number(value), words) for name,(value,words) in res.items() if figures[name] is not None}
+    found = {name: o for name,o in res.items() if figures[name] is not None}
+    return {name: (_number(value), words) for name,(value,words) in found.items()}
 
 # %% ../../nbs/engine/evaluation.ipynb #evaluation-041
 class Told(NamedTuple):
@@ -192,7 +193,7 @@ def label_figures(
     given:Tensor,   # Labels given to them, bool `(n_known, n_classes)`
     targets:Tensor, # Their 0/1 labels
     vocab:list,     # Labels of the model
-)->dict: # From label to `n, given, right`, and to `precision, recall, f1, ap` with `_low` and `_high` of each
+)->dict: # From label to `n, given, right, precision, recall, f1, ap`, of the last four `_low` and `_high` too
     "The figures of each label, with intervals of 95 %; None where there is nothing to measure"
     given,targets = given.bool(),targets.bool()
     n_true,n_given,n_right = (o.sum(0).double() for o in (targets, given, given & targets))

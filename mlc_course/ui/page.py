@@ -164,9 +164,10 @@ def figure(
 
 # %% ../../nbs/ui/page.ipynb #page-f9c67a
 _style = '''
-:root { color-scheme: light dark; --back: #fff; --ink: #222; --soft: #555; --line: #d5d5d5; --stripe: #f5f6f8; --link: #0068a5; }
+:root { color-scheme: light dark; --back: #fff; --ink: #222;
+  --soft: #555; --line: #d5d5d5; --link: #0068a5; }
 @media (prefers-color-scheme: dark) {
-  :root { --back: #16181c; --ink: #e6e6e6; --soft: #a9adb3; --line: #3b3f46; --stripe: #1f2227; --link: #6cbcf0; } }
+  :root { --back: #16181c; --ink: #e6e6e6; --soft: #a9adb3; --line: #3b3f46; --link: #6cbcf0; } }
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--back); color: var(--ink); font: 16px/1.5 system-ui, sans-serif; }
 main { max-width: 1080px; margin: 0 auto; padding: 24px 16px 64px; }
@@ -192,11 +193,13 @@ td { border-bottom: 1px solid var(--line); max-width: 30em; overflow-wrap: anywh
 figure { margin: .8em 0; }
 figure svg { max-width: 100%; height: auto; }
 figure svg text { fill: currentColor; }
-.gallery { display: grid; grid-template-columns: repeat(auto-fill, minmax(min(100%, var(--card)), 1fr)); gap: 20px; }
+.gallery { display: grid; gap: 20px;
+  grid-template-columns: repeat(auto-fill, minmax(min(100%, var(--card)), 1fr)); }
 .gallery figure { margin: 0; font-size: .88rem; line-height: 1.4; }
 .gallery img { display: block; max-width: 100%; border-radius: 4px; }
 .gallery figcaption { margin-top: .4em; overflow-wrap: anywhere; }
-.blank { display: grid; place-items: center; height: 160px; border: 1px dashed var(--line); color: var(--soft); }
+.blank { display: grid; place-items: center; height: 160px; color: var(--soft);
+  border: 1px dashed var(--line); }
 
 .heat { display: block; min-width: 1.9em; padding: 0 .3em; text-align: center; border-radius: 3px; }
 .down { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 12em; }
@@ -213,8 +216,8 @@ def page(
     "One HTML file that is complete: it runs no script and asks nobody for anything"
     parts = list(sections)
     links = ''.join(f'<a href="#part-{i}">{html_of(o)}</a>' for i,(o,_) in enumerate(parts, 1))
-    body = ''.join(f'<section id="part-{i}"><h2>{html_of(heading)}</h2>\n{html_of(html)}\n</section>\n'
-        for i,(heading,html) in enumerate(parts, 1))
+    body = [f'<section id="part-{i}"><h2>{html_of(heading)}</h2>\n{html_of(html)}\n</section>\n'
+        for i,(heading,html) in enumerate(parts, 1)]
     return f'''<!DOCTYPE html>
 <html lang="en">
 <head>
@@ -229,7 +232,7 @@ def page(
 <h1>{html_of(title)}</h1>
 {paragraph(lead, 'lead')}
 <nav aria-label="Parts">{links}</nav>
-{body}</main>
+{"".join(body)}</main>
 </body>
 </html>
 '''

@@ -27,10 +27,11 @@ from .report_tables import labels_section,model_section,price_section
 def _lead(answers, right):
     "What was found, in two sentences"
     n,n_unknown = len(right),len(answers.unknown_files)
-    said = f'{int(right.sum()):,} of {counted(n, "labelled picture")} got exactly their labels ({right.float().mean():.1%}).'
+    n_right,n_silent = int(right.sum()),int((~answers.unknown_given.any(1)).sum())
+    said = f'{n_right:,} of {counted(n, "labelled picture")} got exactly their labels ({n_right/n:.1%}).'
     if not n_unknown: return said
-    silent = ~answers.unknown_given.any(1)
-    return said + f' Of {counted(n_unknown, "unknown picture")} {int(silent.sum()):,} got none ({silent.float().mean():.1%}).'
+    others = counted(n_unknown, 'unknown picture')
+    return f'{said} Of {others} {n_silent:,} got none ({n_silent/n_unknown:.1%}).'
 
 def report_page(
     clf,     # `Classifier`

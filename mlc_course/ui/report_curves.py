@@ -18,12 +18,14 @@ from ..trust import ece,reliability
 from .page import Html,accent,blue,canvas,counted,figure,grey,ink,joined,paragraph,table
 from ..unknown import risk_coverage
 
-# %% ../../nbs/ui/report_curves.ipynb #report_curves-0815e2
-_read_scores = ('Left of the line a picture gets no label. The less the two hills overlap, the better: a cut in the valley '
-    'between them costs little. Where they lie upon each other no threshold helps, so give training unknown pictures '
-    'like these.')
-_read_alone = ('Left of the line a picture gets no label. Without unknown pictures nobody can see how many it would let in: '
-    'evaluate again with --unknown FOLDER.')
+# %% ../../nbs/ui/report_curves.ipynb #report_curves-b137b8
+_read_scores = (
+    'Left of the line a picture gets no label. The less the two hills overlap, the better: a cut in '
+    'the valley between them costs little. Where they lie upon each other no threshold helps, so give'
+    ' training unknown pictures like these.')
+_read_alone = (
+    'Left of the line a picture gets no label. Without unknown pictures nobody can see how many it '
+    'would let in: evaluate again with --unknown FOLDER.')
 
 def _draw_scores(groups, cut):
     "Shares of each group by score; what lies far out is drawn at the edge"
@@ -39,10 +41,18 @@ def _draw_scores(groups, cut):
             histtype='stepfilled', color=color, alpha=.45, edgecolor=color, hatch=hatch)
     if math.isfinite(cut):
         ax.axvline(cut, color=ink, lw=1.5)
-        ax.annotate('cut', (cut,1), (4,-2), xycoords=('data','axes fraction'), textcoords='offset points', va='top')
+        at_top = dict(xycoords=('data','axes fraction'), textcoords='offset points', va='top')
+        ax.annotate('cut', (cut,1), (4,-2), **at_top)
     ax.set(xlabel='score: how known a picture seems', ylabel='share of its group')
     ax.legend(frameon=False)
     return ax.figure
+
+def _at_cut(known, unknown, cut):
+    "What the cut does to either group"
+    n_silent,n_named = int((known<cut).sum()),int((unknown>=cut).sum())
+    said = f'At the cut of {cut:.2f}, {n_silent:,} of {counted(len(known), "known picture")} get no label'
+    if not len(unknown): return f'{said}.'
+    return f'{said}, and {n_named:,} of {counted(len(unknown), "unknown one")} get one.'
 
 def scores_section(
     r, # `Report`
@@ -53,17 +63,17 @@ def scores_section(
     groups = dict(known=(known.numpy(), blue, ''))
     if len(unknown): groups['unknown'] = unknown.numpy(),accent,'//'
     said = 'At this keep rate there is no cut: every picture gets an answer.'
-    if math.isfinite(cut):
-        said = f'At the cut of {cut:.2f}, {int((known<cut).sum()):,} of {counted(len(known), "known picture")} stay silent'
-        said += f' and {int((unknown>=cut).sum()):,} of {counted(len(unknown), "unknown one")} get a label.' if len(unknown) else '.'
+    if math.isfinite(cut): said = _at_cut(known, unknown, cut)
     fig = figure(_draw_scores(groups, cut), 'Histogram of scores')
     how = _read_scores if len(unknown) else _read_alone
     return joined([fig, paragraph(said), paragraph(how, 'read')])
 
-# %% ../../nbs/ui/report_curves.ipynb #report_curves-75ac96
-_read_risk = ('The surest pictures are answered first. A curve that rises to the right says that the score knows which '
-    'answers are good: go left along it until the share of wrong ones is one that you can bear, and take that share of '
-    'pictures as keep. A flat curve says that more silence would not make the answers better.')
+# %% ../../nbs/ui/report_curves.ipynb #report_curves-4976a4
+_read_risk = (
+    'The surest pictures are answered first. A curve that rises to the right says that the score '
+    'knows which answers are good: go left along it until the share of wrong ones is one that you can'
+    ' bear, and take that share of pictures as keep. A flat curve says that more silence would not '
+    'make the answers better.')
 
 def _draw_risk(coverage, risk, now):
     "The curve, where the model stands on it, and what answering all would cost"
@@ -95,10 +105,12 @@ def risk_section(
     fig = figure(_draw_risk(coverage, risk, now), 'Share of wrong answers by share of answered pictures')
     return joined([fig, paragraph(said), paragraph(_read_risk, 'read')])
 
-# %% ../../nbs/ui/report_curves.ipynb #report_curves-52ef34
-_read_calibration = ('A point gathers all labels that got about this probability, over all labelled pictures. On the dotted '
-    'line, what is said is so. Points below it: the model promises more than it keeps, so do not reckon with its '
-    'probabilities before they are put right (chapter 08 does it by a temperature). Long bars: few cases, which say little.')
+# %% ../../nbs/ui/report_curves.ipynb #report_curves-277881
+_read_calibration = (
+    'A point gathers all labels that got about this probability, over all labelled pictures. On the '
+    'dotted line, what is said is so. Points below it: the model promises more than it keeps, so do '
+    'not reckon with its probabilities before they are put right (chapter 08 does it by a '
+    'temperature). Long bars: few cases, which say little.')
 
 def _draw_reliability(said, true, low, high):
     "What was said, and what was so, with intervals"
@@ -125,17 +137,21 @@ def calibration_section(
         a,b,c,d = map(float, shares)
         rows.append([name, f'{int(k):,}', f'{a:.3f}', f'{b:.3f}', f'{c:.3f}–{d:.3f}'])
     error = float(ece(probs, targets))
-    total = f'Calibration error, all labels together (ECE, 15 bins): {error:.3f}, over {counted(int(n.sum()), "answer")}.'
+    total = f'Calibration error (ECE, 15 bins, all labels together): {error:.3f}, '
+    total += f'over {int(n.sum()):,} probabilities.'
     head = ['probability','how many','said, mean','was there','95 % interval']
     fig = figure(_draw_reliability(said, true, low, high), 'What was said against what was so')
     return joined([fig, paragraph(total), table(head, rows), paragraph(_read_calibration, 'read')])
 
-# %% ../../nbs/ui/report_curves.ipynb #report_curves-39dc26
-_read_rehearsal = ('Each known label played the unknown one in turn, so this is how the model fares on things much like its '
-    'own. Unknown pictures from farther away are easier: expect their point above the curve. If it lies below, they '
-    'resemble the labels more than these resemble each other, so give training some by --unknown.')
-_not_rehearsed = ('Nothing was rehearsed when this model was trained. It takes a pretrained network, no further epochs, and '
-    'three labels or more: then training leaves out each label in turn.')
+# %% ../../nbs/ui/report_curves.ipynb #report_curves-1eec4d
+_read_rehearsal = (
+    'Each known label played the unknown one in turn, so this is how the model fares on things much '
+    'like its own. Unknown pictures from farther away are easier: expect their point above the curve.'
+    ' If it lies below, they resemble the labels more than these resemble each other, so give '
+    'training some by --unknown.')
+_not_rehearsed = (
+    'Nothing was rehearsed when this model was trained. It takes a pretrained network, no further '
+    'epochs, and three labels or more: then training leaves out each label in turn.')
 
 def _draw_rehearsal(told, keep, silent):
     "Silence by keep rate, with the range over labels, and what this test measured"
@@ -159,5 +175,6 @@ def rehearsal_section(
     if not told: return paragraph(_not_rehearsed)
     told = Told(**told)
     said = told.says(r.decision.keep)
-    fig = figure(_draw_rehearsal(told, r.decision.keep, r.figures['silent']), 'Silence on labels left out, by keep rate')
+    drawn = _draw_rehearsal(told, r.decision.keep, r.figures['silent'])
+    fig = figure(drawn, 'Silence on labels left out, by keep rate')
     return joined([fig, paragraph(f'In training, {said}.'), paragraph(_read_rehearsal, 'read')])

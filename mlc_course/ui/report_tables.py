@@ -51,18 +51,21 @@ class Report:
         names = [o for o,yes in zip(self.vocab, row.tolist()) if yes]
         return joined(map(self.label, names or [None]), ' ')
 
-# %% ../../nbs/ui/report_tables.ipynb #report_tables-70f104
-_read_figures = ('Compare each figure with its baseline, which a model reaches that never looks at a picture. '
-    'The true share lies between the ends of the interval in 19 of 20 such tests. Where a figure is no better '
-    'than its baseline, the model has learned nothing that shows here: look at its labels below for the cause.')
+# %% ../../nbs/ui/report_tables.ipynb #report_tables-6fb63c
+_read_figures = (
+    'Compare each figure with its baseline, which a model reaches that never looks at a picture. The '
+    'true share lies between the ends of the interval in 19 of 20 such tests. Where a figure is no '
+    'better than its baseline, the model has learned nothing that shows here: look at its labels '
+    'below for the cause.')
 _few = ' That is few: the intervals are wide, and a small difference between two models means nothing.'
 
 def _sizes(r):
     "How large the test was"
     n_named,n_unknown = int(r.named.sum()),r.figures['n_unknown']
     others = counted(n_unknown, 'unknown picture') if n_unknown else 'no unknown picture'
-    said = f'Measured on {counted(len(r.named), "labelled picture")}, {n_named:,} of them with a label, and on {others}.'
-    return said + (_few if min(n_named, n_unknown or n_named)<50 else '')
+    said = f'Measured on {counted(len(r.named), "labelled picture")}, {n_named:,} of them with a label, '
+    few = min(n_named, n_unknown or n_named)<50
+    return said + f'and on {others}.' + (_few if few else '')
 
 def _between(share, n):
     "The interval of a share of `n`"
@@ -88,19 +91,23 @@ def figures_section(
     head = ['figure','what it says','value','95 % interval','baseline','reached by']
     return joined([paragraph(_sizes(r)), table(head, rows), paragraph(_read_figures, 'read')])
 
-# %% ../../nbs/ui/report_tables.ipynb #report_tables-176559
-_read_labels = ('The worst label comes first. Low precision: it is given too easily, so look at its wrong pictures '
-    'below, and add pictures of what it is taken for. Low recall: it is overlooked, so add pictures of it. AP says how '
-    'well its pictures can be told apart at all: a high AP with a low F1 means that only its threshold is wrong.')
-_formula = ('Intervals of 95 % by the formula of Wilson (1927): precision over the pictures that were given the label, '
-    'recall and AP over those that have it (for AP see Boyd, Eng and Page 2013), and F1 as 2J/(1+J), where J is the '
-    'share of right ones among the pictures that have the label or were given it.')
+# %% ../../nbs/ui/report_tables.ipynb #report_tables-d35668
+_read_labels = (
+    'The worst label comes first. Low precision: it is given too easily, so look at its wrong '
+    'pictures below, and add pictures of what it is taken for. Low recall: it is overlooked, so add '
+    'pictures of it. AP says how well its pictures can be told apart at all: a high AP with a low F1 '
+    'means that only its threshold is wrong.')
+_formula = (
+    'Intervals of 95 % by the formula of Wilson (1927): precision over the pictures that were given '
+    'the label, recall and AP over those that have it (for AP see Boyd, Eng and Page 2013), and F1 as'
+    ' 2J/(1+J), where J is the share of right ones among the pictures that have the label or were '
+    'given it.')
 
 def _few_pictures(r):
     "Labels that this test says little about"
     counts = [row['n'] for row in r.by_label.values()]
     none,few = counts.count(0),sum(0<n<10 for n in counts)
-    if none: yield f'{counted(none, "label")} had no picture in this test: whether they are found, it cannot say.'
+    if none: yield f'{counted(none, "label")} had no picture here: nothing is said about finding them.'
     if few: yield f'{counted(few, "label")} had fewer than 10 pictures: add some before you judge them.'
 
 def labels_section(
@@ -116,14 +123,18 @@ def labels_section(
     return joined([*map(paragraph, _few_pictures(r)), table(head, rows),
         paragraph(_read_labels, 'read'), paragraph(_formula, 'read')])
 
-# %% ../../nbs/ui/report_tables.ipynb #report_tables-a110f3
-_read_matrix = ('Blue is right, orange is not. A row is a label that is there. Where it was missed, the column says which '
-    'label was wrongly given to the same picture, or none. The row none counts labels that were given too many, where '
-    'nothing was missed.')
-_read_pairs = ('Where two labels change places often, add pictures of both, or ask whether two people would agree on them. '
-    'Where none was given instead, add pictures of the one that was missed.')
-_counting = ('Nobody can know which wrong label stands for which missed one, so a missed label is counted with every '
-    'wrong one of its picture: a plain form of the multi-label confusion matrix of Heydarian, Doyle and Samavi (2022).')
+# %% ../../nbs/ui/report_tables.ipynb #report_tables-953750
+_read_matrix = (
+    'Blue is right, orange is not. A row is a label that is there. Where it was missed, the column '
+    'says which label was wrongly given to the same picture, or none. The row none counts labels that'
+    ' were given too many, where nothing was missed.')
+_read_pairs = (
+    'Where two labels change places often, add pictures of both, or ask whether two people would '
+    'agree on them. Where none was given instead, add pictures of the one that was missed.')
+_counting = (
+    'Nobody can know which wrong label stands for which missed one, so a missed label is counted with'
+    ' every wrong one of its picture: a plain form of the multi-label confusion matrix of Heydarian, '
+    'Doyle and Samavi (2022).')
 max_matrix = 20 # Labels; of more, only the most frequent confusions are shown
 
 def _short(label, n=22): return label if len(label)<=n else f'{label[:n-1]}…'
@@ -179,10 +190,12 @@ def confusion_section(
     return joined([*parts, Html('<h3>Most frequent</h3>'), table(head, rows),
         paragraph(_read_pairs, 'read'), paragraph(_counting, 'read')])
 
-# %% ../../nbs/ui/report_tables.ipynb #report_tables-72fe08
-_read_prices = ('A higher keep answers more known pictures, and lets in more unknown ones. Choose the row whose two errors '
-    'you can bear: clf.with_keep(0.9) takes it, and nothing has to be trained again.')
-_no_prices = 'This model had no labelled picture to validate on, so it has no other keep rate: train with more pictures.'
+# %% ../../nbs/ui/report_tables.ipynb #report_tables-ca6268
+_read_prices = (
+    'A higher keep answers more known pictures, and lets in more unknown ones. Choose the row whose '
+    'two errors you can bear: clf.with_keep(0.9) takes it, and nothing has to be trained again.')
+_no_prices = ('This model had no labelled picture to validate on, so it has no other keep rate: '
+    'train with more pictures.')
 
 def price_section(
     r, # `Report`
@@ -199,9 +212,10 @@ def price_section(
     how = _read_prices if r.decision.keep_table else _no_prices
     return joined([table(head, map(cells, rows)), paragraph(how, 'read')])
 
-# %% ../../nbs/ui/report_tables.ipynb #report_tables-e54bef
-_read_model = ('The figures hold for pictures like these. If those that it will meet differ, in place, camera or season, '
-    'label some of them and measure again.')
+# %% ../../nbs/ui/report_tables.ipynb #report_tables-88af6a
+_read_model = (
+    'The figures hold for pictures like these. If those that it will meet differ, in place, camera or'
+    ' season, label some of them and measure again.')
 
 def model_section(
     r,     # `Report`
