@@ -97,6 +97,10 @@ LINES = dict(
     onnx_unwritten='{} cannot be written ({}): name another file',
     onnx_network='{} cannot be written as ONNX ({}): train another network, such as efficientnet_lite2',
 
+    # a report
+    no_page='{} is no name for a page: name it {}.html',
+    page_folder='{} is a folder: name a file, such as {}',
+
     # the app
     no_number_port='port {} is no number: use 1024 to 65535, or leave --port out',
     port_range='port {} is out of range: use 1024 to 65535, or leave --port out',

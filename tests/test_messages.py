@@ -19,6 +19,7 @@ from mlc_course.engine.pictures import expand_paths, open_picture
 from mlc_course.ui.app import free_port, mlc_app
 from mlc_course.ui.asker import look_at
 from mlc_course.ui.cli import mlc_predict, mlc_train, read_part
+from mlc_course.ui.report import check_report
 
 
 @pytest.fixture(autouse=True)
@@ -386,6 +387,16 @@ def test_onnx_places(here, blank, monkeypatch):
     says(lambda: blank.to_onnx(name), 'onnx_unwritten', name, 'File name too long')
     monkeypatch.setattr(torch.onnx, 'export', lambda *args, **kwargs: 1/0)
     says(lambda: blank.to_onnx('a.onnx'), 'onnx_network', 'small_cnn', 'division by zero')
+
+
+# --- a report
+
+def test_report_names(here):
+    (here/'r.html').mkdir()
+    (here/'f').write_text('mine')
+    says(lambda: check_report('photos.csv'), 'no_page', 'photos.csv', 'photos')
+    says(lambda: check_report('r.html'), 'page_folder', 'r.html', 'r.html/report.html')
+    says(lambda: check_report('f/r.html'), 'below_file', 'f/r.html', 'f')
 
 
 # --- the app and the commands

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from ..cam import grad_cam
 from ..engine.pictures import normalise,picture_tensor
 from .page import Html,gallery,html_of,image_uri,joined,paragraph,small_picture
 
@@ -56,6 +55,7 @@ def map_of(
     column:int, # The label to look for
 )->Tensor: # `(rows, cols)`
     "What spoke for a label, and where"
+    from mlc_course.cam import grad_cam # not above: brings pandas
     stats = clf.config['mean'],clf.config['std']
     x = picture_tensor(file, clf.config['size'])[None].to(clf.device)
     return grad_cam(clf.model, normalise(x, stats), [column])[0,0].cpu()
