@@ -28,8 +28,10 @@ def test_import_is_quick():
 
 
 def test_classifier_is_fetched_when_asked_for():
-    code = "import mlc_course; print(mlc_course.Classifier.__name__, hasattr(mlc_course, 'nothing'))"
-    assert python(code, check=True).stdout=='Classifier False\n'
+    "With all its methods, also those that are added to it"
+    code = '''import mlc_course
+print(mlc_course.Classifier.__name__, hasattr(mlc_course, 'nothing'), hasattr(mlc_course.Classifier, 'report'))'''
+    assert python(code, check=True).stdout=='Classifier False True\n'
 
 
 def test_import_changes_nothing():

@@ -8,7 +8,7 @@ Docs: https://mlc-course.github.io/mlc_course/ui/page.html.md"""
 # %% auto #0
 __all__ = ['ink', 'accent', 'blue', 'grey', 'Html', 'html_of', 'joined', 'counted', 'paragraph',
            'label_colors', 'swatch', 'table', 'gallery', 'image_uri', 'small_picture',
-           'picture_uri', 'canvas', 'figure', 'page']
+           'picture_uri', 'canvas', 'figure', 'beside', 'page']
 
 # %% ../../nbs/ui/page.ipynb #page-253667
 import base64,re
@@ -75,7 +75,7 @@ def swatch(
 def _is_number(cell):
     "Whether a cell shows a number, or that there is none"
     text = re.sub('<[^>]*>', '', html_of(cell))
-    return bool(re.fullmatch(r'[\d\s.,:%()±–−+-]*', text))
+    return bool(re.fullmatch(r'[\d\s.,:%()±·–−+-]*', text))
 
 def table(
     head, # Names of the columns
@@ -162,7 +162,15 @@ def figure(
     svg = re.sub(f'#000000|{ink}', 'currentColor', svg)
     return Html(f'<figure><svg role="img" aria-label="{html_of(alt)}"{svg}</figure>')
 
-# %% ../../nbs/ui/page.ipynb #page-f9c67a
+# %% ../../nbs/ui/page.ipynb #page-50ced3
+def beside(
+    left,   # `Html` that keeps its width, such as a figure
+    *parts, # `Html` that stands to its right, or below it on a phone
+)->Html:
+    "A figure and what is said of it"
+    return Html(f'<div class="beside">{left}<div>{joined(parts)}</div></div>')
+
+# %% ../../nbs/ui/page.ipynb #page-1f8801
 _style = '''
 :root { color-scheme: light dark; --back: #fff; --ink: #222;
   --soft: #555; --line: #d5d5d5; --link: #0068a5; }
@@ -185,11 +193,16 @@ table { border-collapse: collapse; font-size: .92rem; }
 th, td { padding: .3em .8em .3em 0; text-align: left; vertical-align: top; }
 th:last-child, td:last-child { padding-right: .3em; }
 th { border-bottom: 1px solid var(--ink); vertical-align: bottom; }
-td { border-bottom: 1px solid var(--line); max-width: 30em; overflow-wrap: anywhere; }
+td { border-bottom: 1px solid var(--line); min-width: 7em; max-width: 30em; overflow-wrap: anywhere; }
+td.n { min-width: 0; }
+th:first-child, td:first-child { position: sticky; left: 0; background: var(--back); }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .label { overflow-wrap: anywhere; }
 .label i { display: inline-block; width: .75em; height: .75em; margin-right: .4em; border-radius: 2px;
-  box-shadow: 0 0 0 1px var(--line); }
+  box-shadow: 0 0 0 1px var(--soft); }
+.beside { display: flex; flex-wrap: wrap; gap: 0 40px; align-items: flex-start; }
+.beside > figure { flex: 0 1 auto; max-width: 100%; }
+.beside > div { flex: 1 1 320px; min-width: 0; max-width: 48em; padding-top: .5em; }
 figure { margin: .8em 0; }
 figure svg { max-width: 100%; height: auto; }
 figure svg text { fill: currentColor; }

@@ -15,7 +15,8 @@ import torch
 
 from ..engine.evaluation import Told,wilson
 from ..trust import ece,reliability
-from .page import Html,accent,blue,canvas,counted,figure,grey,ink,joined,paragraph,table
+from .page import Html,accent,beside,blue,canvas,counted
+from .page import figure,grey,ink,joined,paragraph,table
 from ..unknown import risk_coverage
 
 # %% ../../nbs/ui/report_curves.ipynb #report_curves-b137b8
@@ -38,13 +39,13 @@ def _draw_scores(groups, cut):
     for name,(score,color,hatch) in groups.items():
         weights = np.full(len(score), 1/len(score))
         ax.hist(score.clip(edges[0], edges[-1]), edges, weights=weights, label=f'{name} ({len(score):,})',
-            histtype='stepfilled', color=color, alpha=.45, edgecolor=color, hatch=hatch)
+            histtype='stepfilled', fc=(color,.45), ec=color, hatch=hatch)
     if math.isfinite(cut):
         ax.axvline(cut, color=ink, lw=1.5)
         at_top = dict(xycoords=('data','axes fraction'), textcoords='offset points', va='top')
         ax.annotate('cut', (cut,1), (4,-2), **at_top)
     ax.set(xlabel='score: how known a picture seems', ylabel='share of its group')
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, ncols=2, loc='lower left', bbox_to_anchor=(0,1))
     return ax.figure
 
 def _at_cut(known, unknown, cut):
@@ -66,7 +67,7 @@ def scores_section(
     if math.isfinite(cut): said = _at_cut(known, unknown, cut)
     fig = figure(_draw_scores(groups, cut), 'Histogram of scores')
     how = _read_scores if len(unknown) else _read_alone
-    return joined([fig, paragraph(said), paragraph(how, 'read')])
+    return beside(fig, paragraph(said), paragraph(how, 'read'))
 
 # %% ../../nbs/ui/report_curves.ipynb #report_curves-4976a4
 _read_risk = (
@@ -103,7 +104,7 @@ def risk_section(
         now = r.figures['answered'],(~r.right[answered]).float().mean().item()
         said = f'Now {now[0]:.1%} are answered, and {now[1]:.1%} of these answers are not exactly right.'
     fig = figure(_draw_risk(coverage, risk, now), 'Share of wrong answers by share of answered pictures')
-    return joined([fig, paragraph(said), paragraph(_read_risk, 'read')])
+    return beside(fig, paragraph(said), paragraph(_read_risk, 'read'))
 
 # %% ../../nbs/ui/report_curves.ipynb #report_curves-277881
 _read_calibration = (
@@ -141,7 +142,8 @@ def calibration_section(
     total += f'over {int(n.sum()):,} probabilities.'
     head = ['probability','how many','said, mean','was there','95 % interval']
     fig = figure(_draw_reliability(said, true, low, high), 'What was said against what was so')
-    return joined([fig, paragraph(total), table(head, rows), paragraph(_read_calibration, 'read')])
+    said = beside(fig, paragraph(total), paragraph(_read_calibration, 'read'))
+    return joined([said, table(head, rows)])
 
 # %% ../../nbs/ui/report_curves.ipynb #report_curves-1eec4d
 _read_rehearsal = (
@@ -177,4 +179,4 @@ def rehearsal_section(
     said = told.says(r.decision.keep)
     drawn = _draw_rehearsal(told, r.decision.keep, r.figures['silent'])
     fig = figure(drawn, 'Silence on labels left out, by keep rate')
-    return joined([fig, paragraph(f'In training, {said}.'), paragraph(_read_rehearsal, 'read')])
+    return beside(fig, paragraph(f'In training, {said}.'), paragraph(_read_rehearsal, 'read'))

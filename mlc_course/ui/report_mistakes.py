@@ -38,13 +38,14 @@ def worst_mistakes(
     answers,  # From `answer_labelled`
     n:int=12, # At most so many of each kind
 )->dict: # From kind to `Mistake`s, the worst first: `wrong`, `missed`, `let_in`, `silent`
-    "Given, but wrong; missed in a picture that was answered; unknown, but named; known, but silent"
+    "Given, but wrong; missed in other pictures that were answered; unknown, but named; known, but silent"
     given,truth = answers.given,answers.targets.bool()
     answered = given.any(1)
     likeliest,likeliest_unknown = answers.logits.argmax(1),answers.unknown_logits.argmax(1)
-    return dict(
-        wrong=_worst_labels(answers.logits, given & ~truth, n),
-        missed=_worst_labels(-answers.logits, truth & ~given & answered[:,None], n),
+    wrong = _worst_labels(answers.logits, given & ~truth, n)
+    missed = truth & ~given & answered[:,None]
+    missed[[o.item for o in wrong]] = False
+    return dict(wrong=wrong, missed=_worst_labels(-answers.logits, missed, n),
         let_in=_worst(answers.unknown_score, likeliest_unknown, answers.unknown_given.any(1), n),
         silent=_worst(-answers.score, likeliest, truth.any(1) & ~answered, n))
 
@@ -92,7 +93,7 @@ _kinds = dict( # Heading, name of the label in question, and what to do
         'correct your labels. If the map lies beside the thing, the model takes a hint that it should not: '
         'add pictures without that hint.'),
     missed=('Missed, though there', 'missed',
-        'The least likely of the true labels, in pictures that were answered. '
+        'The least likely of the true labels, in other pictures that were answered. '
         'Where the thing is small, cut off or unusual, add more pictures of that kind.'),
     let_in=('Unknown, but named', 'likeliest',
         'Unknown pictures that seemed most known. '
@@ -138,5 +139,5 @@ def mistakes_section(
         heading,_,how = _kinds[kind]
         parts.append(Html(f'<h3>{heading}</h3>'))
         if found: parts += [paragraph(how, 'read'), gallery([_card(r, kind, *o) for o in found], 324)]
-        else: parts.append(paragraph('None in this test.'))
+        else: parts.append(paragraph('There is no such picture, or none that is not shown above.'))
     return joined(parts)

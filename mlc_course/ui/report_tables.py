@@ -185,7 +185,7 @@ def confusion_section(
     parts = []
     if len(r.vocab)<=max_matrix: parts += [confusion_matrix(r), paragraph(_read_matrix, 'read')]
     if not found: return joined([*parts, paragraph('No label was missed, and none was wrongly given.')])
-    head = ['label','what happened','instead','pictures','of its pictures']
+    head = ['which label','what happened','instead','pictures','of its pictures']
     rows = [_pair(r, *o) for o in found]
     return joined([*parts, Html('<h3>Most frequent</h3>'), table(head, rows),
         paragraph(_read_pairs, 'read'), paragraph(_counting, 'read')])
