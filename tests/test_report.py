@@ -197,7 +197,7 @@ def test_confusion_counts_plainly():
             for j in wrong or [4]:
                 if missed or wrong or not any(t): want[i,j] += 1
     assert evaluation.confusion(a.given, a.targets).tolist()==want.tolist()
-    pairs = evaluation.confusions(torch.tensor(want), ['a','b','c','d'], 3)
+    pairs = evaluation.confusions(torch.tensor(want), list('abcd'), 3)
     assert [n for *_,n in pairs]==sorted(want[~np.eye(5, dtype=bool)])[::-1][:3]
 
 

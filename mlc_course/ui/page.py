@@ -52,24 +52,25 @@ def paragraph(
 
 # %% ../../nbs/ui/page.ipynb #page-85f98e
 ink,accent,blue,grey = '#222222','#EE7733','#0077BB','#777777'
-# as the breeds have them (Paul Tol's "muted")
-_palette = '#332288','#DDCC77','#117733','#CC6677','#88CCEE','#AA4499','#44AA99','#882255'
+# as the breeds have them (Paul Tol's "muted"), cats, dogs, and one more of his
+_palette = ('#332288','#DDCC77','#117733','#CC6677','#88CCEE','#AA4499','#44AA99','#882255',
+    accent,blue,'#999933')
 
 def label_colors(
     vocab, # Labels, the most important first
-)->dict: # From label to colour
+)->dict: # From label to colour; to None where there are too many
     "The colour of each label, the same in the whole page"
     from mlc_course.draw.animals import colors # not above: it brings the drawings
-    free = iter([o for o in _palette if o not in {colors.get(label) for label in vocab}])
-    return {o: colors.get(o) or next(free, grey) for o in vocab}
+    own = {o: colors[o] for o in vocab if colors.get(o) in _palette}
+    free = iter([o for o in _palette if o not in own.values()])
+    return {o: own.get(o) or next(free, None) for o in vocab}
 
 def swatch(
     label,     # Text
-    color=None,# Of the square before it; None: no square
+    color=None,# Of the square before it; None: an empty one
 )->Html:
     "A label, in its colour"
-    square = f'<i style="background:{color}"></i>' if color else ''
-    return Html(f'<span class="label">{square}{html_of(label)}</span>')
+    return Html(f'<span class="label"><i style="background:{color or "none"}"></i>{html_of(label)}</span>')
 
 # %% ../../nbs/ui/page.ipynb #page-1a8299
 def _is_number(cell):
@@ -193,13 +194,15 @@ table { border-collapse: collapse; font-size: .92rem; }
 th, td { padding: .3em .8em .3em 0; text-align: left; vertical-align: top; }
 th:last-child, td:last-child { padding-right: .3em; }
 th { border-bottom: 1px solid var(--ink); vertical-align: bottom; }
-td { border-bottom: 1px solid var(--line); min-width: 7em; max-width: 30em; overflow-wrap: anywhere; }
+td { border-bottom: 1px solid var(--line); min-width: 10em; max-width: 30em; overflow-wrap: anywhere; }
+td:first-child { min-width: 9em; }
 td.n { min-width: 0; }
+th:first-child, td:first-child { padding-left: 2px; }
 th:first-child, td:first-child { position: sticky; left: 0; background: var(--back); }
 .n { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
-.label { overflow-wrap: anywhere; }
-.label i { display: inline-block; width: .75em; height: .75em; margin-right: .4em; border-radius: 2px;
-  box-shadow: 0 0 0 1px var(--soft); }
+.label { display: inline-flex; align-items: baseline; overflow-wrap: anywhere; }
+.label i { flex: none; width: .75em; height: .75em; margin-right: .4em; border-radius: 2px;
+  border: 1px solid var(--soft); }
 .beside { display: flex; flex-wrap: wrap; gap: 0 40px; align-items: flex-start; }
 .beside > figure { flex: 0 1 auto; max-width: 100%; }
 .beside > div { flex: 1 1 320px; min-width: 0; max-width: 48em; padding-top: .5em; }

@@ -31,15 +31,15 @@ _read_alone = (
 def _draw_scores(groups, cut):
     "Shares of each group by score; what lies far out is drawn at the edge"
     import numpy as np
-    scores = np.concatenate([score for score,_,_ in groups.values()])
+    scores = np.concatenate([score for score,_ in groups.values()])
     ends = *np.quantile(scores, [.005,.995]),*filter(math.isfinite, [cut])
     pad = max((max(ends)-min(ends))*.03, 1e-3)
     edges = np.linspace(min(ends)-pad, max(ends)+pad, 31)
     ax = canvas()
-    for name,(score,color,hatch) in groups.items():
+    for name,(score,color) in groups.items():
         weights = np.full(len(score), 1/len(score))
         ax.hist(score.clip(edges[0], edges[-1]), edges, weights=weights, label=f'{name} ({len(score):,})',
-            histtype='stepfilled', fc=(color,.45), ec=color, hatch=hatch)
+            histtype='stepfilled', fc=(color,.45), ec=color)
     if math.isfinite(cut):
         ax.axvline(cut, color=ink, lw=1.5)
         at_top = dict(xycoords=('data','axes fraction'), textcoords='offset points', va='top')
@@ -61,8 +61,8 @@ def scores_section(
     "Scores of known and unknown pictures, with the cut"
     known,unknown,cut = r.answers.score[r.named],r.answers.unknown_score,r.decision.thresh
     if not len(known): return paragraph('No picture has a label: there is nothing to compare.')
-    groups = dict(known=(known.numpy(), blue, ''))
-    if len(unknown): groups['unknown'] = unknown.numpy(),accent,'//'
+    groups = dict(known=(known.numpy(), blue))
+    if len(unknown): groups['unknown'] = unknown.numpy(),accent
     said = 'At this keep rate there is no cut: every picture gets an answer.'
     if math.isfinite(cut): said = _at_cut(known, unknown, cut)
     fig = figure(_draw_scores(groups, cut), 'Histogram of scores')
@@ -71,20 +71,18 @@ def scores_section(
 
 # %% ../../nbs/ui/report_curves.ipynb #report_curves-4976a4
 _read_risk = (
-    'The surest pictures are answered first. A curve that rises to the right says that the score '
-    'knows which answers are good: go left along it until the share of wrong ones is one that you can'
-    ' bear, and take that share of pictures as keep. A flat curve says that more silence would not '
+    'The surest pictures are answered first. A curve that rises to the right says that the score knows '
+    'which answers are good: go left along it until the share of wrong ones is one that you can bear, and '
+    'take that share of pictures as keep. A curve that is flat, or falls, says that more silence would not '
     'make the answers better.')
 
 def _draw_risk(coverage, risk, now):
     "The curve, where the model stands on it, and what answering all would cost"
     ax = canvas()
-    ax.plot(coverage, risk, color=blue, lw=1.8)
-    ax.axhline(risk[-1], color=grey, ls=':', lw=1.5)
-    ax.annotate('if all were answered', (0,risk[-1]), (4,3), textcoords='offset points')
-    if now:
-        ax.plot(*now, 'o', color=accent)
-        ax.annotate('now', now, (-5,7), textcoords='offset points', ha='right')
+    ax.plot(coverage, risk, color=blue, lw=1.8, label='the surest first')
+    ax.axhline(risk[-1], color=grey, ls=':', lw=1.5, label='all answered')
+    if now: ax.plot(*now, 'o', color=accent, label='now')
+    ax.legend(frameon=False, ncols=3, loc='lower left', bbox_to_anchor=(0,1))
     ax.set(xlabel='share of known pictures that are answered', ylabel='share of wrong answers')
     ax.set(xlim=(0,1.02), ylim=(0,max(.05, 1.15*float(risk.max()))))
     return ax.figure

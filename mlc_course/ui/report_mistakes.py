@@ -118,7 +118,8 @@ def _lines(r, kind, i, k):
     lines = [joined([_kinds[kind][1], label, f'{logits[k].sigmoid():.2f}'], ' '),
         joined(['truth:', truth], ' '), joined(['answer:', r.labels(given)], ' ')]
     if kind in ('let_in','silent'): lines.append(f'score {score:.2f}, cut {r.decision.thresh:.2f}')
-    return [*lines, Html(f'<span class="soft">{html_of(Path(file).name)}</span>')]
+    where = '/'.join(Path(file).parts[-2:])
+    return [*lines, Html(f'<span class="soft">{html_of(where)}</span>')]
 
 def _card(r, kind, i, k):
     "A picture beside its map; without one if the file has gone meanwhile"
@@ -139,5 +140,5 @@ def mistakes_section(
         heading,_,how = _kinds[kind]
         parts.append(Html(f'<h3>{heading}</h3>'))
         if found: parts += [paragraph(how, 'read'), gallery([_card(r, kind, *o) for o in found], 324)]
-        else: parts.append(paragraph('There is no such picture, or none that is not shown above.'))
+        else: parts.append(paragraph('No picture besides those above.' if kind=='missed' else 'No picture.'))
     return joined(parts)

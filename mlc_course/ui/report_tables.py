@@ -129,8 +129,8 @@ _read_matrix = (
     'says which label was wrongly given to the same picture, or none. The row none counts labels that'
     ' were given too many, where nothing was missed.')
 _read_pairs = (
-    'Where two labels change places often, add pictures of both, or ask whether two people would '
-    'agree on them. Where none was given instead, add pictures of the one that was missed.')
+    'Where two labels change places often, add pictures of both, or ask whether two people would agree on '
+    'them. Where a label is missed and nothing given instead, add pictures of it.')
 _counting = (
     'Nobody can know which wrong label stands for which missed one, so a missed label is counted with'
     ' every wrong one of its picture: a plain form of the multi-label confusion matrix of Heydarian, '
@@ -170,24 +170,29 @@ def confusion_matrix(
     body = [[name, *[cell(i, j, count) for j,count in enumerate(row)]] for i,(name,row) in enumerate(rows)]
     return table(head, body)
 
-def _pair(r, missed, instead, n):
-    "What happened, as a row"
-    if missed is None: return [r.label(instead), 'given too, nothing missed', '', n, '–']
-    what = 'missed, nothing instead' if instead is None else 'missed, instead was given'
-    share = n/r.by_label[missed]['n']
-    return [r.label(missed), what, '' if instead is None else r.label(instead), n, f'{share:.0%}']
+def _swaps(r, counts):
+    "Labels that were missed while another one was wrongly given"
+    found = confusions(counts[:-1,:-1], r.vocab)
+    rows = [[r.label(a), r.label(b), n, f'{n/r.by_label[a]["n"]:.0%}'] for a,b,n in found]
+    if not rows: return paragraph('No label was missed while another one was wrongly given.')
+    return table(['missed','given instead','pictures','of all that have it'], rows)
+
+def _alone(r, counts):
+    "Labels that were missed with nothing instead, or given too many: only where no matrix shows it"
+    alone = counts.clone()
+    alone[:-1,:-1] = 0
+    found = confusions(alone, r.vocab)
+    rows = [[r.label(a or b), 'missed, nothing instead' if a else 'given too many', n] for a,b,n in found]
+    return table(['alone','what happened','pictures'], rows) if rows else ''
 
 def confusion_section(
     r, # `Report`
 )->Html:
     "Which label was given instead of which"
-    found = confusions(confusion(r.answers.given, r.truth), r.vocab)
-    parts = []
-    if len(r.vocab)<=max_matrix: parts += [confusion_matrix(r), paragraph(_read_matrix, 'read')]
-    if not found: return joined([*parts, paragraph('No label was missed, and none was wrongly given.')])
-    head = ['which label','what happened','instead','pictures','of its pictures']
-    rows = [_pair(r, *o) for o in found]
-    return joined([*parts, Html('<h3>Most frequent</h3>'), table(head, rows),
+    counts = confusion(r.answers.given, r.truth)
+    is_small = len(r.vocab)<=max_matrix
+    whole = [confusion_matrix(r), paragraph(_read_matrix, 'read'), Html('<h3>Most frequent</h3>')]
+    return joined([*(whole if is_small else []), _swaps(r, counts), Html('' if is_small else _alone(r, counts)),
         paragraph(_read_pairs, 'read'), paragraph(_counting, 'read')])
 
 # %% ../../nbs/ui/report_tables.ipynb #report_tables-ca6268
