@@ -106,6 +106,20 @@ class Classifier:
         answers = answer_labelled(self, known, unknown, skip_bad)
         return answers.figures(self.vocab if by_label else None)
 
+    def report(self,
+        file,         # HTML file; one that is there is replaced
+        known,        # CSV or folder of labelled pictures; of a CSV with both kinds the `is_valid` rows
+        unknown=None, # Folder of pictures with none of the labels
+        skip_bad:bool=False, # Leave out what cannot be read, and say so on stderr
+        n_worst:int=12, # At most so many pictures of each kind of mistake
+    )->dict: # The figures, as from `evaluate` with `by_label`
+        "Evaluate, and write one page that shows it: figures, confusions, the worst mistakes with their maps"
+        from mlc_course.ui.report import check_report,write_report
+        check_report(file)
+        answers = answer_labelled(self, known, unknown, skip_bad)
+        write_report(file, self, answers, known, unknown, n_worst)
+        return answers.figures(self.vocab)
+
     def with_keep(self,
         keep:float, # Share of known pictures to answer, in whole per cent; or the one of training
     )->'Classifier': # Shares the network

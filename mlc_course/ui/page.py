@@ -61,6 +61,7 @@ def label_colors(
 )->dict: # From label to colour; to None where there are too many
     "The colour of each label, the same in the whole page"
     from mlc_course.draw.animals import colors # not above: it brings the drawings
+    vocab = list(vocab)
     own = {o: colors[o] for o in vocab if colors.get(o) in _palette}
     free = iter([o for o in _palette if o not in own.values()])
     return {o: own.get(o) or next(free, None) for o in vocab}

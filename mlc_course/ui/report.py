@@ -11,12 +11,8 @@ __all__ = ['report_page', 'check_report', 'write_report']
 # %% ../../nbs/ui/report.ipynb #report-d47b34
 from pathlib import Path
 
-from fastcore.basics import patch
-
-from ..classifier import Classifier
 from ..engine.core import InputError
 from ..engine.files import whole_file,writable
-from ..engine.labelling import answer_labelled
 from .page import counted,page
 from .report_curves import calibration_section,rehearsal_section,risk_section,scores_section
 from .report_mistakes import mistakes_section
@@ -76,17 +72,3 @@ def write_report(
     "Write the page of `report_page`, whole or not at all"
     real = check_report(file)
     whole_file(real, report_page(clf, answers, known, unknown, n_worst).encode())
-
-@patch
-def report(self:Classifier,
-    file,         # HTML file; one that is there is replaced
-    known,        # CSV or folder of labelled pictures; of a CSV with both kinds the `is_valid` rows
-    unknown=None, # Folder of pictures with none of the labels
-    skip_bad:bool=False, # Leave out what cannot be read, and say so on stderr
-    n_worst:int=12, # At most so many pictures of each kind of mistake
-)->dict: # The figures, as from `evaluate` with `by_label`
-    "Evaluate, and write one page that shows it: figures, confusions, the worst mistakes with their maps"
-    check_report(file)
-    answers = answer_labelled(self, known, unknown, skip_bad)
-    write_report(file, self, answers, known, unknown, n_worst)
-    return answers.figures(self.vocab)

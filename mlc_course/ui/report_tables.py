@@ -190,10 +190,9 @@ def confusion_section(
 )->Html:
     "Which label was given instead of which"
     counts = confusion(r.answers.given, r.truth)
-    is_small = len(r.vocab)<=max_matrix
-    whole = [confusion_matrix(r), paragraph(_read_matrix, 'read'), Html('<h3>Most frequent</h3>')]
-    return joined([*(whole if is_small else []), _swaps(r, counts), Html('' if is_small else _alone(r, counts)),
-        paragraph(_read_pairs, 'read'), paragraph(_counting, 'read')])
+    parts = [_swaps(r, counts), paragraph(_read_pairs, 'read'), paragraph(_counting, 'read')]
+    if len(r.vocab)>max_matrix: return joined([_alone(r, counts), *parts])
+    return joined([confusion_matrix(r), paragraph(_read_matrix, 'read'), Html('<h3>Most frequent</h3>'), *parts])
 
 # %% ../../nbs/ui/report_tables.ipynb #report_tables-ca6268
 _read_prices = (

@@ -7,8 +7,8 @@ from PIL import Image
 WIDTHS = '[document.scrollingElement.scrollWidth, innerWidth]'
 PHONE = dict(width=390, height=844)
 # Red, green, blue as numbers, of what a text stands on and of itself
-COLORS = """o => [getComputedStyle(o).color, getComputedStyle(o).fill, getComputedStyle(document.body).backgroundColor]
-    .map(c => c.match(/[0-9.]+/g)?.slice(0, 3).map(Number))"""
+COLORS = """o => [getComputedStyle(o).color, getComputedStyle(o).fill,
+    getComputedStyle(document.body).backgroundColor].map(c => c.match(/[0-9.]+/g)?.slice(0, 3).map(Number))"""
 
 
 @pytest.fixture(scope='module')
@@ -55,8 +55,8 @@ def test_readable(page, report, scheme, shot):
     narrow = page.evaluate(WIDTHS)
     assert wide[0]<=wide[1]
     assert narrow[0]<=narrow[1]
-    heights = page.evaluate('[...document.querySelectorAll("figure svg text")].map(o => o.getBoundingClientRect().height)')
-    assert min(o for o in heights if o)>=9
+    letters = page.locator('figure svg text').evaluate_all('all => all.map(o => o.getBoundingClientRect().height)')
+    assert min(filter(None, letters))>=9
     shot(page, f'report-{scheme}-phone')
 
 
