@@ -164,6 +164,9 @@ LINES = dict(
     sort_not_empty='{} exists and is not empty: nothing is overwritten, name a new folder',
     table_inside='{} lies inside {}: name another file',
     link_alone='--link says how to sort: add --sort FOLDER',
+    # a report
+    no_page='{} is no name for a page: name it {}.html',
+    page_folder='{} is a folder: name a file, such as {}',
 
     # the app
     no_number_port='port {} is no number: use 1024 to 65535, or leave --port out',

@@ -23,6 +23,7 @@ from mlc_course.engine.promise import check_missed
 from mlc_course.ui.app import free_port, mlc_app
 from mlc_course.ui.asker import look_at
 from mlc_course.ui.cli import mlc_predict, mlc_train, read_part
+from mlc_course.ui.report import check_report
 
 
 @pytest.fixture(autouse=True)
@@ -496,6 +497,16 @@ def test_places_of_answers(here, monkeypatch):
     says(lambda: check_sorted('notes.csv'), 'sort_not_empty', 'notes.csv')
     monkeypatch.setattr(answer_files, 'find_spec', lambda name: None)
     says(lambda: check_table('a.parquet', 'parquet'), 'no_pyarrow', 'a.parquet')
+
+
+# --- a report
+
+def test_report_names(here):
+    (here/'r.html').mkdir()
+    (here/'f').write_text('mine')
+    says(lambda: check_report('photos.csv'), 'no_page', 'photos.csv', 'photos')
+    says(lambda: check_report('r.html'), 'page_folder', 'r.html', 'r.html/report.html')
+    says(lambda: check_report('f/r.html'), 'below_file', 'f/r.html', 'f')
 
 
 # --- the app and the commands

@@ -316,6 +316,8 @@ def mlc_evaluate(
     photos:str, # Labelled photos, as for mlc_train; of a CSV with both kinds of rows those with is_valid
     unknown:str=None, # Folder of photos with none of the labels
     json:bool=False, # One JSON object instead of a table; null where there was nothing to measure
+    by_label:bool=False, # The figures of each label too, with intervals of 95 %; the worst label first
+    report:str=None, # HTML file to write as well: figures, confusions, the worst mistakes with their maps
     # Leave out photos that cannot be read, or are missing from their place in a CSV,
     # and list them on stderr
     skip_bad:bool=False,
@@ -326,12 +328,17 @@ def mlc_evaluate(
     from json import dumps
     with one_line_errors('mlc_evaluate'):
         from mlc_course.classifier import Classifier
-        from mlc_course.engine.evaluation import Told,evaluation_table,measure
+        from mlc_course.engine.evaluation import Told,evaluation_table,label_table
         from mlc_course.engine.labelling import answer_labelled
+        from mlc_course.ui.report import check_report,write_report
+        if report: check_report(report)
         clf = Classifier.load(model, device)
         answers = answer_labelled(clf, photos, unknown, skip_bad)
-        figures = measure(*answers)
+        figures = answers.figures(clf.vocab if by_label else None)
+        if report: write_report(report, clf, answers, photos, unknown)
         if json: return print(dumps(figures))
         print(evaluation_table(figures, answers.targets, clf.vocab))
         told = clf.config['rehearsal']
         if told: print(f'told in training: {Told(**told).says(clf.decision.keep)}')
+        if by_label: print(label_table(figures['by_label']))
+        if report: print(f'report written to {report}')
