@@ -182,7 +182,8 @@ def _is_number(o):
 def _numbers(x, name):
     "The values of `x` as an array of truths or floats"
     import numpy as np
-    if type(x) is not np.ndarray and np.ma.is_masked(x): raise InputError(f'{name} must be numbers without gaps: fill what is masked')
+    if type(x) is not np.ndarray and np.ma.is_masked(x):
+        raise InputError(f'{name} must be numbers without gaps: fill what is masked')
     values = np.asarray(x)
     if values.dtype==object: wrong = [o for o in values.flat if not _is_number(o)]
     else: wrong = values.flat[:1] if values.dtype.kind not in 'biuf' else []
