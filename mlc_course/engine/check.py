@@ -74,7 +74,7 @@ def same_pictures(
     left = [i for i in range(len(files)) if i not in again and i not in look.errors]
     near = near_copies(look.greys[left])
     exact = [o for o in exact if o.first not in look.errors]
-    return exact + [Pair(left[o.first], left[o.second], o.off) for o in near]
+    return exact + [Pair(left[o.first], left[o.second], max(o.off, 1e-3)) for o in near]
 
 # %% ../../nbs/engine/check.ipynb #check-4a92d7
 class Judged(NamedTuple):
@@ -169,7 +169,7 @@ KINDS = dict(
         'Most are only hard to see. Look at them from the top, until nothing is wrong any more.'),
     copy=Kind('Files with the same bytes as another', 'Keep one of each.'),
     near_copy=Kind('Other versions of the same picture', 'Keep the best of each.'),
-    odd=Kind('Pictures unlike all others',
+    odd=Kind('Pictures least like the others',
         'See whether they belong here; perhaps they should have no label.'),
     few=Kind('Labels with few pictures', 'Add pictures, or drop these labels by --min-images.'),
     never_alone=Kind('Labels that never come alone',
@@ -196,7 +196,7 @@ def _unreadable(photos, look):
 
 def _of_group(photos, group, off_of, is_valid):
     "What is wrong with files of one picture; each is compared with the first, one that trains if any does"
-    largest = max(off for pair,off in off_of.items() if set(pair)<=set(group))
+    largest = max(off_of[i] for i in group)
     first,*rest = sorted(group, key=lambda i: (is_valid[i],i))
     for i in rest:
         off = off_of.get((min(first,i), max(first,i)), largest)
@@ -211,6 +211,8 @@ def _of_group(photos, group, off_of, is_valid):
 
 def _same(photos, pairs, groups):
     off_of = {(o.first,o.second): o.off for o in pairs}
+    for o in pairs: # that of a picture is the largest it has with any
+        for i in o[:2]: off_of[i] = max(o.off, off_of.get(i, 0))
     is_valid = photos.is_valid or [False]*len(photos.files)
     for group in groups: yield from _of_group(photos, group, off_of, is_valid)
 
@@ -348,7 +350,7 @@ def check_photos(
     if not why_not:
         targets = encode_labels([photos.labels[i] for i in rows], vocab)
         judged = judge_by_others(look.feats[rows], targets, _folds(photos, rows, groups, seed), device)
-        found += [*_doubtful(photos, rows, vocab, targets, judged), *_odd(photos, rows, judged, -3)]
+        found += [*_doubtful(photos, rows, vocab, targets, judged), *_odd(photos, rows, judged, -2.5)]
     counts = label_counts(photos.labels, photos.is_valid)
     found += _of_labels(counts, few)
     order = list(KINDS)

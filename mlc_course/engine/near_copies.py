@@ -104,7 +104,7 @@ def near_copies(
     for flip in False,True:
         def seen(part): return part.flip(2) if flip else part
         pairs = _candidates(sketch, _sketch(seen(greys)), .8, k, chunk)
-        for part in pairs.split(4096):
+        for part in pairs.split(4096) if len(pairs) else []:
             a,b = greys[part[:,0]].float(),seen(greys[part[:,1]].float())
             for (i,j),off in zip(part.tolist(), _offs(a, b, most).tolist()):
                 if off<=most: found[i,j] = min(off, found.get((i,j), 1))

@@ -58,7 +58,8 @@ def test_page(page, pages, width, scheme, shot):
     assert page.evaluate('document.documentElement.scrollWidth')<=width
     ims = page.locator('.gallery img')
     assert ims.count()>=4
-    assert page.evaluate("[...document.images].every(o => o.complete && o.naturalWidth>0 && o.src.startsWith('data:'))")
+    is_fine = "o => o.complete && o.naturalWidth>0 && o.src.startsWith('data:')"
+    assert page.evaluate(f'[...document.images].every({is_fine})')
     assert not page.evaluate("[...document.images].some(o => o.getBoundingClientRect().right > innerWidth)")
 
 
