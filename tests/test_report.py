@@ -15,8 +15,8 @@ from mlc_course.ui.page import Html, figure, gallery, page, picture_uri, small_p
 from PIL import Image
 
 VOID = 'meta', 'img', 'br'
-OURS = set('''html head meta title style body main h1 h2 h3 p nav a section div table thead tbody tr th td span i b
-    figure figcaption img svg g defs clippath path use rect text pattern polygon'''.split())
+OURS = set('''html head meta title style body main h1 h2 h3 p nav a section div table thead tbody tr th td span i
+    b figure figcaption img svg g defs clippath path use rect text pattern polygon'''.split())
 SHARES = 'precision', 'recall', 'f1', 'ap'
 
 
@@ -137,7 +137,8 @@ def test_against_sklearn():
             else: assert row[name]==pytest.approx(want, abs=1e-6)
         assert row['n']==n[i]
         if n[i]:
-            assert row['ap']==pytest.approx(metrics.average_precision_score(targets[:,i], logits[:,i]), abs=1e-5)
+            ap = metrics.average_precision_score(targets[:,i], logits[:,i])
+            assert row['ap']==pytest.approx(ap, abs=1e-5)
         for name in SHARES:
             if row[name] is not None: assert 0<=row[f'{name}_low']<=row[name]<=row[f'{name}_high']<=1
     assert got['c0']['n']==0 and got['c0']['ap'] is None
@@ -224,13 +225,13 @@ def test_worst_mistakes_come_first():
     others[[o.item for o in worst['wrong']]] = False # shown already
     assert a.logits[i,k]==a.logits[truth & ~a.given & (a.given.any(1) & others)[:,None]].min()
     assert a.unknown_score[worst['let_in'][0].item]==a.unknown_score.max()
-    silent = truth.any(1) & ~a.given.any(1)
-    assert [o.item for o in worst['silent']]==sorted(silent.nonzero()[:,0].tolist(), key=lambda i: a.score[i])[:5]
+    silent = (truth.any(1) & ~a.given.any(1)).nonzero()[:,0].tolist()
+    assert [o.item for o in worst['silent']]==sorted(silent, key=lambda i: a.score[i])[:5]
     assert len({o.item for o in worst['wrong']})==5, 'a picture is shown once'
 
 
 def test_map_adds_up_to_the_logit(tmp_path):
-    "On top of a pretrained network, the mean over the map is half the logit without its bias, a cell's share"
+    "On top of a pretrained network, the sum over the map is half the logit without its bias"
     from mlc_course.engine.pictures import normalise, picture_tensor
     draw(tmp_path, ['pug'], 1, 96)
     clf = untrained('squeezenet1_1', ('cat','dog'))
@@ -258,9 +259,9 @@ def test_map_shows_the_bright_spot():
 
 def test_prices_are_measured():
     "Those of the present keep are the figures; more keep, more answers and less silence"
-    _,a = made_up(['cat','dog'], 300, 100)
-    clf,_ = made_up(['cat','dog'], 300, 100)
-    rows = evaluation.keep_prices(clf.decision, (a.logits, a.score, a.targets), (a.unknown_logits, a.unknown_score))
+    clf,a = made_up(['cat','dog'], 300, 100)
+    known,unknown = (a.logits, a.score, a.targets),(a.unknown_logits, a.unknown_score)
+    rows = evaluation.keep_prices(clf.decision, known, unknown)
     assert [o['keep'] for o in rows]==[.8,.9,.95,.99]
     now,figures = rows[2],a.figures()
     for name in 'answered','answered_right','silent': assert now[name]==figures[name]
@@ -272,8 +273,8 @@ def test_prices_are_measured():
 
 # --- odd tests
 
-HOSTILE = ('<script>alert(1)</script>', '"onmouseover="alert(1)', "'><img/src=x/onerror=alert(1)>", '&lt;b&gt;',
-    '</td></table><h1>', '猫'*60, 'w'*200, '$x^2$', '{n}', '%s')
+HOSTILE = ('<script>alert(1)</script>', '"onmouseover="alert(1)', "'><img/src=x/onerror=alert(1)>",
+    '&lt;b&gt;', '</td></table><h1>', '猫'*60, 'w'*200, '$x^2$', '{n}', '%s')
 
 
 @pytest.mark.parametrize('vocab,kwargs', [

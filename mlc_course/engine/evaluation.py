@@ -198,7 +198,7 @@ def label_figures(
     targets:Tensor, # Their 0/1 labels
     vocab:list,     # Labels of the model
 )->dict: # From label to `n, given, right`, and four shares with their `_low` and `_high`
-    "`precision, recall, f1, ap` of each label, with intervals of 95 %; None where there is nothing to measure"
+    "`precision, recall, f1, ap` of each label, with intervals of 95 %; None: nothing to measure"
     given,targets = given.bool(),targets.bool()
     n_true,n_given,n_right = (o.sum(0).double() for o in (targets, given, given & targets))
     n_either = n_true+n_given-n_right

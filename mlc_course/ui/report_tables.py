@@ -192,7 +192,8 @@ def confusion_section(
     counts = confusion(r.answers.given, r.truth)
     parts = [_swaps(r, counts), paragraph(_read_pairs, 'read'), paragraph(_counting, 'read')]
     if len(r.vocab)>max_matrix: return joined([_alone(r, counts), *parts])
-    return joined([confusion_matrix(r), paragraph(_read_matrix, 'read'), Html('<h3>Most frequent</h3>'), *parts])
+    matrix = [confusion_matrix(r), paragraph(_read_matrix, 'read')]
+    return joined([*matrix, Html('<h3>Most frequent</h3>'), *parts])
 
 # %% ../../nbs/ui/report_tables.ipynb #report_tables-ca6268
 _read_prices = (

@@ -6,9 +6,10 @@ from PIL import Image
 
 WIDTHS = '[document.scrollingElement.scrollWidth, innerWidth]'
 PHONE = dict(width=390, height=844)
-# Red, green, blue as numbers, of what a text stands on and of itself
+# Red, green and blue of a text's colour, of its fill, and of what it stands on
 COLORS = """o => [getComputedStyle(o).color, getComputedStyle(o).fill,
-    getComputedStyle(document.body).backgroundColor].map(c => c.match(/[0-9.]+/g)?.slice(0, 3).map(Number))"""
+    getComputedStyle(document.body).backgroundColor].map(
+        c => c.match(/[0-9.]+/g)?.slice(0, 3).map(Number))"""
 
 
 @pytest.fixture(scope='module')
@@ -55,7 +56,8 @@ def test_readable(page, report, scheme, shot):
     narrow = page.evaluate(WIDTHS)
     assert wide[0]<=wide[1]
     assert narrow[0]<=narrow[1]
-    letters = page.locator('figure svg text').evaluate_all('all => all.map(o => o.getBoundingClientRect().height)')
+    heights = 'all => all.map(o => o.getBoundingClientRect().height)'
+    letters = page.locator('figure svg text').evaluate_all(heights)
     assert min(filter(None, letters))>=9
     shot(page, f'report-{scheme}-phone')
 
@@ -72,7 +74,8 @@ def test_links_lead_to_parts(page, report):
 
 def test_hostile_labels_do_nothing(page, tmp_path):
     "They are read as text; no dialog opens and nothing is asked for"
-    vocab = '<script>alert(1)</script>', "'><img/src=http://example.com/x/onerror=alert(1)>", '"onmouseover="alert(1)'
+    image = "'><img/src=http://example.com/x/onerror=alert(1)>"
+    vocab = '<script>alert(1)</script>', image, '"onmouseover="alert(1)'
     for i in range(6): Image.new('RGB', (64,48), (40*i,90,120)).save(tmp_path/f'{i}.jpg')
     with open(tmp_path/'t.csv', 'w', newline='') as f:
         csv.writer(f).writerows([['fname','labels'], *[(f'{i}.jpg', vocab[i%3]) for i in range(6)]])
