@@ -1,17 +1,20 @@
-"Pictures for the README, into images/: the built site, its playground, an explorer, the app. Needs Chromium"
+"Pictures for the README, into images/: site, playground, an explorer, the app, a report. Needs Chromium"
 import io, os, shutil, subprocess, sys
 from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from PIL import Image
+from fastcore.basics import noop
 from playwright.sync_api import sync_playwright
 
 ROOT = Path(__file__).resolve().parent.parent
 IMAGES = ROOT/'images'
 sys.path[:0] = [str(ROOT/'tests'), str(ROOT/'tools'/'site')]
 from browser.lab import open_chapter, run_all, serve_lab
+from mlc_course import Classifier
 from mlc_course.ui.course import copy_notebooks
+from mlc_course.draw.animals import breeds,strangers
 from mlc_course.draw.scenes import draw_portrait
 from mlc_course.ui.explorers_answers import demo
 from serve import serve_site
@@ -113,6 +116,23 @@ def app():
             take(page, 'app')
 
 
+def report():
+    "The beginning of a report, and a few of the worst mistakes: drawn pets, and strangers"
+    with TemporaryDirectory() as folder:
+        folder = Path(folder)
+        for name,kinds,numbers in (('train', breeds, range(40)), ('test', breeds, range(100, 140)),
+                ('others', strangers, range(20))):
+            (folder/name).mkdir()
+            for kind in kinds:
+                for i in numbers: draw_portrait(kind, i, 256)[0].save(folder/name/f'{kind}_{i}.jpg')
+        clf = Classifier.train(folder/'train', say=noop)
+        clf.report(folder/'report.html', folder/'test', folder/'others')
+        with tab(height=1500) as page:
+            page.goto((folder/'report.html').as_uri())
+            for i in 2,3: page.locator(f'#part-{i}').evaluate('o => o.remove()') # what hides the mistakes
+            take(page, 'report')
+
+
 if __name__ == '__main__':
-    known = dict(site=site, playground=playground, explorer=explorer, app=app)
+    known = dict(site=site, playground=playground, explorer=explorer, app=app, report=report)
     for name in sys.argv[1:] or known: known[name]()

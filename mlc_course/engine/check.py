@@ -24,11 +24,12 @@ from torch import tensor,Tensor
 from ..data import encode_labels
 from .copies import copies
 from .core import InputError,check_shapes,one_line,some
+from .folds import seeded_folds
 from .labelling import half_body
 from .near_copies import Pair,groups_of,near_copies,side,small_greys
 from .networks import RootPool,build_model,fetch_weights,find_arch
 from .options import find_device
-from .photos import read_photos,seeded_folds
+from .photos import read_photos
 from .pictures import for_batches,normalise,picture_files
 from ..unknown import apply_score,fit_score
 

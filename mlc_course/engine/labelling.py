@@ -16,9 +16,13 @@ import torch
 from torch import nn,Tensor
 
 from .core import BadPictures,InputError,tell_bad
+from .evaluation import label_figures,measure
+from .model_file import tell_trained
 from .networks import RootPool,find_arch
-from .photos import pick_rows,read_photos,unknown_files
+from .photo_set import unknown_files
+from .photos import pick_rows,read_photos
 from .pictures import for_batches,normalise
+from .surroundings import plain_torch
 
 # %% ../../nbs/engine/labelling.ipynb #labelling-011
 class Outputs(NamedTuple):
@@ -56,9 +60,10 @@ def quick_body(clf):
     return half_body(clf.model[0], clf.config['arch'], clf.device)
 
 # %% ../../nbs/engine/labelling.ipynb #labelling-012
+@plain_torch()
 def raw_outputs(
     clf,   # `Classifier`
-    files, # Pictures
+    files, # Pictures, as from `expand_paths`
     what:str='predicting', # For the progress line
     exact:bool=True, # False: half precision, where the processor has it, for pictures that are no close call
 )->Outputs:
@@ -93,32 +98,47 @@ def raw_outputs(
 
 # %% ../../nbs/engine/labelling.ipynb #labelling-021
 class Answers(NamedTuple):
-    "Answers beside the truth, as `measure` takes them"
+    "Answers beside the truth: first what `measure` takes"
     logits:Tensor  # Of labelled pictures, `(n_known, n_classes)`
     score:Tensor   # Their score, `(n_known,)`
     given:Tensor   # Labels given to them, bool `(n_known, n_classes)`
     targets:Tensor # Their 0/1 labels
     unknown_score:Tensor # Of pictures with none of the labels, `(n_unknown,)`
     unknown_given:Tensor # Labels given to those, bool `(n_unknown, n_classes)`
+    unknown_logits:Tensor # Of those, `(n_unknown, n_classes)`
+    files:list         # The labelled pictures
+    unknown_files:list # Those with none of the labels
+
+    def figures(self,
+        vocab=None, # Labels of the model, for the figures of each under `by_label`; None: without
+    )->dict: # A figure for each of `FIGURES`
+        "What the answers are worth"
+        res = measure(*self[:6])
+        if vocab: res['by_label'] = label_figures(self.logits, self.given, self.targets, vocab)
+        return res
 
 def answer_labelled(
     clf,          # `Classifier`
-    known,        # CSV or folder of labelled pictures; of a CSV with both kinds the `is_valid` rows
+    known,        # Labelled pictures, as for `read_photos`; where they are split, those to validate
     unknown=None, # Folder of pictures with none of the labels
     skip_bad:bool=False, # Leave out what cannot be read, and say so on stderr; else a `BadPictures` lists it
 )->Answers:
-    "The answers to labelled pictures beside the truth"
+    "The answers to labelled pictures beside the truth; those that trained the model are told of on stderr"
     from mlc_course.data import encode_labels # not above: brings pandas, which no answer needs
     vocab = clf.decision.vocab
-    labelled,labels = pick_rows(read_photos(known, skip_bad), vocab, clf.config['rare'])
+    photos = read_photos(known, skip_bad)
+    labelled,labels = pick_rows(photos, vocab, clf.config['rare'])
     strangers = [] if unknown is None else unknown_files(unknown, labelled)
     files = [*labelled, *strangers]
     logits,score,errors = raw_outputs(clf, files, 'evaluating')
     if errors and not skip_bad: raise BadPictures(errors, len(files))
     tell_bad(errors, len(files))
+    tell_trained(clf.trained, [o for o in files if o not in errors])
     k = [i for i,file in enumerate(labelled) if file not in errors]
     u = [i for i,file in enumerate(strangers, len(labelled)) if file not in errors]
-    for source,asked,read in ((known, labelled, k), (unknown, strangers, u)):
+    for source,asked,read in ((photos.source, labelled, k), (unknown, strangers, u)):
         if asked and not read: raise InputError(f'{source}: none of its pictures can be read: put one right')
     given = clf.decision.given(logits, score)
-    return Answers(logits[k], score[k], given[k], encode_labels(labels, vocab)[k], score[u], given[u])
+    targets = encode_labels(labels, vocab)
+    return Answers(logits[k], score[k], given[k], targets[k], score[u], given[u], logits[u],
+        [files[i] for i in k], [files[i] for i in u])
