@@ -120,7 +120,7 @@ def report():
     "The beginning of a report, and a few of the worst mistakes: drawn pets, and strangers"
     with TemporaryDirectory() as folder:
         folder = Path(folder)
-        for name,kinds,numbers in (('train', breeds, range(40)), ('test', breeds, range(100, 140)),
+        for name,kinds,numbers in (('train', breeds, range(8)), ('test', breeds, range(100, 140)),
                 ('others', strangers, range(20))):
             (folder/name).mkdir()
             for kind in kinds:

@@ -219,7 +219,7 @@ figure svg text { fill: currentColor; }
   border: 1px dashed var(--line); }
 
 .heat { display: block; min-width: 1.9em; padding: 0 .3em; text-align: center; border-radius: 3px; }
-.down { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 12em; }
+.down { writing-mode: vertical-rl; transform: rotate(180deg); max-height: 16em; }
 .soft { color: var(--soft); }
 @media print { .wide { overflow: visible; } h2 { break-after: avoid; } figure { break-inside: avoid; } }
 '''

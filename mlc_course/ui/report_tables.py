@@ -63,7 +63,9 @@ def _sizes(r):
     "How large the test was"
     n_named,n_unknown = int(r.named.sum()),r.figures['n_unknown']
     others = counted(n_unknown, 'unknown picture') if n_unknown else 'no unknown picture'
-    said = f'Measured on {counted(len(r.named), "labelled picture")}, {n_named:,} of them with a label, '
+    n = len(r.named)
+    said = f'Measured on {counted(n, "labelled picture")}, '
+    if n_named<n: said += f'{n_named:,} of them with a label, '
     few = min(n_named, n_unknown or n_named)<50
     return said + f'and on {others}.' + (_few if few else '')
 
