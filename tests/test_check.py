@@ -1,12 +1,12 @@
 "What is looked for before training: files, copies, labels, odd ones out; and the command that tells it"
 import csv, os, random, shutil, time
-import numpy as np
+import numpy as np, pandas as pd
 import pytest, torch
 from PIL import Image, ImageEnhance, ImageOps
 from conftest import call, draw, python, refused
 from fastcore.basics import noop
 from mlc_course.draw.scenes import draw_portrait
-from mlc_course.engine.check import KINDS, check_photos, contradicted, label_counts, label_quality
+from mlc_course.engine.check import KINDS, check_photos, contradicted, label_table, label_quality
 from mlc_course.engine.core import InputError
 from mlc_course.engine.near_copies import groups_of, near_copies, small_greys
 from mlc_course.ui.check_page import mlc_check, stop_kinds
@@ -105,6 +105,15 @@ def test_nothing_found(tmp_path):
     for o in BREEDS: draw(tmp_path/o, [o], 12, 96)
     res = check_photos(tmp_path, say=noop)
     assert not set(res.table.issue) - {'label','doubt','odd'} # a drawing may be hard
+
+
+def test_dataframe(planted):
+    "What `mlc_train` reads is read here, such as a DataFrame"
+    files = sorted(planted.glob('*/*_*.jpg'))
+    df = pd.DataFrame(dict(image=list(map(str, files)), label=[o.parent.name for o in files]))
+    said = []
+    res = check_photos(df, arch='small_cnn', say=said.append)
+    assert len(res.photos.files)==len(files) and len(said)==1 and '3 labels' in said[0]
 
 
 # --- the split
@@ -316,10 +325,10 @@ def test_swapped_labels_of_photos(seed, shared, tmp_path):
 
 def test_counts():
     labels = [['cat'],['cat','sofa'],['dog','lead'],['dog','lead'],['dog','lead'],[]]
-    counts = label_counts(labels, [False,True,False,False,True,False]).set_index('label')
+    counts = label_table(labels, [False,True,False,False,True,False]).set_index('label')
     assert counts.loc['cat'].tolist()==[2,1,1,1,'sofa',1]
     assert counts.loc['lead'].tolist()==[3,0,2,1,'dog',3]
-    assert label_counts([[]]).empty
+    assert label_table([[]]).empty
 
 
 def test_findings_about_labels(tmp_path):

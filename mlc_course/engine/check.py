@@ -7,7 +7,7 @@ Docs: https://mlc-course.github.io/mlc_course/engine/check.html.md"""
 
 # %% auto #0
 __all__ = ['KINDS', 'Look', 'look_at', 'same_pictures', 'Judged', 'main_axes', 'judge_by_others',
-           'label_quality', 'contradicted', 'label_counts', 'Kind', 'Finding', 'Checked',
+           'label_quality', 'contradicted', 'label_table', 'Kind', 'Finding', 'Checked',
            'check_photos']
 
 # %% ../../nbs/engine/check.ipynb #check-77ab10
@@ -131,7 +131,7 @@ def contradicted(
     return res
 
 # %% ../../nbs/engine/check.ipynb #check-e18b6f
-def label_counts(
+def label_table(
     labels:list, # A list of names for each picture
     is_valid:list=None, # For each whether it validates; None: no split yet
 ): # DataFrame, a row each label: `pictures, alone, train, valid, often_with, together`
@@ -264,7 +264,7 @@ class Checked:
     "What was found before training"
     photos:object # `PhotoSet`, pictures without a label included
     table:object  # DataFrame, a row each finding, see `Finding`; the gravest first
-    counts:object # DataFrame, a row each label, see `label_counts`
+    counts:object # DataFrame, a row each label, see `label_table`
     notes:tuple=() # What was not looked at, and why
 
     def of(self,
@@ -307,7 +307,7 @@ def _gathered(path, unknown):
     note = f'{n} pictures of {unknown} added, without label'
     is_valid = photos.is_valid and photos.is_valid+[False]*n
     return replace(photos, files=photos.files+added, labels=photos.labels+[[]]*n, is_valid=is_valid,
-        rows=None, folds=None, notes=(*photos.notes, note))
+        rows=None, folds=None, same=None, notes=(*photos.notes, note))
 
 def _folds(photos, rows, groups, seed):
     "Five parts, each with its share of every set of labels; files of one picture in the same"
@@ -338,13 +338,14 @@ def check_photos(
     device = find_device(device)
     photos = _gathered(path, unknown)
     n,vocab = len(photos.files),sorted({o for names in photos.labels for o in names})
-    say(one_line(f'{path}: {photos.kind}; {n} pictures, {len(vocab)} labels: {some(vocab)}'))
+    say(one_line(f'{photos.source}: {photos.kind}; {n} pictures, {len(vocab)} labels: {some(vocab)}'))
     notes = [*photos.notes]
     why_not = _why_not_judged(arch, photos.labels)
     if why_not: notes.append(why_not)
     look = look_at(photos.files, size, None if why_not else arch, device)
     rows = [i for i in range(n) if i not in look.errors]
-    if not rows: raise InputError(f'{path}: none of {n} pictures can be read, such as {photos.files[0]}')
+    if not rows:
+        raise InputError(f'{photos.source}: none of {n} pictures can be read, such as {photos.files[0]}')
     pairs = same_pictures(photos.files, look)
     groups = groups_of(pairs)
     found = [*_unreadable(photos, look), *_same(photos, pairs, groups)]
@@ -352,7 +353,7 @@ def check_photos(
         targets = encode_labels([photos.labels[i] for i in rows], vocab)
         judged = judge_by_others(look.feats[rows], targets, _folds(photos, rows, groups, seed), device)
         found += [*_doubtful(photos, rows, vocab, targets, judged), *_odd(photos, rows, judged, -2.5)]
-    counts = label_counts(photos.labels, photos.is_valid)
+    counts = label_table(photos.labels, photos.is_valid)
     found += _of_labels(counts, few)
     order = list(KINDS)
     found.sort(key=lambda o: order.index(o.issue)) # stays ranked within a kind
