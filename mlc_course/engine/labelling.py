@@ -13,9 +13,10 @@ from copy import deepcopy
 from typing import NamedTuple
 
 import torch
+from fastcore.basics import noop
 from torch import nn,Tensor
 
-from .core import BadPictures,InputError,tell_bad
+from .core import BadPictures,InputError,one_line,tell_bad
 from .evaluation import label_figures,measure
 from .model_file import tell_trained
 from .networks import RootPool,find_arch
@@ -122,12 +123,15 @@ def answer_labelled(
     known,        # Labelled pictures, as for `read_photos`; where they are split, those to validate
     unknown=None, # Folder of pictures with none of the labels
     skip_bad:bool=False, # Leave out what cannot be read, and say so on stderr; else a `BadPictures` lists it
+    say=noop,     # Told what was found, before the work starts
 )->Answers:
     "The answers to labelled pictures beside the truth; those that trained the model are told of on stderr"
     from mlc_course.data import encode_labels # not above: brings pandas, which no answer needs
     vocab = clf.decision.vocab
     photos = read_photos(known, skip_bad)
     labelled,labels = pick_rows(photos, vocab, clf.config['rare'])
+    say(one_line(f'{photos.source}: {photos.kind}; {len(labelled)} pictures to evaluate'))
+    for note in photos.notes: say(one_line(f'note: {note}'))
     strangers = [] if unknown is None else unknown_files(unknown, labelled)
     files = [*labelled, *strangers]
     logits,score,errors = raw_outputs(clf, files, 'evaluating')

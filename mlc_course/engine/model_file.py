@@ -10,7 +10,7 @@ __all__ = ['model_format', 'max_refs', 'model_files', 'Saved', 'as_config', 'ver
            'tell_trained', 'model_bytes', 'check_dest', 'save_model', 'load_model']
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-003
-import hashlib,json,os,platform,shutil,sys
+import hashlib,json,os,platform,shutil
 from importlib.metadata import PackageNotFoundError,version
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +19,7 @@ import torch
 from torch import nn,Tensor
 
 from .copies import digests
-from .core import InputError,MissingError,reason
+from .core import InputError,MissingError,on_stderr,reason
 from .decision import Decision,check_fields,fits,is_figure,is_name,is_names
 from .decision import is_number,is_share
 from .files import open_limited,read_limited,replace_folder,writable
@@ -124,7 +124,7 @@ def tell_trained(
     n,n_all = int(torch.isin(torch.tensor(_keys(files)), trained).sum()),len(files)
     said = 'trained the model: the figures say nothing about new ones'
     if n<n_all: said = f'trained the model, {n/n_all:.0%}: the figures flatter'
-    if n: print(f'{n} of {n_all} of these pictures {said}', file=sys.stderr)
+    if n: on_stderr(f'{n} of {n_all} of these pictures {said}')
     return n
 
 # %% ../../nbs/engine/model_file.ipynb #model_file-021

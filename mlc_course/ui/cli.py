@@ -17,7 +17,7 @@ from typing import Annotated
 
 from fastcore.script import call_parse
 
-from ..engine.core import InputError,one_line
+from ..engine.core import InputError,on_stderr,one_line
 from . import end_at_once,speaks
 
 # %% ../../nbs/ui/cli.ipynb #commands-008
@@ -121,8 +121,8 @@ def _say(text): print(one_line(text), flush=True)
 
 @call_parse
 def mlc_train(
-    # Folder of files named like Siamese_12.jpg, folder with one sub-folder per label,
-    # or CSV fname,labels[,is_valid]
+    # Folder with a sub-folder for each label, perhaps below train, valid and test; folder of files
+    # named like Siamese_12.jpg; COCO, VOC or YOLO; or table with columns such as fname,labels[,is_valid]
     photos:Annotated[str, dict(nargs='?', opt=False)]=None,
     out:str=None, # Folder for the model; a model that is already there is replaced
     arch:str='efficientnet_lite2', # Network: one that --archs lists, or timm/NAME
@@ -333,7 +333,7 @@ def mlc_evaluate(
         from mlc_course.ui.report import check_report,write_report
         if report: check_report(report)
         clf = Classifier.load(model, device)
-        answers = answer_labelled(clf, photos, unknown, skip_bad)
+        answers = answer_labelled(clf, photos, unknown, skip_bad, on_stderr)
         figures = answers.figures(clf.vocab if by_label else None)
         if report: write_report(report, clf, answers, photos, unknown)
         if json: return print(dumps(figures))
