@@ -56,8 +56,9 @@ def look_at(
     greys = torch.zeros(len(files), side, side, dtype=torch.uint8)
     feats = None
     if arch:
+        from mlc_course.engine.training import big_tensor # not above: brings fastai
         body,n_feat,stats = _frozen_body(arch, device)
-        feats = torch.zeros(len(files), n_feat)
+        feats = big_tensor((len(files),n_feat), torch.float)
     def look(ix, xb):
         greys[ix] = small_greys(xb)
         if arch: feats[ix] = RootPool()(body(normalise(xb.to(device), stats))).float().cpu()
@@ -84,24 +85,27 @@ class Judged(NamedTuple):
     score:Tensor # How known it seems: 0 is the median, 1 a standard deviation, `(n_items,)`
 
 def main_axes(
-    feats:Tensor, # `(n_items, n_feat)`
+    feats:Tensor, # `(n_items, n_feat)`, in memory or on the disk
+    rows:Tensor,  # Positions of the pictures that count, `(n_rows,)`
     n:int=256,    # At most so many axes
-)->Tensor: # `(n_items, n)`
+)->Tensor: # `(n_rows, n)`
     "Features along the axes in which the pictures differ most, the last one most of all"
-    mean = feats.mean(0)
-    around = [(o-mean).T@(o-mean) for o in feats.split(4096)]
-    axes = torch.linalg.eigh(sum(around)).eigenvectors[:,-n:]
-    return torch.cat([(o-mean)@axes for o in feats.split(4096)])
+    parts = rows.split(4096)
+    mean = sum(feats[o].sum(0) for o in parts)/len(rows)
+    def around(part): return feats[part]-mean
+    spread = sum(around(o).T@around(o) for o in parts)
+    axes = torch.linalg.eigh(spread).eigenvectors[:,-n:]
+    return torch.cat([around(o)@axes for o in parts])
 
 def judge_by_others(
-    feats:Tensor,   # `(n_items, n_feat)`
+    feats:Tensor,   # Of the pictures, or `main_axes` of these, `(n_items, n_feat)`
     targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
     folds:Tensor,   # Fold of each picture, `(n_items,)`
     device='cpu',   # Where to compute
 )->Judged:
     "Each picture as seen by a head and by references from the other folds"
     from mlc_course.engine.training import cross_fit # not above: brings fastai
-    logits,parts = cross_fit(main_axes(feats), targets, folds, device)
+    logits,parts = cross_fit(feats, targets, folds, device)
     rule = fit_score(parts, targets.bool().any(1), 'joint_energy+knn')
     score = apply_score(parts, rule)
     score = score-score.median()
@@ -351,7 +355,8 @@ def check_photos(
     found = [*_unreadable(photos, look), *_same(photos, pairs, groups)]
     if not why_not:
         targets = encode_labels([photos.labels[i] for i in rows], vocab)
-        judged = judge_by_others(look.feats[rows], targets, _folds(photos, rows, groups, seed), device)
+        feats = main_axes(look.feats, tensor(rows))
+        judged = judge_by_others(feats, targets, _folds(photos, rows, groups, seed), device)
         found += [*_doubtful(photos, rows, vocab, targets, judged), *_odd(photos, rows, judged, -2.5)]
     counts = label_table(photos.labels, photos.is_valid)
     found += _of_labels(counts, few)
