@@ -13,7 +13,8 @@ def ours(model, files):
     t0 = time.perf_counter()
     res = clf.predict(files)
     secs = time.perf_counter()-t0
-    return secs, torch.tensor([[o['probs'][k] for k in clf.vocab] for o in res])
+    probs = torch.tensor([[o['probs'][k] for k in clf.vocab] for o in res])
+    return secs, dict(probs=probs, answered=torch.tensor([o['known'] for o in res]))
 
 
 def fastai(model, files):
@@ -22,7 +23,7 @@ def fastai(model, files):
     learn = load_learner(model)
     t0 = time.perf_counter()
     with learn.no_bar(): probs,_ = learn.get_preds(dl=learn.dls.test_dl(files))
-    return time.perf_counter()-t0, probs
+    return time.perf_counter()-t0, dict(probs=probs)
 
 
 def bare(model, files):
@@ -44,11 +45,11 @@ def bare(model, files):
             t0 = time.perf_counter()
             probs = torch.cat(list(pool.map(work, xs.split(bs))))
             best.append((time.perf_counter()-t0)*len(files)/len(xs))
-    return min(best), probs
+    return min(best), dict(probs=probs)
 
 
 if __name__=='__main__':
     side, model, files, out = sys.argv[1:]
-    secs, probs = globals()[side](Path(model), [Path(o) for o in Path(files).read_text().splitlines()])
-    torch.save(probs, out)
+    secs, said = globals()[side](Path(model), [Path(o) for o in Path(files).read_text().splitlines()])
+    torch.save(said, out)
     print(json.dumps(dict(secs=secs, peak_mb=peak_mb())))

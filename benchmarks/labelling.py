@@ -18,19 +18,19 @@ def run(cmd):
 
 
 def child(side, model, files):
-    "Seconds, peak memory and probabilities of one side"
+    "Seconds and peak memory of one side, its probabilities, and of ours which pictures were answered"
     import torch
     (CACHE/'list.txt').write_text('\n'.join(map(str, files)))
     _, said = run([sys.executable, HERE/'child.py', side, model, CACHE/'list.txt', CACHE/'probs.pt'])
-    return dict(json.loads(said.splitlines()[-1]), probs=torch.load(CACHE/'probs.pt'))
+    return json.loads(said.splitlines()[-1]) | torch.load(CACHE/'probs.pt')
 
 
 def agreement(clf, ours, theirs):
-    "In how many pictures labels differ, by the thresholds of the model, and by how much probabilities do"
+    "In how many answered pictures labels differ, by the model's thresholds; by how much probabilities do"
     import torch
     def labels(probs): return clf.decision.given(probs.logit(eps=1e-7), torch.full((len(probs),), torch.inf))
-    n_odd = (labels(ours)!=labels(theirs)).any(1).sum()
-    return int(n_odd), (ours-theirs).abs().max().item()
+    differs = (labels(ours['probs'])!=labels(theirs['probs'])).any(1)
+    return int(differs[ours['answered']].sum()), (ours['probs']-theirs['probs']).abs().max().item()
 
 
 def folder(name, model, files, bar, n):
@@ -41,11 +41,12 @@ def folder(name, model, files, bar, n):
         ours.append(child('ours', model, files))
         theirs.append(child('fastai', twin, files))
     timed = summary(*([o['secs'] for o in side] for side in (ours, theirs)))
-    n_odd, diff = agreement(Classifier.load(model), ours[-1]['probs'], theirs[-1]['probs'])
+    n_odd, diff = agreement(Classifier.load(model), ours[-1], theirs[-1])
     peaks = [statistics.median(o['peak_mb'] for o in side) for side in (ours, theirs)]
     assert not n_odd, f'{n_odd} pictures have other labels'
     speeds = f'{len(files)/timed.ours:.0f} and {len(files)/timed.theirs:.0f} pictures/s'
-    return row(name, timed, bar, f'labels of all {len(files)} equal, probabilities to {diff:.0e}',
+    n_answered = int(ours[-1]['answered'].sum())
+    return row(name, timed, bar, f'labels of all {n_answered} answered equal, probabilities to {diff:.0e}',
         f'{speeds}; peak {peaks[0]:.0f} and {peaks[1]:.0f} MB')
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 HERE = Path(__file__).resolve().parent
-PARTS = 'labelling', 'training', 'scoring', 'machines'
+PARTS = 'labelling', 'training', 'scoring', 'checking', 'machines'
 LIBRARIES = 'torch', 'torchvision', 'fastai', 'pillow', 'scikit-learn', 'torchmetrics', 'mapie'
 
 
@@ -49,7 +49,7 @@ def insert(name, text):
 
 
 def growth_text(df):
-    "What the plots say, with what most of the time goes to"
+    "What the plots say"
     def part(what): return df[df.what==what].set_index('n')
     p, l, z = part('pictures'), part('labels'), part('size')
     n, m, s = p.index[-1], l.index[-1], z.loc[260]
@@ -57,7 +57,7 @@ def growth_text(df):
     few = l.index[0]
     return '\n'.join([
         f'- **Pictures.** {n:,} small ones take {p.seconds[n]:.0f} s, {p.seconds[n]/n*1000:.1f} ms each; '
-        f'memory goes from {p.peak_mb[100]/1000:.2f} to {p.peak_mb[n]/1000:.2f} GB. '
+        f'peak memory is {p.peak_mb[100]/1000:.2f} GB with a hundred, {p.peak_mb[n]/1000:.2f} GB with all. '
         'The bottleneck is the network.',
         '- **Size.** At 260 px, on one thread, the network takes '
         f'{s.network*1000:.1f} ms in full precision: {share("read_small")} of the work '
@@ -66,11 +66,10 @@ def growth_text(df):
         "the unpacking of the file's code, which no smaller picture spares. "
         f"From 96 to 448 px the network's time grows {z.network[448]/z.network[96]:.0f}-fold, "
         f'the area {(448/96)**2:.0f}-fold: large maps leave the cache.',
-        f'- **Labels.** From {few} to {m:,} labels, 200 pictures (close calls all, as the model has learned '
-        f'nothing) take {l.seconds[few]:.1f} and {l.seconds[m]:.1f} s, and the choice of all '
+        f'- **Labels.** From {few} to {m:,} labels, 200 pictures in full precision take '
+        f'{l.seconds[few]:.1f} and {l.seconds[m]:.1f} s, and the choice of all '
         'thresholds on 2,000 pictures, done once when training ends, '
-        f'{l.choosing[few]:.2f} and {l.choosing[m]:.1f} s. '
-        f'The largest part of the latter, {l.profile[m]}.'])
+        f'{l.choosing[few]:.2f} and {l.choosing[m]:.2f} s.'])
 
 
 def as_texts(o):

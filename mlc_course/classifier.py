@@ -19,13 +19,15 @@ from torch import nn,tensor,Tensor
 from .engine.core import BadPictures,InputError,some,tell_bad
 from .engine.decision import Decision,choose_and_set,is_name
 from .engine.evaluation import measure_validation,validation_line
+from .engine.forms import path_of
 from .engine.labelling import answer_labelled,raw_outputs
 from .engine.machines import from_first,on_each_machine,rank
-from .engine.model_file import load_model,max_refs,save_model,versions
-from .engine.networks import build_model,fetch_weights,find_arch
-from .engine.options import Options,find_device
+from .engine.model_file import content_keys,load_model,max_refs,save_model,versions
+from .engine.networks import build_model,check_size,fetch_weights,find_arch
+from .engine.options import Options,find_device,name_of_loss
 from .engine.photos import gather_photos
 from .engine.pictures import expand_paths
+from .engine.surroundings import plain_torch
 from .unknown import apply_score,score_parts
 
 # %% ../nbs/engine/classifier.ipynb #classifier-011
@@ -36,22 +38,27 @@ class Classifier:
         decision:Decision,   # When a picture gets which labels
         refs:Tensor,         # Features of known training pictures, int8 `(n_refs, n_feat)`
         config:dict,         # Facts: `arch, size, mean, std, weights, rare, versions, training, metrics`
-        device=None):        # Where it computes, see `find_device`
+        device=None,         # Where it computes, see `find_device`
+        trained=()):         # What `content_keys` makes of the training pictures; nothing: not known
         self.device = find_device(device)
         self.model = model.eval().to(self.device, memory_format=torch.channels_last)
         self.refs = refs.to(self.device)
         self.decision,self.config = decision,config
+        self.trained = torch.as_tensor(trained, dtype=torch.int64)
 
     @property
     def vocab(self): return list(self.decision.vocab)
 
     def __repr__(self):
         arch,size = self.config['arch'],self.config['size']
-        return f'Classifier({arch}, {size} px, {len(self.vocab)} labels: {some(self.vocab)})'
+        threshs = dict(zip(self.vocab, self.decision.threshs))
+        asked = [f', {o} needs {threshs[o]:g}' for o in self.decision.asked]
+        return f'Classifier({arch}, {size} px, {len(self.vocab)} labels: {some(self.vocab)}{some(asked, 5)})'
 
     @classmethod
+    @plain_torch()
     def train(cls,
-        path,             # CSV, folder of PETS-named files, or folder with one sub-folder per label
+        path,             # Table, folder, COCO or YOLO file, DataFrame: see `read_photos`
         arch:str='efficientnet_lite2', # Or another of `mlc_train --archs`, or `timm/` and a name of timm's
         unknown=None,     # Folder of pictures with none of the labels: they teach silence
         epochs:int=None,  # After the pass for features; None: 0, from scratch 20
@@ -62,13 +69,17 @@ class Classifier:
         skip_bad:bool=False, # Leave out what cannot be read; else a `BadPictures` lists it
         device=None,      # Where to compute: 'cpu', 'cuda', 'cuda:1', 'mps'; None: CUDA if there is any
         say=print,        # Told what happens; `noop` for silence
+        max_missed:float=None, # Share of a new known picture's labels that may be missed, see `Decision.fit`
+        loss='bce',       # Or 'focal', 'asymmetric', or a function of logits and targets; needs `epochs`
+        augment:bool=True,# Show pictures mirrored too? Not where left and right mean something
     )->'Classifier':
         "Learn from labelled pictures; thresholds are chosen on pictures that did not train what judges them"
         started = time.time()
-        options = Options(arch, size, epochs, seed, keep, min_images, skip_bad, device)
+        options = Options(arch, size, epochs, seed, keep, min_images, skip_bad, device,
+            max_missed, loss, augment)
         if rank(): say = noop # process 0 speaks for all
         bad = {}
-        def gather(): return gather_photos(path, unknown, seed, min_images, skip_bad, bad)
+        def gather(): return gather_photos(path, unknown, options.seed, options.min_images, skip_bad, bad)
         while True: # until no picture is bad; without `skip_bad` that is at once
             photos = from_first(gather)
             try: res = _train_on(photos, options, len(bad), say)
@@ -78,31 +89,37 @@ class Classifier:
                 bad.update(e.errors)
             else: break
         say(f'{time.time()-started:.0f} s in all')
+        how = res.config['training']
+        if not how['epochs'] and not how['pretrained']:
+            say('note: it has learned nothing, and its answers are chance: '
+                f'{arch} has no pretrained weights here, and epochs are 0')
         return res
 
+    @plain_torch()
     def predict(self,
-        paths, # A picture or folder, or several
+        pictures, # A file, folder, PIL picture, array, tensor, bytes or open file; or several of any kind
         what:str='predicting', # For the progress line
         exact:bool=False, # Full precision for all, not only for close calls: probabilities to the last digit
     )->list: # One dict per picture: `path, labels, probs, known, score`, or `path, error`
         "Labels of each picture, in order; a bad picture gets an `error` and does not stop the others"
-        files = expand_paths(paths)
-        logits,score,errors = raw_outputs(self, files, what, exact)
+        items = expand_paths(pictures)
+        logits,score,errors = raw_outputs(self, items, what, exact)
         given = self.decision.given(logits, score)
         res = []
-        for file,*row in zip(files, logits, score, given):
-            if file in errors: answer = dict(error=str(errors[file]))
+        for item,*row in zip(items, logits, score, given):
+            if item in errors: answer = dict(error=str(errors[item]))
             else: answer = _answer(self.vocab, *row)
-            res.append(dict(path=str(file), **answer))
+            res.append(dict(path=path_of(item), **answer))
         return res
 
+    @plain_torch()
     def evaluate(self,
-        known,        # CSV or folder of labelled pictures; of a CSV with both kinds the `is_valid` rows
+        known,        # Labelled pictures, as for `train`; where they are split, those to validate
         unknown=None, # Folder of pictures with none of the labels
         skip_bad:bool=False, # Leave out what cannot be read, and say so on stderr
         by_label:bool=False, # Add the figures of each label under `by_label`, see `label_figures`
     )->dict: # A figure for each of `FIGURES`; None where there is nothing to measure
-        "How good the answers are, and how well known and unknown pictures are told apart"
+        "How good the answers are; pictures that trained the model are told of on stderr, by their content"
         answers = answer_labelled(self, known, unknown, skip_bad)
         return answers.figures(self.vocab if by_label else None)
 
@@ -120,14 +137,24 @@ class Classifier:
         write_report(file, self, answers, known, unknown, n_worst)
         return answers.figures(self.vocab)
 
+    @plain_torch()
     def with_keep(self,
         keep:float, # Share of known pictures to answer, in whole per cent; or the one of training
     )->'Classifier': # Shares the network
         "The same model, as careful as `keep` asks: the less it has to answer, the surer it must be"
-        decision = self.decision.at(keep)
-        if decision is self.decision: return self
-        return Classifier(self.model, decision, self.refs, self.config, self.device)
+        return self._with(self.decision.at(keep))
 
+    def with_threshs(self,
+        threshs, # From label to the probability that it needs, such as `dict(cat=.7)`; others stay
+    )->'Classifier': # Shares the network
+        "The same model, where some labels need what you say, likeliest or not; `with_keep` leaves them so"
+        return self._with(self.decision.with_threshs(threshs))
+
+    def _with(self, decision):
+        if decision is self.decision: return self
+        return Classifier(self.model, decision, self.refs, self.config, self.device, self.trained)
+
+    @plain_torch()
     def save(self,
         dest, # Folder; a model of ours that is there is replaced
     ): # `dest`, as a `Path`
@@ -135,14 +162,17 @@ class Classifier:
         return save_model(dest, self)
 
     @classmethod
+    @plain_torch()
     def load(cls,
         path, # Folder written by `save`
         device=None, # Where to compute: 'cpu', 'cuda', 'cuda:1', 'mps'; None: CUDA if there is any
     )->'Classifier':
         "A saved model, ready to predict: runs no code from the folder, needs no fastai and no network"
         device = find_device(device)
-        return cls(*load_model(path), device)
+        model,decision,refs,config,trained = load_model(path)
+        return cls(model, decision, refs, config, device, trained)
 
+    @plain_torch()
     def to_onnx(self,
         dest, # File, such as `model.onnx`; one of ours that is there is replaced
     ): # `dest`, as a `Path`
@@ -180,6 +210,8 @@ def fitted_classifier(
     device=None,  # Where the classifier shall compute, see `find_device`
     frozen:bool=False, # Has the body learned nothing from these pictures? Then labels can be left out
     say=print,    # Told the figures
+    max_missed:float=None, # Share of a new known picture's labels that may be missed, see `Decision.fit`
+    trained=(),   # What `content_keys` makes of the training pictures
 )->Classifier:
     "Choose references, score and thresholds, measure on validation pictures, and put all together"
     # not above: brings fastai
@@ -214,12 +246,13 @@ def fitted_classifier(
     labelled = judged.bool().any(1)
     has_say,_ = choose_and_set(labelled)
     name = best_rule(rehearsal, {o: x[has_say] for o,x in parts.items()}, labelled[has_say])
-    decision = Decision.fit(vocab, keep, logits, parts, judged, name, prior)
+    decision = Decision.fit(vocab, keep, logits, parts, judged, name, prior, max_missed)
+    if max_missed: say(_promise(decision))
     metrics = _measured(decision, logits, parts, judged, say)
     told = tell(rehearsal, name)
     if told: _say_told(told, decision.keep, say)
     config = dict(config, versions=versions(), metrics=metrics, rehearsal=told and told._asdict())
-    return Classifier(model, decision, refs, config, device)
+    return Classifier(model, decision, refs, config, device, trained)
 
 def _lesson_helps(taught, plain, targets, say):
     "Whether pictures without label do more good than harm: to themselves, and to labels left out in turn"
@@ -232,6 +265,11 @@ def _lesson_helps(taught, plain, targets, say):
     said = 'teach silence' if helps else 'are left out of the lesson, which would do harm'
     say(f'pictures without label {said}: known against unknown, AUROC {good:.3f} with it, {bad:.3f} without')
     return helps
+
+def _promise(decision):
+    lo,hi = min(decision.threshs),max(decision.threshs)
+    return (f'promise: of the labels of a new known picture at most {decision.max_missed:.3g} are missed on '
+        f'average, silence included (keep {decision.keep:g}, thresholds {lo:.3g} to {hi:.3g})')
 
 def _say_told(told, keep, say):
     say(f'rehearsal, {keep:.0%} of known pictures answered: {told.says(keep)}')
@@ -285,13 +323,16 @@ def _train_on(photos, options, n_left_out, say):
     weights = 'DEFAULT' if plan.pretrained else None
     model = build_model(arch, len(photos.vocab), weights=weights).eval()
     model = model.to(options.device, memory_format=torch.channels_last)
+    check_size(model, arch, options.size)
     kind = find_arch(arch)
     fitted = fit(model, files, targets, options.size, plan, say, kind.stats)
     training = dict(epochs=plan.epochs, seed=seed, pretrained=plan.pretrained,
         by_turns=plan.cross_validate, n_train=n_train, n_valid=n_valid,
-        n_unlabelled=photos.labels.count([]), n_left_out=n_left_out)
+        n_unlabelled=photos.labels.count([]), n_left_out=n_left_out,
+        loss=name_of_loss(options.loss), augment=plan.augment)
+    trained = from_first(lambda: content_keys(files.train))
     config = dict(arch=arch, size=options.size, **kind.facts(plan.pretrained),
         rare=list(photos.rare), training=training)
     folds = tensor(photos.folds) if plan.cross_validate else None
     return fitted_classifier(model, fitted, targets, photos.vocab, plan.keep, config,
-        folds, options.device, plan.pretrained and not plan.epochs, say)
+        folds, options.device, plan.pretrained and not plan.epochs, say, options.max_missed, trained)

@@ -15,9 +15,9 @@ import pandas as pd,torch
 from torch import nn,Tensor
 
 from .data import check_labels
-from .engine.core import check_shapes
+from .engine.core import check_shapes,takes_tables
 from .loss import bce_with_logits
-from .metrics import check_tables
+from .metrics import check_tables,refuse
 from .sigmoid import MultiLabelHead
 
 # %% ../nbs/09_counting.ipynb #09-count-008
@@ -62,6 +62,7 @@ class PresenceAndCount(nn.Module):
         return self.presence(feats),*self.count(feats)
 
 # %% ../nbs/09_counting.ipynb #09-count-017
+@takes_tables
 def joint_loss(
     outputs:tuple,   # `(logits, counts, maps)` of a `PresenceAndCount`
     targets:Tensor,  # 0/1 floats, `(bs, n_classes)`
@@ -113,14 +114,16 @@ def density_maps(
     return maps
 
 # %% ../nbs/09_counting.ipynb #09-count-033
+@takes_tables
 def count_mae(
     preds:Tensor,  # Predicted counts, `(n_items, n_classes)`
     counts:Tensor, # True counts, `(n_items, n_classes)`
 )->Tensor: # `(n_classes,)`, in objects
     "Mean absolute error of each label's count"
     check_tables(preds=preds, counts=counts)
-    return (preds-counts).abs().mean(0)
+    return (preds.float()-counts.float()).abs().mean(0)
 
+@takes_tables
 def count_confusion(
     preds:Tensor,  # Predicted counts, `(n_items, n_classes)`; rounded here
     counts:Tensor, # True counts, `(n_items, n_classes)`
@@ -128,7 +131,9 @@ def count_confusion(
 )->Tensor: # Numbers of (picture, label) pairs, `(most+1, most+1)`; rows are true counts
     "How often each true count was taken for each predicted one, over all labels"
     check_tables(preds=preds, counts=counts)
-    def whole(o): return o.round().long().clamp(0, most).flatten()
+    refuse(preds.isnan(), 'predicted counts are nan')
+    refuse(~(counts>=0), 'true counts are nan or negative')
+    def whole(o): return o.float().round().clamp(0, most).long().flatten()
     n = most+1
     pairs = whole(counts)*n + whole(preds)
     return pairs.bincount(minlength=n*n).view(n, n)

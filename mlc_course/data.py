@@ -19,7 +19,7 @@ from fastcore.basics import GetAttr
 from torch import Tensor
 
 from .draw.datasets import data_folder,drawn_pets,scene_vocab
-from .engine.core import reason,watched
+from .engine.core import reason,takes_tables,watched
 from .sigmoid import labels_above
 
 # %% ../nbs/04_data.ipynb #04-data-a03
@@ -28,6 +28,7 @@ def check_labels(
     vocab:list, # Those that are allowed
 ):
     "`ValueError` that names the labels outside `vocab`, if there are any"
+    if len(set(vocab))<len(vocab): raise ValueError(f'a name stands twice in the vocab {list(vocab)}')
     others = sorted(set(labels)-set(vocab))
     if others: raise ValueError(f'labels {others} are not in the vocab {list(vocab)}')
 
@@ -44,12 +45,25 @@ def encode_labels(
         for name in row: targets[i,column[name]] = 1
     return targets
 
+@takes_tables
 def decode_labels(
     targets:Tensor, # 0/1 or bool, `(n_items, n_classes)`
     vocab:list,     # Names of the columns
 )->list: # A list of names for each picture, in `vocab` order
     "The names of the columns that are not 0: undoes `encode_labels`"
     return labels_above(targets!=0, vocab)
+
+# %% ../nbs/04_data.ipynb #04-data-a05
+yes_no = dict.fromkeys('true 1 1.0 yes y t'.split(), True)
+yes_no |= dict.fromkeys(['', *'false 0 0.0 no n f'.split()], False)
+
+def is_yes(column, what):
+    "The column as bools; `ValueError` for a cell that is neither yes nor no"
+    words = column.astype(str).str.strip().str.lower()
+    odd = column[~words.isin(list(yes_no))]
+    if len(odd):
+        raise ValueError(f'{what} is {odd.iloc[0]!r} in row {odd.index[0]+2}: it must be True or False')
+    return words.map(yes_no).astype(bool)
 
 # %% ../nbs/04_data.ipynb #04-data-031
 def read_labels(
@@ -60,6 +74,7 @@ def read_labels(
     df = pd.read_csv(fname, keep_default_na=False, dtype=dict(fname=str, labels=str))
     lacks = sorted({'fname','labels'} - set(df))
     if lacks: raise ValueError(f'{fname} lacks {" and ".join(lacks)}: it has {list(df)}')
+    if 'is_valid' in df: df['is_valid'] = is_yes(df.is_valid, f'{fname}: is_valid')
     return df
 
 # %% ../nbs/04_data.ipynb #04-data-058

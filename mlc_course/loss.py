@@ -13,9 +13,10 @@ __all__ = ['bce_naive', 'bce_with_logits']
 import torch
 from torch import Tensor
 
-from .engine.core import check_shapes
+from .engine.core import check_shapes,takes_tables
 
 # %% ../nbs/03_bce.ipynb #03-bce-025
+@takes_tables
 def bce_naive(
     logits:Tensor,  # Raw scores, `(bs, n_classes)`
     targets:Tensor, # Float labels in [0,1], `(bs, n_classes)`
@@ -23,9 +24,11 @@ def bce_naive(
     "Binary cross-entropy straight from its definition: right on paper, `nan` or `inf` for large logits"
     check_shapes(logits=(logits, '...'), targets=(targets, '...'))
     probs = logits.sigmoid()
+    targets = targets.to(probs.dtype)     # True and False become 1 and 0
     return -(targets*probs.log() + (1-targets)*(1-probs).log()).mean()
 
 # %% ../nbs/03_bce.ipynb #03-bce-041
+@takes_tables
 def bce_with_logits(
     logits:Tensor,  # Raw scores, `(bs, n_classes)`
     targets:Tensor, # Float labels in [0,1], `(bs, n_classes)`
@@ -34,7 +37,7 @@ def bce_with_logits(
     "Binary cross-entropy that stays finite for any finite logit"
     check_shapes(logits=(logits, '...'), targets=(targets, '...'))
     logits = logits.as_subclass(Tensor)   # fastai's tensor types do not mix
-    targets = targets.as_subclass(Tensor)
+    targets = targets.as_subclass(Tensor).to(logits.dtype)
     zero = torch.zeros_like(logits)
     cost_yes = torch.logaddexp(-logits, zero)
     cost_no = torch.logaddexp(logits, zero)

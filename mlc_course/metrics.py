@@ -15,7 +15,7 @@ import numpy as np, torch
 from concurrent import futures
 from torch import Tensor
 
-from .engine.core import check_shapes
+from .engine.core import as_numbers,check_shapes,takes_tables
 
 # %% ../nbs/05_train.ipynb #05-train-a01
 def check_tables(
@@ -31,11 +31,20 @@ def refuse(
     "`ValueError` that counts the bad values, if there are any"
     if bad.any(): raise ValueError(f'{int(bad.sum())} of {bad.numel()} {what}')
 
+def as_flags(
+    x:Tensor, # 0 and 1, of any type
+    what:str='targets', # Their name
+)->Tensor: # Bool
+    "Yes or no; `ValueError` for any other number"
+    refuse((x!=0) & (x!=1), f'{what} are not 0 or 1')
+    return x.bool()
+
 # %% ../nbs/05_train.ipynb #05-train-011
 def _plain(x, **kwargs):
     "`x` as a tensor without gradient, whose type is not one of fastai's"
-    return torch.as_tensor(x, **kwargs).detach().as_subclass(Tensor)
+    return as_numbers(x, 'thresh').detach().as_subclass(Tensor).to(**kwargs)
 
+@takes_tables
 def as_table(
     probs:Tensor,   # Scores, `(n_items, n_classes)`; answers, bool or 0 and 1, will do
     targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
@@ -47,14 +56,14 @@ def as_table(
     if not probs.is_floating_point(): probs = probs.double()
     if probs.dtype!=torch.double: probs = probs.float()
     if probs.amax().isnan(): refuse(probs.isnan(), 'probs are nan')
-    refuse((targets!=0) & (targets!=1), 'targets are not 0 or 1')
-    return probs,targets.bool()
+    return probs,as_flags(targets)
 
 def _like(thresh, probs):
     thresh = _plain(thresh, dtype=probs.dtype, device=probs.device)
     if thresh.isnan().any(): raise ValueError('thresh is nan')
     return thresh
 
+@takes_tables
 def above(
     probs:Tensor,        # Probabilities, `(n_items, n_classes)`
     thresh:float|Tensor, # One for all, or `(n_classes,)`

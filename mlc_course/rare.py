@@ -15,18 +15,19 @@ import numpy as np,pandas as pd,torch
 from torch import nn,Tensor
 from torch.nn.functional import logsigmoid
 
-from .engine.core import check_shapes
-from .metrics import as_table,average_precision,check_tables,precision_recall_f1,refuse
+from .engine.core import check_shapes,takes_tables
+from .metrics import as_flags,as_table,average_precision,check_tables,precision_recall_f1
 
 # %% ../nbs/10_rare.ipynb #10-rare-015
+@takes_tables
 def stratified_split(
     targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
     shares:tuple,   # Share of items for each part; they sum to 1
     seed:int=0,     # For the order of items and for ties
 )->Tensor: # Part of each item, `(n_items,)`, 0 to `len(shares)-1`
     "Iterative stratification (Sechidis et al. 2011): shares out each label evenly, rarest first"
-    t = np.asarray(targets, bool)
-    check_tables(targets=t)
+    check_tables(targets=targets)
+    t = as_flags(targets).cpu().numpy()
     if not len(t): raise ValueError('there are no items to split')
     shares = np.array(shares, float)
     if (shares<=0).any() or abs(shares.sum()-1)>1e-6:
@@ -70,18 +71,19 @@ def widen_conv(
     return wide
 
 # %% ../nbs/10_rare.ipynb #10-rare-024
+@takes_tables
 def pos_weights(
     targets:Tensor,  # 0/1 labels of the *training* items, `(n_items, n_classes)`
     power:float=1.,  # 1: both sides weigh the same; 0.5: the root of that; 0: all weights 1
 )->Tensor: # `(n_classes,)`; 1 for a label that is never or always there
     "`pos_weight` of each label: `(negatives/positives)**power`"
     check_tables(targets=targets)
-    refuse((targets!=0) & (targets!=1), 'targets are not 0 or 1')
-    n_pos = targets.bool().sum(0)
+    n_pos = as_flags(targets).sum(0)
     n_neg = len(targets)-n_pos
     return torch.where(n_pos*n_neg>0, n_neg/n_pos.clamp_min(1), 1.)**power
 
 # %% ../nbs/10_rare.ipynb #10-rare-027
+@takes_tables
 def focal_loss(
     logits:Tensor,   # Raw scores, `(bs, n_classes)`
     targets:Tensor,  # 0/1 labels, `(bs, n_classes)`
@@ -90,12 +92,14 @@ def focal_loss(
 )->Tensor: # Scalar, nats, averaged over images and classes
     "Focal loss (arXiv:1708.02002, eq. 5): cross-entropy that turns away from what is already right"
     check_shapes(logits=(logits, '...'), targets=(targets, '...'))
-    z = (2*targets-1)*logits      # above 0: right
+    is_yes = as_flags(targets)
+    z = logits.where(is_yes, -logits)      # above 0: right
     loss = -logsigmoid(z) * torch.sigmoid(-z)**gamma
-    if alpha is not None: loss = torch.where(targets>.5, alpha, 1-alpha) * loss
+    if alpha is not None: loss = torch.where(is_yes, alpha, 1-alpha) * loss
     return loss.mean()
 
 # %% ../nbs/10_rare.ipynb #10-rare-030
+@takes_tables
 def asymmetric_loss(
     logits:Tensor,  # Raw scores, `(bs, n_classes)`
     targets:Tensor, # 0/1 labels, `(bs, n_classes)`
@@ -106,6 +110,7 @@ def asymmetric_loss(
     "ASL (arXiv:2009.14119, eq. 7): focal loss that fades negatives and positives differently"
     check_shapes(logits=(logits, '...'), targets=(targets, '...'))
     probs = logits.sigmoid()
+    targets = targets.to(probs.dtype)
     shifted = (probs-clip).clamp_min(0)
     log_no = (-shifted).log1p() if clip else logsigmoid(-logits)
     yes = logsigmoid(logits) * (1-probs)**gamma_pos

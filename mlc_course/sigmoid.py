@@ -14,6 +14,8 @@ import torch
 from itertools import compress
 from torch import nn,Tensor
 
+from .engine.core import takes_tables
+
 # %% ../nbs/02_sigmoid.ipynb #02-sigmo-013
 class MultiLabelHead(nn.Sequential):
     "Feature map to one raw logit per class; the loss applies the sigmoid"
@@ -44,6 +46,7 @@ def small_cnn(
     return nn.Sequential(body, MultiLabelHead(nf, n_classes))
 
 # %% ../nbs/02_sigmoid.ipynb #02-sigmo-022
+@takes_tables
 def softmax_by_hand(
     logits:Tensor, # Raw scores, `(bs, n_classes)`
 )->Tensor: # Shares in [0,1] that sum to 1 over the classes, `(bs, n_classes)`
@@ -52,6 +55,7 @@ def softmax_by_hand(
     return e / e.sum(-1, keepdim=True)
 
 # %% ../nbs/02_sigmoid.ipynb #02-sigmo-030
+@takes_tables
 def sigmoid_by_hand(
     logits:Tensor, # Raw scores, any shape
 )->Tensor: # Probabilities in [0,1], same shape
@@ -60,6 +64,7 @@ def sigmoid_by_hand(
     return torch.where(logits>=0, 1/(1+e), e/(1+e))
 
 # %% ../nbs/02_sigmoid.ipynb #02-sigmo-056
+@takes_tables
 def labels_above(
     probs:Tensor,     # `(bs, n_classes)`
     vocab:list[str],  # Class names, in column order

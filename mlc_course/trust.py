@@ -12,6 +12,7 @@ __all__ = ['reliability', 'ece', 'fit_temperature', 'missed_rate', 'crc_thresh',
 # %% ../nbs/08_trust.ipynb #08-trust-003
 import math,torch
 from torch import Tensor
+from .engine.core import as_numbers
 from .metrics import above,as_table,refuse
 from .unknown import keep_thresh
 
@@ -111,7 +112,7 @@ def crc_thresh(
     too_far = math.inf
     if n_lost<len(scores): too_far = scores[order[n_lost]].item() # equal scores are lost with it
     if grid is not None:
-        grid = torch.as_tensor(grid).to(probs.dtype)
+        grid = as_numbers(grid, 'grid').to(probs.dtype)
         kept = grid[grid<too_far]
         if len(kept): return kept.max().item()
         raise ValueError(f'None of {grid.numel()} candidates keeps the promise: add lower ones')

@@ -16,13 +16,14 @@ __all__ = ['SCORES', 'is_silent', 'silence_table', 'max_logit', 'max_prob', 'aur
 import math,numpy as np,torch
 from torch import nn,Tensor
 
-from .engine.core import check_shapes
-from .metrics import average_precision,check_tables,refuse
+from .engine.core import as_numbers,check_shapes,takes_tables
+from .metrics import as_flags,average_precision,check_tables,refuse
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-019
+@takes_tables
 def is_silent(
     probs:Tensor,  # Of each label, `(n_items, n_classes)`
-    thresh=0.5,    # A label is given if its probability is above; a float or `(n_classes,)`
+    thresh:float|Tensor=0.5, # A label is given if its probability is above; a float or `(n_classes,)`
 )->Tensor: # Bool, `(n_items,)`
     "Whether no label is given: the multi-label way to say \"I don't know\". A nan is above no threshold"
     check_tables(probs=probs)
@@ -32,10 +33,11 @@ def is_silent(
 
 def _share(o): return o.float().mean().item()
 
+@takes_tables
 def silence_table(
     probs:Tensor,         # Of pictures with known classes, `(n_known, n_classes)`
     targets:Tensor,       # Their 0/1 labels, `(n_known, n_classes)`
-    unknown:dict,         # Name of a group of strangers: its probs, `(n_items, n_classes)`
+    unknown:dict[str,Tensor], # Name of a group of strangers: its probs, `(n_items, n_classes)`
     threshs=(0.5,0.9,0.95),
 )->list: # A dict a threshold: `thresh`, `right`, `answered`, and `silent <group>`, shares in [0,1]
     "What a threshold costs on known pictures, and the silence it buys on strangers"
@@ -43,9 +45,10 @@ def silence_table(
     for name,group in {'known': probs, **unknown}.items():
         if not len(group) or group.isnan().any():
             raise ValueError(f'probs of {name} are nan, or none')
+    targets = as_flags(targets)
     rows = []
     for thresh in threshs:
-        is_right = ((probs > thresh)==targets.bool()).all(1)
+        is_right = ((probs > thresh)==targets).all(1)
         row = dict(thresh=thresh, right=_share(is_right), answered=_share(~is_silent(probs, thresh)))
         for name,group in unknown.items(): row[f'silent {name}'] = _share(is_silent(group, thresh))
         rows.append(row)
@@ -57,12 +60,14 @@ def _rows(x, name='logits'):
     if x.ndim==2 and x.shape[1]: return x
     raise ValueError(f'{name} must be (n_items, n_classes) with n_classes>0, got {tuple(x.shape)}')
 
+@takes_tables
 def max_logit(
     logits:Tensor, # Raw scores, `(n_items, n_classes)`
 )->Tensor: # `(n_items,)`; higher means more likely a known class
     "The largest logit of each item (MaxLogit, arXiv:1911.11132): how sure the surest label is; nan stays"
     return _rows(logits).amax(1)
 
+@takes_tables
 def max_prob(
     probs:Tensor, # Of each class, `(n_items, n_classes)`: softmax or sigmoid outputs
 )->Tensor: # `(n_items,)`
@@ -71,8 +76,10 @@ def max_prob(
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-031
 def _vector(scores):
-    "`scores` as a float64 vector; refuses an empty one and NaN"
-    scores = torch.as_tensor(scores, dtype=torch.double).detach().flatten()
+    "`scores` as a float64 vector; refuses a table, an empty one and NaN"
+    scores = as_numbers(scores, 'scores').detach().double()
+    if scores.shape[1:].numel()!=1: raise ValueError(f'scores must be (n_items,), got {tuple(scores.shape)}')
+    scores = scores.flatten()
     if not len(scores): raise ValueError('the scores are empty')
     refuse(scores.isnan(), 'scores are NaN')
     return scores
@@ -112,12 +119,14 @@ def aupr(
     return average_precision(scores[:,None], targets[:,None])[0].item()
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-043
+@takes_tables
 def joint_energy(
     logits:Tensor, # Raw scores of a sigmoid network, `(n_items, n_classes)`
 )->Tensor: # `(n_items,)`, never negative
     "Sum over the labels of `softplus(logit)` (JointEnergy, arXiv:2111.14923, eq. 6): evidence adds up"
     return nn.functional.softplus(_rows(logits)).sum(1)
 
+@takes_tables
 def energy(
     logits:Tensor, # Raw scores of a softmax network, `(n_items, n_classes)`
 )->Tensor: # `(n_items,)`
@@ -125,6 +134,7 @@ def energy(
     return _rows(logits).logsumexp(1)
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-050
+@takes_tables
 def directions(
     x:Tensor, # Features, `(n_items, n_feat)`
 )->Tensor: # Rows of length 1; zeros stay, and nan where a feature is not finite
@@ -133,6 +143,7 @@ def directions(
     norm = x.norm(dim=1, keepdim=True)
     return (x/norm.clamp_min(1e-12)).where(norm.isfinite(), math.nan)
 
+@takes_tables
 def nearest(
     feats:Tensor,     # Features of the items, `(n_items, n_feat)`
     unit_refs:Tensor, # Those of known training pictures as `directions`, `(n_refs, n_feat)`
@@ -142,6 +153,7 @@ def nearest(
     cosines = directions(feats).to(unit_refs.dtype) @ unit_refs.T    # (n_items, n_refs)
     return cosines.topk(min(k, len(unit_refs)), 1).values.mean(1)
 
+@takes_tables
 def knn_score(
     feats:Tensor, # Features of the items, `(n_items, n_feat)`
     refs:Tensor,  # Features of known training pictures, `(n_refs, n_feat)`
@@ -157,12 +169,14 @@ def knn_score(
     return torch.cat([nearest(part, refs, k) for part in feats.split(chunk)])
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-054
+@takes_tables
 def half_prior(
     prior:Tensor, # Share of the known training pictures that have each label, `(n_classes,)`
 )->Tensor: # To be taken off the logits
     "Half of the logit that each label would get unseen (logit adjustment, arXiv:2007.07314, tau of 1/2)"
     return prior.clamp(1e-4, 1-1e-4).logit()/2
 
+@takes_tables
 def log_energy(
     logits:Tensor, # Raw scores, `(n_items, n_classes)`
     prior:Tensor=None, # Share of known training pictures with each label; None: all labels are as frequent
@@ -174,6 +188,7 @@ def log_energy(
 # Name to function, the best liked first: `knn` looks at features, all others at logits
 SCORES = dict(knn=knn_score, joint_energy=log_energy, max_logit=max_logit)
 
+@takes_tables
 def score_parts(
     logits:Tensor, # Raw scores, `(n_items, n_classes)`
     feats:Tensor,  # Features of the same items, `(n_items, n_feat)`
@@ -196,25 +211,30 @@ def _rule(name, parts, known):
         rule['std'][o] = score.std(correction=0).clamp_min(1e-6).item()
     return rule
 
+@takes_tables
 def apply_score(
-    parts:dict, # From `score_parts`
+    parts:dict[str,Tensor], # From `score_parts`
     rule:dict,  # From `fit_score`
 )->Tensor: # `(n_items,)`; 0 is the average known item, 1 a standard deviation of known items per part
     "The score of each item: its parts in units of their spread over known items, summed"
     return sum((parts[name]-mean)/rule['std'][name] for name,mean in rule['mean'].items())
 
+@takes_tables
 def fit_score(
-    parts:dict,   # From `score_parts`, of *validation* items
-    known:Tensor, # Whether an item has a label, bool `(n_items,)`
+    parts:dict[str,Tensor], # From `score_parts`, of *validation* items
+    known:Tensor, # Whether an item has a label, bool or 0 and 1, `(n_items,)`
     name:str=None, # Scores to take, joined by +; None: chosen here
 )->dict: # `name`, and the `mean` and `std` of its parts over known items; plain numbers, fit for JSON
     "Both views, unless a single one is better by a standard error of the AUROC"
+    known = as_flags(known, 'known')
     if not known.any(): raise ValueError('no item has a label: the score has no unit')
     for part,score in parts.items():
         check_shapes(**{part: (score, 'n_items'), 'known': (known, 'n_items')})
         refuse(~score.isfinite(), f'scores {part} are not finite')
     both = 'joint_energy+knn'
     if known.all() and not name: name = both             # nothing to compare with
+    others = set((name or both).split('+'))-set(parts)
+    if others: raise ValueError(f'no scores {sorted(others)}: there are {list(parts)}')
     if name: return _rule(name, parts, known)
     rules = {o: _rule(o, parts, known) for o in (both,*SCORES)}
     quality = {}
@@ -239,6 +259,7 @@ def keep_thresh(
     return scores.sort().values[:n_cut][-1].item()
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-064
+@takes_tables
 def decide(
     logits:Tensor,  # Raw scores of each label, `(n_items, n_classes)`
     score:Tensor,   # How known each item seems, `(n_items,)`
@@ -253,17 +274,18 @@ def decide(
     return seems_known[:,None] & (is_first | (logits.sigmoid() > threshs))
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-084
+@takes_tables
 def risk_coverage(
     score:Tensor,   # Confidence, `(n_items,)`; the highest are answered first
     correct:Tensor, # Whether each item's answer is right, `(n_items,)`
 )->tuple[Tensor,Tensor]: # Coverage 1/n..1 and risk, the share of wrong ones among the answered
     "Risk–coverage curve (arXiv:1705.08500); items of equal score count as in random order"
     score = _vector(score)
-    correct = torch.as_tensor(correct).detach().flatten().double()
+    correct = correct.detach().flatten()
     check_shapes(scores=(score, 'n_items'), answers=(correct, 'n_items'))
-    refuse((correct!=0) & (correct!=1), 'answers are not 0 or 1')
+    wrong = ~as_flags(correct, 'answers')
     _,group,n_in = score.neg().unique(return_inverse=True, return_counts=True)  # best group first
-    n_wrong = group.bincount(1-correct)
+    n_wrong = group.bincount(wrong.double())
     error = (n_wrong/n_in).repeat_interleave(n_in)     # of an item: the share of wrong ones in its group
     n_answered = torch.arange(1, len(score)+1, device=score.device)
     return n_answered/len(score),error.cumsum(0)/n_answered

@@ -12,8 +12,7 @@ os.environ.setdefault('OMP_NUM_THREADS', '1')
 FAULTS = dict(
     empty='zero_byte.jpg',
     damaged='truncated_half.jpg truncated_half.png truncated_header.jpg bad_crc_idat.png',
-    no_picture='text.jpg error_page.jpg bad_crc_ihdr.png',
-    heic='text.heic',
+    no_picture='text.jpg text.heic error_page.jpg bad_crc_ihdr.png',
     too_large='bomb_30000x30000.png bomb_12000x12000.png')
 HOSTILE = {file: name for name,files in FAULTS.items() for file in files.split()}
 

@@ -12,7 +12,7 @@ from tornado.websocket import WebSocketClosedError, websocket_connect
 from conftest import BIN, SHARED, call, refused
 from messages import fault
 from mlc_course.draw.scenes import draw_portrait
-from mlc_course.ui.app import free_port
+from mlc_course.ui.app import free_port, mlc_app
 from mlc_course.ui.voila_app import report_unless_closed
 
 
@@ -106,6 +106,69 @@ def test_reports_all_but_closed_tabs(caplog, error, lines):
     assert len(caplog.records)==lines
 
 
+# --- behind a proxy
+
+PREFIX = '/user/me/proxy/8866'
+
+def asked(url, path, host):
+    "What a proxy gets that passes on the visitor's `Host`: status and text"
+    c = http.client.HTTPConnection(url[7:], timeout=60)
+    c.request('GET', path, headers=dict(Host=host))
+    res = c.getresponse()
+    return res.status,res.read().decode(errors='replace')
+
+
+def test_behind_a_proxy(trained_folder):
+    "Whether it takes the prefix off or leaves it: the page, all that it loads, its socket and its end"
+    async def visit(url):
+        visitor = await Visitor().open(url)
+        assert await visitor.find('FileUploadModel')
+        return await visitor.leave(visitor.cookie)
+    with running(trained_folder, '--base-url', PREFIX) as (p,line):
+        url,path = line[:-len(PREFIX)-1],line[-len(PREFIX)-1:]
+        assert path==f'{PREFIX}/'
+        for there,taken in (PREFIX,''),('',PREFIX):
+            code,html = asked(url, f'{there}/', 'hub.example')
+            assert code==200
+            assert f'data-base-url="{PREFIX}/voila/"' in html
+            assert f'"baseUrl": "{PREFIX}/"' in html
+            links = re.findall(r'(?:src|href)="(/[^"]*)"', html)
+            assert len(links)>2
+            assert all(o.startswith(f'{PREFIX}/voila/') for o in links)
+            for o in links: assert asked(url, o.removeprefix(taken), 'hub.example')[0]==200, o
+        for o in 'Ask%20the%20model.ipynb','voila/tree','voila/files/x.png','api/contents':
+            assert asked(url, f'{PREFIX}/{o}', 'hub.example')[0] in (403,404)
+        for o in url+PREFIX,url: assert alone(visit(o))==204
+
+
+def test_one_host(trained_folder):
+    "Named with its host, the page is there for no other"
+    with running(trained_folder, '--base-url', f'https://hub.example{PREFIX}/') as (p,line):
+        url = line[:-len(PREFIX)-1]
+        answers = {o: asked(url, f'{PREFIX}/', o)[0] for o in ('hub.example','evil.example','127.0.0.1')}
+        assert answers=={'hub.example': 200, 'evil.example': 403, '127.0.0.1': 200}
+
+
+@pytest.mark.parametrize('base_url', ['/a?b', 'ftp://hub.org/a', '/a b', '//hub.org/a', '/a/{port}'])
+def test_refuses_base_urls(trained_folder, base_url, capsys):
+    with pytest.raises(SystemExit) as e: mlc_app(trained_folder, base_url=base_url)
+    assert e.value.code==2
+    said = capsys.readouterr().err
+    assert said.count('\n')==1
+    assert base_url in said
+
+
+def test_not_in_a_notebook(trained_folder, capsys):
+    "Beside a running event loop, and in a thread: one line that says where to start it"
+    async def cell(): mlc_app(trained_folder)
+    def thread(): ThreadPoolExecutor(1).submit(mlc_app, trained_folder).result()
+    for start in lambda: alone(cell()), thread:
+        with pytest.raises(SystemExit): start()
+        said = capsys.readouterr().err
+        assert said.count('\n')==1
+        assert 'start mlc_app MODEL in a terminal' in said
+
+
 # --- visitors who mean harm, and many of them
 
 PROTOCOL = 'v1.kernel.websocket.jupyter.org'
@@ -113,7 +176,7 @@ PROTOCOL = 'v1.kernel.websocket.jupyter.org'
 class Visitor:
     "What the script of the page does, and what somebody else's script could do"
     async def open(self, url):
-        self.url,res = url,await AsyncHTTPClient().fetch(HTTPRequest(url, request_timeout=120))
+        self.url,res = url,await AsyncHTTPClient().fetch(HTTPRequest(f'{url}/', request_timeout=120))
         self.cookie = re.search('_xsrf=([^;]*)', res.headers['Set-Cookie'])[1]
         self.kernel = re.search('"kernelId": "([^"]+)"', res.body.decode())[1]
         self.address = f'{url.replace("http", "ws")}/api/kernels/{self.kernel}/channels'
@@ -162,7 +225,7 @@ class Visitor:
     async def leave(self, token=None):
         query = '' if token is None else f'?_xsrf={token}'
         request = HTTPRequest(f'{self.url}/voila/api/shutdown/{self.kernel}{query}', method='POST',
-            body=b'', headers=dict(Cookie=f'_xsrf={self.cookie}'))
+            body=b'', headers=dict(Cookie=f'mlc_app_xsrf={self.cookie}'))
         return (await AsyncHTTPClient().fetch(request, raise_error=False)).code
 
 
@@ -188,7 +251,7 @@ def hostile_files(folder):
 
 
 WHY = {'half': 'damaged', 'text': 'no_picture', 'page': 'no_picture', 'eps': 'no_picture',
-    'bomb_30000x30000.png': 'too_large', 'text.heic': 'heic'}
+    'bomb_30000x30000.png': 'too_large', 'text.heic': 'no_picture'}
 
 async def upload_ten(visitor, who, files):
     "Names that climb, and what the app says to each"

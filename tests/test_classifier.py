@@ -1,10 +1,12 @@
 "What a classifier is asked: order, errors, rows of a table, half precision"
+import shutil
 import pytest, torch
 from fastcore.basics import noop
 from conftest import draw
 from mlc_course.classifier import Classifier
 from mlc_course.engine.decision import Decision
 from mlc_course.engine.labelling import quick_body
+from mlc_course.engine.model_file import content_keys
 
 
 def test_predict_order_and_errors(blank, pets, tmp_path):
@@ -35,6 +37,39 @@ def test_evaluate_rows(blank, tmp_path, valid_a, n):
     rows = f'fname,labels,is_valid\npug_0.jpg,cat,{valid_a}\npug_1.jpg,dog,True\n'
     (tmp_path/'t.csv').write_text(rows)
     assert blank.evaluate(tmp_path/'t.csv')['n_known']==n
+
+
+def test_with_threshs(blank, pets):
+    "Nothing else changes, it is shown, and another keep rate leaves it"
+    asked = blank.with_threshs(dict(cat=1)).with_keep(.5)
+    assert (asked.decision.threshs[0], asked.model is blank.model, blank.decision.asked)==(1, True, ())
+    assert 'cat needs 1' in repr(asked)
+    assert not any('cat' in o['labels'] for o in asked.with_keep(1).predict(pets))
+    assert any('cat' in o['labels'] for o in blank.with_keep(1).predict(pets))
+
+
+def test_evaluate_tells_of_pictures_that_trained(trained, pets, strangers, tmp_path, capsys):
+    "By their content, under whatever name; of some of them only the share; of none nothing"
+    held = {o.name for o in pets.iterdir() if not n_trained(trained, [o])}
+    assert 0<len(held)<12
+    trained.evaluate(pets, strangers)
+    n = n_trained(trained, [*pets.iterdir(), *strangers.iterdir()])
+    said = f'{n} of 36 of these pictures trained the model, {n/36:.0%}: the figures flatter\n'
+    assert capsys.readouterr().err==said
+    for o in pets.iterdir():
+        if o.name in held: continue
+        (tmp_path/'copy'/o.name.split('_')[0]).mkdir(parents=True, exist_ok=True)
+        shutil.copy(o, tmp_path/'copy'/o.name.split('_')[0]/f'new{o.name}')
+    trained.evaluate(tmp_path/'copy')
+    said = capsys.readouterr().err
+    assert said.count('\n')==1
+    n = 24-len(held)
+    assert said==f'{n} of {n} of these pictures trained the model: the figures say nothing about new ones\n'
+    trained.evaluate(draw(tmp_path/'others', ['pug','Siamese'], 2, 50))
+    assert capsys.readouterr().err==''
+
+
+def n_trained(clf, files): return int(torch.isin(content_keys(files), clf.trained).sum())
 
 
 def test_with_keep(blank):

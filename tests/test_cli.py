@@ -1,8 +1,9 @@
 "The commands, as a user meets them: exit codes, one line of error, nothing half written"
 import csv, json, os, shutil, time
 import pytest
-from conftest import call, config_of, json_rows, names, refused
-from mlc_course.engine import networks
+from conftest import call, config_of, json_rows, names, refused, tree
+from mlc_course.classifier import Classifier
+from mlc_course.engine import answer_files, networks
 from mlc_course.engine.evaluation import FIGURES
 from mlc_course.ui import cli
 
@@ -78,7 +79,9 @@ TO_M = '--out', 'm'
     (['pets'], '--out'),
     (['pets', '--out', 'mine'], 'mine'),
     (['pets', *TO_M, '--unknown', 'empty'], 'empty'),
-    (['pets', *TO_M, '--arch', 'resnet19'], 'resnet19')])
+    (['pets', *TO_M, '--arch', 'resnet19'], 'resnet19'),
+    (['pets', *TO_M, '--loss', 'hinge'], 'loss hinge'),
+    (['pets', *TO_M, '--max-missed', '0.05', '--keep', '0.9'], 'raise keep above 0.95')])
 def test_train_refuses(pets, tmp_path, args, word):
     (tmp_path/'empty').mkdir()
     (tmp_path/'mine').mkdir()
@@ -87,6 +90,19 @@ def test_train_refuses(pets, tmp_path, args, word):
     if '--arch' not in args: args = [*args, '--arch', 'small_cnn']
     refused(call('mlc_train', *args, cwd=tmp_path, env=NO_GPU), word)
     assert names(tmp_path)==['empty','mine','pets']
+
+
+def test_train_with_another_loss(pets, tmp_path):
+    "All that can be asked of training reaches the model"
+    asked = '--loss', 'focal', '--no-augment', '--epochs', 1
+    res = call('mlc_train', pets, '--out', tmp_path/'m', *TRAIN, *asked)
+    assert res.returncode==0
+    facts = config_of(tmp_path/'m')['training']
+    assert (facts['loss'], facts['augment'])==('focal', False)
+    refused_late = call('mlc_train', pets, '--out', tmp_path/'n', '--size', 64, '--loss', 'focal')
+    assert (refused_late.returncode, refused_late.stderr.count('\n'))==(2, 1)
+    assert '--epochs 3' in refused_late.stderr
+    assert names(tmp_path)==['m']
 
 
 def test_train_refuses_bad_pictures(pets, tmp_path):
@@ -135,6 +151,113 @@ def test_predict_refuses(tmp_path, folder, word):
     refused(call('mlc_predict', tmp_path/folder, tmp_path/'a.jpg'), word)
 
 
+# --- answers as files and folders
+
+@pytest.fixture
+def photos(pets, tmp_path):
+    "Two folders with photos of the same names, one that is none, and a list of all"
+    for name in 'a', 'b':
+        (tmp_path/name).mkdir()
+        for i in range(3): shutil.copy(pets/f'pug_{i}.jpg', tmp_path/name/f'IMG_{i}.jpg')
+    (tmp_path/'b/bad.jpg').write_text('hello')
+    return tmp_path
+
+
+def test_csv(model, photos):
+    "A row a photo, in order, with the answers of --json; one line on stdout"
+    res = call('mlc_predict', model, 'a', 'b', '--csv', 'out/answers.csv', cwd=photos)
+    assert (res.returncode, res.stdout)==(1, '7 answers are in out/answers.csv\n')
+    with open(photos/'out/answers.csv', newline='', encoding='utf-8') as f: rows = list(csv.DictReader(f))
+    wanted = json_rows(call('mlc_predict', model, 'a', 'b', '--json', cwd=photos))
+    assert list(rows[0])==['path','labels','known','score','error','Siamese','pug']
+    for row,o in zip(rows, wanted, strict=True):
+        assert (row['path'], row['error'])==(o['path'], o.get('error', ''))
+        if 'error' in o: assert (row['labels'], row['known'], row['pug'])==('', '', '')
+        else:
+            assert (row['labels'], row['known'])==(' '.join(o['labels']), str(o['known']))
+            assert float(row['pug'])==pytest.approx(o['probs']['pug'], rel=1e-5)
+
+
+def test_parquet(model, photos):
+    "The same as Parquet, both at once, and JSON on stdout beside them"
+    pd = pytest.importorskip('pandas')
+    pytest.importorskip('pyarrow')
+    res = call('mlc_predict', model, 'a', '--csv', 'a.csv', '--parquet', 'a.parquet', '--json', cwd=photos)
+    assert (res.returncode, len(json_rows(res)), res.stderr.count('\n'))==(0, 3, 2)
+    a,b = pd.read_csv(photos/'a.csv'),pd.read_parquet(photos/'a.parquet')
+    assert list(a)==list(b)
+    assert (a.path==b.path).all()
+    assert (a.known==b.known).all()
+    assert (a.pug-b.pug).abs().max()<1e-5
+
+
+def test_parquet_without_pyarrow(model, pets, monkeypatch, capsys):
+    "One line that says what to install, before any photo is read"
+    monkeypatch.setattr(answer_files, 'find_spec', lambda name: None)
+    with pytest.raises(SystemExit) as e: cli.mlc_predict(model, [pets], parquet='a.parquet')
+    assert e.value.code==2
+    assert 'mlc_course[parquet]' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('args,word', [
+    (['--csv', 'a'], 'a is no plain file'), (['--csv', 'thesis.csv'], 'left alone'),
+    (['--csv', '/dev/null'], '/dev/null'),
+    (['--parquet', 'thesis.csv'], 'left alone'), (['--csv', 'thesis.csv/x.csv'], 'is a file'),
+    (['--sort', 'a/sorted'], 'lies inside a'), (['--sort', 'a'], 'lies inside a'),
+    (['--sort', 'b'], 'not empty'),
+    (['--sort', 'thesis.csv'], 'not empty'), (['--link'], '--sort'),
+    (['--sort', 'out', '--csv', 'out/a.csv'], 'lies inside out')])
+def test_places_that_are_refused(model, photos, args, word):
+    "Before the work starts; nothing is touched"
+    (photos/'thesis.csv').write_text('years,of,work')
+    before = tree(photos)
+    refused(call('mlc_predict', model, 'a', *args, cwd=photos), word)
+    assert tree(photos)==before
+
+
+@pytest.mark.parametrize('args', [['--csv', 'a.csv'], ['--parquet', 'a.parquet'], ['--sort', 'album']])
+def test_whole_or_nothing(model, photos, monkeypatch, args):
+    "What ends the program half way leaves nothing behind"
+    if '--parquet' in args: pytest.importorskip('pyarrow')
+    monkeypatch.chdir(photos)
+    before = tree(photos)
+    def answers(*_):
+        yield clf.predict('a')
+        raise KeyboardInterrupt
+    clf = Classifier.load(model)
+    monkeypatch.setattr(cli, '_answers', answers)
+    name,value = args
+    with pytest.raises(SystemExit) as e: cli.mlc_predict(model, ['a'], **{name[2:]: value})
+    assert e.value.code==130
+    assert tree(photos)==before
+
+
+@pytest.mark.parametrize('link', [False, True])
+def test_sort(model, photos, link):
+    "No photo is lost, none overwritten; the folders are those of the labels"
+    asked = 'a', 'b', 'a/IMG_0.jpg', '--sort', 'album', *['--link']*link
+    res = call('mlc_predict', model, *asked, cwd=photos)
+    assert res.returncode==1
+    line, = res.stdout.splitlines()
+    assert line.startswith(f'6 photos {"linked" if link else "copied"} into album: ')
+    assert line.endswith('1 could not be read')
+    found = sorted(o for o in (photos/'album').rglob('*') if not o.is_dir())
+    assert {o.is_symlink() for o in found}=={link}
+    assert {o.parent.name for o in found}<={'Siamese','pug','unknown'}
+    for i in range(3):
+        data = (photos/f'a/IMG_{i}.jpg').read_bytes()
+        assert sum(o.read_bytes()==data for o in found)>=2
+    again = call('mlc_predict', model, 'album', '--json', cwd=photos)
+    assert len(json_rows(again))==len(found)
+
+
+def test_sort_and_csv_of_a_list(model, photos):
+    asked = '--sort', 'album', '--csv', 'a.csv'
+    listed = call('mlc_predict', model, '-', *asked, input='a/IMG_0.jpg\na/IMG_1.jpg\n', cwd=photos)
+    assert (listed.returncode, listed.stdout.count('\n'))==(0, 2)
+    assert len(list((photos/'album').rglob('IMG_*.jpg')))>=2
+
+
 @pytest.mark.parametrize('cmd', ['mlc_predict', 'mlc_evaluate'])
 def test_device(model, pets, cmd):
     "What there is is taken, what there is not is one line"
@@ -146,7 +269,9 @@ def test_device(model, pets, cmd):
 
 def test_evaluate(model, pets, strangers):
     res = call('mlc_evaluate', model, pets, '--unknown', strangers)
-    assert (res.returncode, res.stderr)==(0, '')
+    assert res.returncode==0
+    assert res.stderr.count('\n')==1
+    assert 'of 36 of these pictures trained the model' in res.stderr
     for o in '24 labelled photos', '12 unknown photos', 'always silent: 0.000': assert o in res.stdout
 
 

@@ -2,9 +2,11 @@
 import math
 import pytest, torch
 from conftest import untrained
+from mlc_course.engine.core import InputError
 from mlc_course.engine.decision import Decision, is_name, pick_threshs, usual_keep
 from mlc_course.engine.evaluation import FIGURES, measure, measure_validation
 from mlc_course.engine.rehearsal import Rehearsal, best_rule
+from mlc_course.trust import resplit
 from mlc_course.unknown import apply_score, log_energy
 
 
@@ -215,3 +217,106 @@ def test_measure_without_strangers():
 def test_measure_validation():
     res = measure_validation(LOGITS, SCORE, LOGITS>0, TARGETS)
     assert (res['n_known'], res['n_unknown'], res['exact_match'], res['silent'])==(3, 1, 0.75, 1)
+
+
+# --- thresholds somebody asked for
+
+def test_asked_threshold_holds_for_the_likeliest(decision):
+    "And stays after another keep rate, in a file, and beside a second wish"
+    strict = decision.with_threshs(dict(cat=.7)).at(.5).with_threshs(dict(dog=.6)).at(.8)
+    again = Decision.from_dict(strict.to_dict())
+    assert again==strict
+    assert (again.threshs, again.asked, again.thresh)==((.7,.6), ('cat','dog'), decision.at(.8).thresh)
+    logits = torch.tensor([[2.,-2],[.5,-2],[-2,.3],[2.,2]]) # probabilities: 0.88, 0.62, 0.57, 0.88
+    given = again.given(logits, torch.full((4,), 9.))
+    assert given.tolist()==[[True,False],[False,False],[False,False],[True,True]]
+    assert (given==(logits.sigmoid()>again.marks(logits))).all()
+
+
+def test_close_calls_of_asked_thresholds(decision):
+    "A likeliest label just at its threshold is one, and decides alike on both sides otherwise"
+    strict = decision.with_threshs(dict(cat=.7))
+    gen = torch.Generator().manual_seed(0)
+    logits, score = torch.randn(500, 2, generator=gen)*2, torch.full((500,), 9.)
+    sure = ~strict.is_close_call(logits, score)
+    assert .2<sure.float().mean()<.9
+    for e in -.39, .39: assert (strict.given(logits+e, score)==strict.given(logits, score))[sure].all()
+
+
+def test_asked_by_numbers_of_numpy(decision):
+    import numpy as np, pandas as pd
+    assert decision.with_threshs(pd.Series(dict(cat=np.float32(.5)))).threshs[0]==.5
+    assert decision.with_threshs({}) is decision
+
+
+@pytest.mark.parametrize('asked,word', [
+    (dict(fox=.5), 'fox'), (dict(cat=1.1), '1.1'), (dict(cat=math.nan), 'nan'), (dict(cat='0.5'), '0.5'),
+    (dict(cat=True), 'True'), (dict(cat=None), 'None'), (.7, '0.7'), ([.7,.7], 'dict')])
+def test_refused_thresholds(decision, asked, word):
+    with pytest.raises(InputError, match=word): decision.with_threshs(asked)
+
+
+# --- at most so many labels missed
+
+def several(n, seed=0, c=8):
+    "Pictures with one to three of eight labels, and logits that are often wrong"
+    gen = torch.Generator().manual_seed(seed)
+    n_labels = torch.randint(1, 4, (n,1), generator=gen)
+    targets = (torch.rand(n, c, generator=gen).argsort(1).argsort(1)<n_labels).float()
+    logits = 1.5*torch.randn(n, c, generator=gen)+4*targets-3
+    parts = dict(joint_energy=logits.logsumexp(1), knn=torch.randn(n, generator=gen)+targets.sum(1))
+    return logits, parts, targets
+
+
+def missed_on(decision, logits, parts, targets):
+    given = decision.given(logits, apply_score(parts, decision.rule))
+    return ((targets.bool() & ~given).sum(1)/targets.sum(1)).mean().item()
+
+
+@pytest.mark.parametrize('max_missed,keep', [(.1,None), (.2,.9), (.05,1.), (.3,.95)])
+def test_max_missed_is_kept(max_missed, keep, says):
+    "Over resplits of the same pictures the share missed is what was promised, at most, and not for nothing"
+    logits, parts, targets = several(1000)
+    def fitted(who, **promise):
+        return Decision.fit('abcdefgh', keep, logits[who], rows(parts, who), targets[who], **promise)
+    def risk(**promise):
+        def of(cal, test):
+            return missed_on(fitted(cal, **promise), logits[test], rows(parts, test), targets[test])
+        return resplit(of, 1000, 300, 40)
+    found, usual = risk(max_missed=max_missed), risk()
+    mean, error = found.mean().item(), found.std().item()/math.sqrt(len(found))
+    says(f'max_missed {max_missed}, keep {keep}: missed {mean:.4f}, without the promise {usual.mean():.4f}')
+    assert mean<=max_missed+3*error
+    if usual.mean()>max_missed: assert mean>max_missed/2 # not bought by giving every label
+    else: assert mean<=usual.mean()+3*error
+
+
+def test_max_missed_and_keep():
+    "The promise goes with lower keep rates, comes back with higher ones, ends with thresholds set by hand"
+    fit = Decision.fit('abcdefgh', .95, *several(300), max_missed=.1)
+    assert fit.max_missed==fit.at(1).max_missed==fit.at(.9).at(.95).max_missed==.1
+    assert fit.at(.9).max_missed is fit.with_threshs(dict(a=.01)).max_missed is None
+    assert Decision.from_dict(fit.to_dict())==fit
+    assert max(Decision.fit('abcdefgh', None, *several(300), max_missed=m).keep for m in (.2,.1))==.95
+    assert Decision.fit('abcdefgh', None, *several(900), max_missed=.04).keep==.98
+
+
+def test_max_missed_only_lowers():
+    "Thresholds that miss too much go down by one step of the logit; those that keep the promise stay"
+    data = several(600)
+    usual = Decision.fit('abcdefgh', .95, *data)
+    assert Decision.fit('abcdefgh', .95, *data, max_missed=.9).threshs==usual.threshs
+    strict = Decision.fit('abcdefgh', .95, *data, max_missed=.08).threshs
+    steps = torch.tensor(usual.threshs).logit()-torch.tensor(strict).logit()
+    assert steps.min()>.3
+    assert steps.max()-steps.min()<.01
+
+
+@pytest.mark.parametrize('max_missed,keep,n,words', [
+    (0, .95, 300, 'no share'), (1, .95, 300, 'no share'),
+    ('0.1', .95, 300, 'no share'), (True, .95, 300, 'no share'),
+    (.05, .95, 300, 'raise keep above 0.95'), (.1, .9, 300, 'exclude each other'),
+    (.1, .95, 39, 'there are 39'), (.01, None, 196, 'needs 198 labelled'), (.1, .95, 0, 'there are 0')])
+def test_max_missed_that_cannot_be_promised(max_missed, keep, n, words):
+    with pytest.raises(InputError, match=words):
+        Decision.fit('abcdefgh', keep, *several(n), max_missed=max_missed)

@@ -1,7 +1,7 @@
 "Every mistake gets its line, word for word as in messages.py"
 import json, math, socket, sys
 from types import SimpleNamespace
-import pytest, torch
+import numpy as np, pandas as pd, pytest, torch
 from PIL import Image
 from conftest import draw, names, png, untrained
 from messages import line
@@ -10,12 +10,16 @@ from mlc_course.engine.decision import check_keep
 from mlc_course.engine.core import BadPictures, InputError, MissingError
 from mlc_course.engine.files import read_limited
 from mlc_course.engine.labelling import raw_outputs
-from mlc_course.engine import networks
+from mlc_course.engine import answer_files, networks
+from mlc_course.engine.answer_files import check_sorted, check_table
 from mlc_course.engine.model_file import check_dest, load_model, model_format
 from mlc_course.engine.networks import build_model, fetch_weights
 from mlc_course.engine.options import Options, find_device
-from mlc_course.engine.photos import gather_photos, read_photos, read_table, unknown_files
+from mlc_course.engine.photo_set import unknown_files
+from mlc_course.engine.photos import gather_photos, read_photos
+from mlc_course.engine.tables import read_table
 from mlc_course.engine.pictures import expand_paths, open_picture
+from mlc_course.engine.promise import check_missed
 from mlc_course.ui.app import free_port, mlc_app
 from mlc_course.ui.asker import look_at
 from mlc_course.ui.cli import mlc_predict, mlc_train, read_part
@@ -52,7 +56,7 @@ SEEDS = '0 to 4294967295'
 @pytest.mark.parametrize('options,name,things', [
     (dict(size=0), 'range', ('size', 0, PIXELS)),
     (dict(size=1025), 'range', ('size', 1025, PIXELS)),
-    (dict(size=64.), 'whole', ('size', 64., PIXELS)),
+    (dict(size=64.5), 'whole', ('size', 64.5, PIXELS)),
     (dict(epochs=-1), 'range', ('epochs', -1, '0 to 10000')),
     (dict(epochs=1.5), 'whole', ('epochs', 1.5, '0 to 10000')),
     (dict(epochs=True), 'whole', ('epochs', True, '0 to 10000')),
@@ -63,6 +67,9 @@ SEEDS = '0 to 4294967295'
     (dict(arch='resnet19'), 'arch', ('resnet19',)),
     (dict(arch='timm/resnet19'), 'timm_name', ('timm/resnet19',)),
     (dict(arch='timm/hf-hub:a/b'), 'timm_name', ('timm/hf-hub:a/b',)),
+    (dict(max_missed=1), 'missed', (1,)),
+    (dict(max_missed=.1, keep=.9), 'missed_by_silence', (.1, .9, .9)),
+    (dict(loss='hinge'), 'loss', ('hinge',)),
     (dict(device='tpu'), 'device', ('tpu',))])
 def test_options(options, name, things):
     "Before a photo is read"
@@ -73,6 +80,7 @@ def test_options(options, name, things):
 VALUES = {
     (find_device, 'device'): ['gpu', 'cuda:x', 'meta', '', 3.5, object()],
     (check_keep, 'keep'): [0, -1, 1.01, math.nan, '0.9', None, True],
+    (check_missed, 'missed'): [0, 1, -1, math.nan, '0.1', True, object()],
     (read_part, 'shard'): ['0/3', '4/3', '3', 'a/b', '1/0', '1/2/3', '-1/3', '1.5/3'],
     (free_port, 'no_number_port'): ['abc', '80.5', ''],
     (free_port, 'port_range'): ['-1', '0', 70000],
@@ -121,6 +129,28 @@ def test_damaged_weights_of_a_package(here, monkeypatch):
     says(lambda: fetch_weights(name), 'lite_damaged', name, '@', name.replace('_', '-'))
 
 
+def a_row(logits, targets): return logits.mean(1)
+
+
+@pytest.mark.parametrize('options,name,things', [
+    (dict(loss='focal'), 'loss_at_rest', ('focal',)),
+    (dict(loss=a_row, epochs=1), 'loss_fails', ('a_row', 'it returns (2,), not one number', 2)),
+    (dict(max_missed=.1), 'few_for_missed', (.1, .95, 40, 20)),
+    (dict(max_missed=.1, epochs=1), 'few_for_missed', (.1, .95, 40, 4)),
+    (dict(max_missed=.02), 'few_for_missed', (.02, .99, 198, 20))])
+def test_options_that_the_pictures_forbid(options, name, things):
+    valid = [False]*16+[True]*4
+    few = SimpleNamespace(vocab=['a','b'], labels=[['a'],['b']]*10, is_valid=valid, folds=[0]*20)
+    says(lambda: Options(**options).planned(few, pretrained=True), name, *things)
+
+
+@pytest.mark.parametrize('asked,name,things', [
+    (.7, 'threshs', (.7, 'cat')),
+    (dict(fox=.7), 'no_label_of_model', ('fox', 'cat dog')),
+    (dict(cat='high'), 'no_prob', ('high', 'cat'))])
+def test_threshs(blank, asked, name, things): says(lambda: blank.with_threshs(asked), name, *things)
+
+
 def test_no_other_keep(): says(lambda: untrained(keep_table=None).with_keep(.5), 'no_keep')
 
 
@@ -132,7 +162,11 @@ PICTURES = {
     'letter.jpg': (LETTER, 'no_picture'),
     'page.jpg': (b'<html>404', 'no_picture'),
     'program.jpg': (b'%!PS-Adobe-3.0 EPSF-3.0\n', 'no_picture'), # Pillow would hand it to Ghostscript
-    'phone.heic': (LETTER, 'heic'),
+    'letter.heic': (LETTER, 'no_picture'),
+    'list.csv': (LETTER, 'is_list'),
+    'all.zip': (LETTER, 'is_archive'),
+    'film.mp4': (LETTER, 'is_film'),
+    'page.pdf': (LETTER, 'other_format'),
     'bomb.png': (png(60_000, n_rows=0), 'too_large'),
     'large.png': (png(9_500, n_rows=0), 'too_large'),
     'cut.png': (png(2_000, n_rows=0), 'damaged')}
@@ -144,6 +178,57 @@ def test_picture(here, file):
     data,name = PICTURES[file]
     (here/file).write_bytes(data)
     says(lambda: open_picture(file), name, file, '@')
+
+
+@pytest.mark.parametrize('file', ['phone.heic','phone.jpg'])
+def test_heic_without_its_reader(here, monkeypatch, file):
+    monkeypatch.setitem(sys.modules, 'pillow_heif', None)
+    (here/file).write_bytes(b'\0\0\0\x1cftypheic'+bytes(99))
+    says(lambda: open_picture(file), 'heic', file)
+
+
+NAN = math.nan
+FORMS = [
+    ('', 'no_name', ()), (None, 'no_name', ()), (NAN, 'no_name', ()),
+    ('https://a.org//b.jpg', 'is_address', ('https://a.org//b.jpg',)),
+    ('file:///b.jpg', 'is_address', ('file:///b.jpg',)),
+    (7, 'no_form', ('picture 1','int')), ([7], 'no_form', ('picture 1','list')),
+    (np.zeros((0,9)), 'no_numbers', ('picture 1',)), (np.array(7), 'shape', ('picture 1',())),
+    (np.zeros((9,9,2)), 'shape', ('picture 1',(9,9,2))),
+    (np.zeros((2,9,9,3)), 'shape', ('picture 1',(2,9,9,3))),
+    (np.zeros((3,9,3)), 'either_shape', ('picture 1',(3,9,3))),
+    (np.full((9,9), 'a'), 'no_plain', ('picture 1','<U1')),
+    (np.full((9,9), NAN), 'array_nan', ('picture 1',)),
+    (np.full((9,9), 200.), 'array_range', ('picture 1','200','200')),
+    (np.full((9,9), -1), 'array_range', ('picture 1','-1','-1')),
+    (torch.linspace(-2, 2, 81).view(9, 9), 'array_range', ('picture 1','-2','2'))]
+
+
+@pytest.mark.parametrize('form,name,things', FORMS)
+def test_form(form, name, things): says(lambda: open_picture(form), name, *things)
+
+
+def test_open_file(here):
+    (here/'a.txt').write_text('a')
+    with open('a.txt') as f: says(lambda: open_picture(f), 'as_text', 'a.txt')
+    says(lambda: open_picture(f), 'closed', 'a.txt')
+    draw(here, ['pug'], 1)
+    with Image.open('pug_0.jpg') as img: pass
+    says(lambda: open_picture(img), 'closed_picture', 'pug_0.jpg')
+
+
+SIZES = [((224,224), 'size'), (64., 'size'), ('64', 'size'), (0, 'size_range')]
+
+
+@pytest.mark.parametrize('size,name', SIZES)
+def test_size_is_the_callers(here, size, name):
+    draw(here, ['pug'], 1)
+    says(lambda: open_picture('pug_0.jpg', size), name, size)
+
+
+def test_no_list_of_pictures(blank):
+    says(lambda: blank.predict(pd.DataFrame(dict(path=['a.jpg']))), 'table_given', 'DataFrame')
+    says(lambda: blank.predict(dict(path=['a.jpg'])), 'table_given', 'dict')
 
 
 def test_picture_places(here):
@@ -185,7 +270,10 @@ def test_upload(blank):
     (['p/letter.txt'], 'holds_none', ('p',)),
     (['p/pug_1.jpg', 'p/holiday.jpg'], 'not_named', ('p/holiday.jpg',)),
     (['p/pug_1.jpg', 'p/cat/1.jpg'], 'beside_folders', ('p/pug_1.jpg',)),
-    (['p/train/1.jpg', 'p/test/1.jpg'], 'is_split', ('p', 'test')),
+    (['p/train/1.jpg', 'p/cat/1.jpg'], 'is_split', ('p', 'train')),
+    (['p/train/1.jpg', 'p/test/1.jpg'], 'not_named', ('p/train/1.jpg',)),
+    (['p/IMG_2024_1.jpg', 'p/pug_1.jpg'], 'of_camera', ('p/IMG_2024_1.jpg',)),
+    (['p/1/a/x.jpg', 'p/1/b/x.jpg', 'p/2/a/y.jpg', 'p/2/b/y.jpg'], 'same_folders', ('p', '1 2', 'a b')),
     (['p/pug_1.jpg'], 'one_photo', ('p',)),
     (['p/pug_1.jpg', 'p/pug_2.jpg'], 'one_label', ('p', 'pug'))])
 def test_layout(here, files, name, things):
@@ -198,10 +286,18 @@ def test_layout(here, files, name, things):
 TABLES = [
     ('', 'empty_table', ()),
     ('fname,labels\n', 'no_rows', ()),
-    ('fname,is_valid\na.jpg,True\n', 'columns', (0, 'labels', 'fname,is_valid')),
-    ('file,labels\na.jpg,cat\n', 'columns', (0, 'fname', 'file,labels')),
-    ('fname;labels\na.jpg;cat\n', 'columns', (0, 'fname', 'fname;labels')),
-    ('fname,labels,labels\na.jpg,cat,cat\n', 'columns', (2, 'labels', 'fname,labels,labels')),
+    ('fname,is_valid\na.jpg,True\n', 'no_labels_column', ('fname,is_valid',)),
+    ('when,labels\na.jpg,cat\n', 'no_file_column', ('when,labels',)),
+    ('fname,labels,labels\na.jpg,cat,cat\n', 'columns', (2, 'labels', 'labels labels')),
+    ('image,path,labels\na.jpg,a.jpg,cat\n', 'columns', (2, 'file', 'image path')),
+    ('fname,labels\na.jpg,"cat,dog"\nb.jpg,cat dog\n', 'mixed', (3, 'cat dog')),
+    ('fname,labels\na.jpg,"cat,dog"\nb.jpg,cat;dog\n', 'two_ways', (2, 'cat,dog', 't.csv', 3, 'cat;dog')),
+    ('fname,labels\na.jpg,[\'cat\']\nb.jpg,cat\n', 'not_a_list', (3, 'cat', 't.csv', 2)),
+    ('fname,labels\na.jpg,"[[1],2]"\n', 'no_list', (2, '[[1],2]')),
+    ('fname,labels\na.jpg,cat\nb.jpg,cat/dog\nc.jpg,dog\n', 'joined', (3, 'cat/dog')),
+    ('fname,labels\na.jpg,1 0\nb.jpg,0 1\n', 'no_names', (2, '1 0')),
+    ('fname,cat,dog\na.jpg,0,1\nb.jpg,1,\nc.jpg,0,0\n', 'zero_or_one', (3, 'dog', '')),
+    ('fname,labels,split\na.jpg,cat,train\nb.jpg,cat,tran\n', 'part', (3, 'split', 'tran')),
     ('fname,labels\na.jpg\n', 'cells', (2, 1, 2)),
     ('fname,labels,is_valid\na.jpg,cat,maybe\n', 'truth', (2, 'maybe')),
     ('fname,labels\n../t.csv,cat\n', 'outside', (2, '../t.csv', '.')),
@@ -389,6 +485,20 @@ def test_onnx_places(here, blank, monkeypatch):
     says(lambda: blank.to_onnx('a.onnx'), 'onnx_network', 'small_cnn', 'division by zero')
 
 
+# --- tables of answers, sorted photos
+
+def test_places_of_answers(here, monkeypatch):
+    (here/'photos').mkdir()
+    (here/'notes.csv').write_text('mine')
+    says(lambda: check_table('photos'), 'no_plain_table', 'photos')
+    says(lambda: check_table('notes.csv'), 'table_left_alone', 'notes.csv')
+    says(lambda: check_table('notes.csv/a.csv'), 'below_file', 'notes.csv/a.csv', 'notes.csv')
+    says(lambda: check_sorted('photos/album', ['photos']), 'sort_inside', 'photos/album', 'photos')
+    says(lambda: check_sorted('notes.csv'), 'sort_not_empty', 'notes.csv')
+    monkeypatch.setattr(answer_files, 'find_spec', lambda name: None)
+    says(lambda: check_table('a.parquet', 'parquet'), 'no_pyarrow', 'a.parquet')
+
+
 # --- a report
 
 def test_report_names(here):
@@ -414,6 +524,8 @@ def test_port_in_use():
     (lambda: mlc_app('nowhere'), 'no_model', ('nowhere',)),
     (lambda: mlc_app('nowhere', ip='203.0.113.1'), 'address', ('203.0.113.1',)),
     (lambda: mlc_predict('nowhere', ['a.jpg'], shard='4/3'), 'shard', ('4/3',)),
+    (lambda: mlc_predict('nowhere', ['a.jpg'], link=True), 'link_alone', ()),
+    (lambda: mlc_predict('nowhere', ['a'], sort='b', csv='b/a.csv'), 'table_inside', ('b/a.csv', 'b')),
     (lambda: mlc_train(), 'no_photos_named', ()),
     (lambda: mlc_train('nowhere'), 'no_out', ())])
 def test_command(capsys, command, name, things):

@@ -1,10 +1,10 @@
 "A model folder appears whole or not at all, and reading it believes nothing"
-import os
-import pytest
-from conftest import names, tree
+import hashlib, os
+import pytest, torch
+from conftest import config_of, names, tree
 from mlc_course.classifier import Classifier
 from mlc_course.engine.core import InputError
-from mlc_course.engine.model_file import check_dest
+from mlc_course.engine.model_file import check_dest, content_keys
 
 
 @pytest.fixture
@@ -23,6 +23,7 @@ def test_saved_as_the_format_says(folder):
     theirs = load_file(folder/'model.safetensors')
     ours = Classifier.load(folder)
     assert (theirs.pop('references')==ours.refs).all()
+    assert theirs.pop('trained').equal(ours.trained)
     state = ours.model.state_dict()
     assert theirs.keys()==state.keys()
     assert all((v==state[k]).all() for k,v in theirs.items())
@@ -50,7 +51,7 @@ def test_save_fails_whole(blank, folder, monkeypatch):
     before = tree(folder.parent)
     def full(fd): raise OSError(28, 'No space left on device')
     monkeypatch.setattr(os, 'fsync', full)
-    with pytest.raises(OSError): blank.save(folder)
+    with pytest.raises(InputError, match=f'{folder} cannot be written .*No space left'): blank.save(folder)
     assert tree(folder.parent)==before
 
 
@@ -73,3 +74,79 @@ def test_damaged_weights(folder, share):
     data[int(share*(len(data)-1))] ^= 0xff
     file.write_bytes(data)
     with pytest.raises(InputError, match=file.name): Classifier.load(folder)
+
+
+# --- what trained it
+
+@pytest.fixture(scope='module')
+def knowing(blank, pets):
+    "An untrained classifier that claims to have learned from some pictures"
+    keys = content_keys(sorted(pets.iterdir()))
+    return Classifier(blank.model, blank.decision, blank.refs, blank.config, trained=keys)
+
+
+def test_trained_pictures_are_saved(knowing, tmp_path):
+    "And stay with a model that is asked in another way"
+    again = Classifier.load(knowing.save(tmp_path/'m'))
+    assert len(again.trained)==24
+    for o in again, again.with_keep(.5), again.with_threshs(dict(cat=.7)):
+        assert o.trained.equal(knowing.trained)
+
+
+def test_eight_bytes_a_picture(blank, tmp_path):
+    "A hundred thousand photos cost 0.8 MB"
+    def size(n):
+        clf = Classifier(blank.model, blank.decision, blank.refs, blank.config, trained=torch.arange(n))
+        return (clf.save(tmp_path/str(n))/'model.safetensors').stat().st_size
+    assert 800_000<=size(100_000)-size(0)<801_000
+
+
+def as_format_4(folder):
+    "What the package wrote before it remembered pictures"
+    from safetensors.torch import load_file, save_file
+    file = folder/'model.safetensors'
+    state = load_file(file)
+    del state['trained']
+    save_file(state, file)
+    config = config_of(folder)
+    for o in 'asked', 'missed': del config[o]
+    rewrite(folder, config | dict(format='mlc_course model 4'))
+
+
+def rewrite(folder, config):
+    import json
+    data = (folder/'model.safetensors').read_bytes()
+    config['weights_sha256'] = hashlib.sha256(data).hexdigest()
+    (folder/'config.json').write_text(json.dumps(config))
+
+
+def test_format_4(knowing, pets, tmp_path):
+    "Older models load, and know of no picture; saved again they are of format 5"
+    folder = knowing.save(tmp_path/'m')
+    as_format_4(folder)
+    again = Classifier.load(folder)
+    assert (again.decision, len(again.trained))==(knowing.decision, 0)
+    assert again.predict(pets)==knowing.predict(pets)
+    again.save(folder)
+    assert config_of(folder)['format']=='mlc_course model 5'
+    assert Classifier.load(folder).predict(pets)==knowing.predict(pets)
+
+
+@pytest.mark.parametrize('value', [None, torch.tensor([2,1]), torch.tensor([1,1]), torch.tensor([[1,2]]),
+    torch.tensor([1,2], dtype=torch.int32), torch.tensor([1.,2.]), torch.tensor(1)], ids=str)
+def test_hostile_pictures(knowing, tmp_path, value):
+    "Missing, falling, twice the same, or of another form: one line"
+    from safetensors.torch import load_file, save_file
+    folder = knowing.save(tmp_path/'m')
+    state = load_file(folder/'model.safetensors') | dict(trained=value)
+    save_file({k: v for k,v in state.items() if v is not None}, folder/'model.safetensors')
+    rewrite(folder, config_of(folder))
+    with pytest.raises(InputError, match='trained.*train again'): Classifier.load(folder)
+
+
+@pytest.mark.parametrize('field,value', [('asked', ['fox']), ('asked', 'cat'), ('asked', ['cat','cat']),
+    ('missed', .1), ('missed', dict(share=2, keep=.9)), ('missed', dict(share=.1))])
+def test_hostile_wishes(knowing, tmp_path, field, value):
+    folder = knowing.save(tmp_path/'m')
+    rewrite(folder, config_of(folder) | {field: value})
+    with pytest.raises(InputError, match=f'{field} cannot be'): Classifier.load(folder)

@@ -4,7 +4,7 @@ The draws are the same in every run"""
 import importlib, inspect, json, math
 from dataclasses import replace
 from fractions import Fraction
-import numpy as np, pytest, torch
+import numpy as np, pandas as pd, pytest, torch
 import torch.nn.functional as F
 from scipy import stats
 from sklearn import metrics as skm
@@ -15,11 +15,15 @@ from torchvision.ops import sigmoid_focal_loss
 hypothesis = pytest.importorskip('hypothesis', reason='not installed: it comes with the extra `dev`')
 from hypothesis import assume, given, settings, strategies as st
 from mlc_course.convolution import *
-from mlc_course.engine.decision import Decision, _margins as margins
+from mlc_course.counting import *
+from mlc_course.data import decode_labels, encode_labels
+from mlc_course.engine.decision import Decision, pick_threshs, _margins as margins
+from mlc_course.engine.evaluation import measure
 from mlc_course.engine.fields import *
 from mlc_course.loss import *
 from mlc_course.metrics import *
 from mlc_course.rare import *
+from mlc_course.sigmoid import *
 from mlc_course.trust import *
 from mlc_course.unknown import *
 
@@ -158,7 +162,8 @@ def test_focal_loss(zt, alpha, gamma):
     same(focal_loss(z, t, None, 0.), F.binary_cross_entropy_with_logits(z, t))
     assert focal_loss(z, t, alpha, gamma+1) <= focal_loss(z, t, alpha, gamma) + 1e-12       # easy terms fade
     assert abs(focal_loss(z.half(), t.half(), alpha, gamma).double()-want) <= 2e-2*(1+want)
-    for a,b in NAN_IN: assert focal_loss(a, b, alpha, gamma).isnan()
+    assert focal_loss(*NAN_IN[0], alpha, gamma).isnan()
+    for o in (nan,.9): refuses(focal_loss, z, with_(t, o), alpha, gamma, match='0 or 1')
     for sign in (1,-1):
         far = tensor([[sign*inf]])
         right,wrong = (focal_loss(far, tensor([[float(yes)]]), alpha, gamma) for yes in (sign>0, sign<0))
@@ -480,6 +485,8 @@ def test_aupr(ab):
 def test_rankings_of_nothing_are_refused(f):
     for a,b in (([],[1.]), ([1.],[])): refuses(f, a, b, match='empty')
     for a,b in (([nan,1.],[1.]), ([1.],[nan])): refuses(f, a, b, match='NaN')
+    refuses(f, [[1.,2.],[3.,4.]], [1.], match='n_items')
+    assert f([[1.],[2.]], [[3.]])==f([1.,2.], [3.])
 
 
 few = st.integers(1, 15)
@@ -607,8 +614,11 @@ def test_fit_score(pk):
     if min(rule['std'].values())>1e-5:                       # units do not matter
         same(apply_score(moved, fit_score(moved, known)), res, 1e-4)
     refuses(fit_score, {**parts, 'knn': with_(parts['knn'], nan, -1)}, known, match='not finite')
+    for o in (known.int(), known.double(), known.to(torch.uint8)): assert fit_score(parts, o)==rule
+    refuses(fit_score, moved, known.double()*.5, match='known are not 0 or 1')
     refuses(fit_score, moved, known & False, match='no unit')
     refuses(fit_score, moved, torch.ones(len(known)+1)>0, match='do not fit')
+    refuses(fit_score, parts, known, 'energy', match='no scores .*energy')
 
 
 @covers(keep_thresh, conformal_thresh)
@@ -874,6 +884,9 @@ def test_stratified_split(pt, part_shares, seed):
         for j,o in enumerate(part_shares): assert abs(t[part==j,rarest].sum()-o*n[rarest])<=1
     else:
         for j,o in enumerate(part_shares): assert abs(n_parts[j]-o*len(t))<=1
+    for o in (t.int(), t.bool(), t.to(torch.uint8)):
+        assert (stratified_split(o, part_shares, seed)==part).all()
+    for o in (nan,-1.,.3): refuses(stratified_split, with_(t, o), part_shares, match='0 or 1')
     refuses(stratified_split, t, (.5,.6), match='sum to 1')
     refuses(stratified_split, t[:0], part_shares, match='no items')
     refuses(stratified_split, t[0], part_shares, match='n_items')
@@ -999,6 +1012,177 @@ def test_field_width(h, w, seed, share):
     refuses(field_width, field, h, col, share, match='outside')
     refuses(field_width, field, row, -1, share, match='outside')
     for s in (0,nan,1.1): refuses(field_width, field, row, col, s, match='share')
+
+
+# --- tables of any kind
+
+SCORES_OF_ITEMS = (max_logit, max_prob, joint_energy, energy, log_energy, softmax_by_hand, sigmoid_by_hand,
+    directions)
+
+
+def calls(seed):
+    "A call of every function that takes scores, targets or logits: its tables, and what else it needs"
+    n,c = 12,3
+    z,feats,refs = rand(seed, n, c)*2,rand(seed+1, n, 4),rand(seed+2, 5, 4)
+    t,counts = (rand(seed+3, n, c)>0).double(),rand(seed+4, n, c).abs().round()
+    t[0],t[1] = 1,0
+    p,prior,known = z.sigmoid(),t.mean(0),t.any(1).double()
+    parts = score_parts(z, feats, refs)
+    rule,vocab = fit_score(parts, known),['cat','dog','fox']
+    losses = bce_naive, bce_with_logits, focal_loss, asymmetric_loss
+    res = [(f, dict(logits=z, targets=t), {}) for f in losses]
+    res += [(f, {('probs' if f is max_prob else 'x' if f is directions else 'logits'): z}, {})
+        for f in SCORES_OF_ITEMS]
+    res += [(f, dict(probs=p, targets=t), dict(vocab=vocab) if f is label_table else {}) for f in
+        (*set(METRICS)-set(MORE_ARGS)-{fit_temperature}, pick_threshs)]
+    return res + [
+        (bce_with_logits, dict(logits=z, targets=t, pos_weight=prior+1), {}),
+        (fit_temperature, dict(logits=z, targets=t), {}),
+        (f1_by_thresh, dict(probs=p, targets=t, threshs=prior), {}),
+        (missed_rate, dict(probs=p, targets=t, thresh=prior), {}),
+        (exact_match, dict(probs=p, targets=t, thresh=prior), {}),
+        (crc_thresh, dict(probs=p, targets=t, grid=p[:,0]), dict(alpha=.9)),
+        (above, dict(probs=p, thresh=prior), {}),
+        (labels_above, dict(probs=p, thresh=prior), dict(vocab=vocab)),
+        (decode_labels, dict(targets=t), dict(vocab=vocab)),
+        (is_silent, dict(probs=p, thresh=prior), {}),
+        (silence_table, dict(probs=p, targets=t, unknown=dict(a=p)), {}),
+        (auroc, dict(known=p[:,0], unknown=p[:5,1]), {}),
+        (fpr_at_tpr, dict(known=p[:,0], unknown=p[:5,1]), {}),
+        (aupr, dict(positive=p[:,0], negative=p[:5,1]), {}),
+        (nearest, dict(feats=feats, unit_refs=directions(refs)), dict(k=2)),
+        (knn_score, dict(feats=feats, refs=refs), {}),
+        (half_prior, dict(prior=prior), {}),
+        (log_energy, dict(logits=z, prior=prior), {}),
+        (score_parts, dict(logits=z, feats=feats, refs=refs, prior=prior), {}),
+        (apply_score, dict(parts=parts), dict(rule=rule)),
+        (fit_score, dict(parts=parts, known=known), {}),
+        (keep_thresh, dict(scores=p[:,0]), {}),
+        (conformal_thresh, dict(scores=p[:,0]), dict(alpha=.3)),
+        (decide, dict(logits=z, score=feats[:,0], threshs=prior), dict(thresh=.1)),
+        (risk_coverage, dict(score=p[:,0], correct=known), {}),
+        (aurc, dict(score=p[:,0], correct=known), {}),
+        (joint_loss, dict(targets=t, counts=counts), dict(outputs=(z, p, None))),
+        (count_mae, dict(preds=p*3, counts=counts), {}),
+        (count_confusion, dict(preds=p*3, counts=counts), {}),
+        (stratified_split, dict(targets=t), dict(shares=(.5,.5))),
+        (pos_weights, dict(targets=t), {}),
+        (measure, dict(logits=z, score=feats[:,0], given=t, targets=t.flip(1), unknown_score=refs[:,0],
+            unknown_given=t[:5]), {})]
+
+
+def frame(x):
+    "As pandas has it, with names of rows that are no positions"
+    names = [f'{i}.jpg' for i in range(len(x))]
+    return (pd.DataFrame if x.ndim==2 else pd.Series)(x.numpy(), index=names)
+
+
+def read_only(x):
+    res = np.asfortranarray(x.numpy())[:]
+    res.setflags(write=False)
+    return res
+
+
+GIVEN = dict(array=lambda x: x.numpy(), list=lambda x: x.tolist(), pandas=frame,
+    rows=list, objects=lambda x: x.numpy().astype(object), big_endian=lambda x: x.numpy().astype('>f8'),
+    read_only=read_only, backwards=lambda x: x.flip(0).numpy()[::-1])
+
+
+def each(tables, f):
+    "`f` of every table, also of those in a dict"
+    return {k: each(x, f) if isinstance(x, dict) else f(x) for k,x in tables.items()}
+
+
+def flat(res):
+    "All numbers of a result, in order"
+    if isinstance(res, pd.DataFrame): res = res.to_dict('list')
+    if isinstance(res, dict): res = list(res.values())
+    if isinstance(res, (list,tuple)): return [o for part in res for o in flat(part)]
+    return res.double().flatten().tolist() if isinstance(res, torch.Tensor) else [res]
+
+
+CALLED = {f for f,_,_ in calls(0)}
+NO_TABLES = (widen_conv, resplit, count_targets, density_maps, small_cnn, CountHead, PresenceAndCount,
+    MultiLabelHead)
+
+
+@pytest.mark.parametrize('module', ['loss','metrics','unknown','trust','rare','counting','sigmoid'])
+def test_every_function_with_tables_is_called(module):
+    m = importlib.import_module(f'mlc_course.{module}')
+    names = {o for o in m.__all__ if callable(getattr(m, o)) and getattr(m, o) not in CALLED and
+        getattr(m, o) not in NO_TABLES}
+    assert not names
+
+
+@pytest.mark.parametrize('kind', GIVEN)
+@settings(max_examples=3)
+@given(seed=seeds)
+def test_tables_of_any_kind(kind, seed):
+    "Arrays, lists and pandas tables say what tensors say, whatever the names of their rows"
+    for f,tables,more in calls(seed):
+        want,got = flat(f(**tables, **more)),flat(f(**each(tables, GIVEN[kind]), **more))
+        assert len(want)==len(got)
+        for a,b in zip(want, got):
+            if isinstance(a, str) or a is None: assert a==b, f
+            else: assert a==pytest.approx(b, rel=1e-5, abs=1e-6, nan_ok=True), f
+
+
+def first_of(tables, x):
+    "The same tables, the first of them replaced"
+    name = next(iter(tables))
+    return {**tables, name: dict(a=x) if isinstance(tables[name], dict) else x}
+
+
+@pytest.mark.parametrize('bad', [
+    [['cat'],['dog']], pd.DataFrame(dict(fname=['a.jpg','b.jpg'], cat=[1,0])), [[1.,None],[0.,1.]],
+    pd.Series([1,None,True], dtype=object), [[1.],[1.,0.]], {'cat'}, 'cat',
+    np.ma.masked_array([1.,2.], [True,False]), np.array(['2026-01-01'], 'datetime64[D]'),
+    np.array([1j]), [tensor([1.]),tensor([1.,2.])], np.array([b'1']),
+    torch.eye(2).to_sparse()], ids=lambda o: str(o)[:30])
+def test_what_holds_no_numbers_is_refused(bad):
+    "Text, gaps and ragged rows: one line, which names the argument, in every function"
+    for f,tables,more in calls(0): refuses(f, **first_of(tables, bad), **more, match='must be numbers')
+
+
+def test_tables_in_another_order_are_refused():
+    "Two tables of the same pictures whose rows do not meet, and two of the same labels"
+    for f,tables,more in calls(0):
+        if f in (auroc, fpr_at_tpr, aupr, pick_threshs): continue
+        named = {k: frame(x) for k,x in tables.items() if not isinstance(x, dict) and x.ndim==2}
+        if len(named)<2 or 'refs' in named: continue
+        last = list(named)[-1]
+        for other,match in ((named[last].iloc[::-1],'rows'), (named[last].iloc[:,::-1],'columns')):
+            if len(named[last])!=len(next(iter(named.values()))): continue
+            refuses(f, **{**tables, **named, last: other}, **more, match=f'same {match} in another order')
+
+
+@pytest.mark.parametrize('dtype', [torch.bool, torch.uint8, torch.int8, torch.int64, torch.float16])
+def test_targets_of_any_type(dtype):
+    "A byte that wraps around, or a truth that cannot be subtracted, is a 0 or a 1 all the same"
+    z,t = rand(0, 6, 3, dtype=torch.float),(rand(1, 6, 3)>0).float()
+    for f in (bce_naive, bce_with_logits, focal_loss, asymmetric_loss):
+        res = f(z, t.to(dtype))
+        same(res, f(z, t))
+        assert res.dtype==torch.float
+    same(joint_loss((z, z.exp(), None), t.to(dtype), t), joint_loss((z, z.exp(), None), t, t))
+    same(count_mae(t.to(dtype), (1-t).to(dtype)), [1,1,1])
+    same(count_confusion(t.to(dtype), t.to(dtype), 1), [[int((t==0).sum()),0],[0,int(t.sum())]])
+    given_ = t.to(dtype)
+    assert measure(z, z[:,0], given_, t, z[:,1], given_)==measure(z, z[:,0], t>0, t, z[:,1], t>0)
+    same(pick_threshs(z.sigmoid(), t.to(dtype)), pick_threshs(z.sigmoid(), t))
+
+
+def test_counts_that_are_none_are_refused():
+    "NaN is not 0, and more than any number goes to the last column"
+    preds,counts = tensor([[1.,2.]]),tensor([[1.,2.]])
+    refuses(count_confusion, with_(preds, nan), counts, match='1 of 2 predicted counts are nan')
+    for o in (nan,-1.): refuses(count_confusion, preds, with_(counts, o), match='nan or negative')
+    assert count_confusion(with_(preds, inf), counts, 2).tolist()==[[0,0,0],[0,0,1],[0,0,1]]
+    assert count_confusion(with_(preds, -.4), counts, 2)[1].tolist()==[1,0,0]
+
+
+def test_a_name_that_stands_twice_is_refused():
+    refuses(encode_labels, [['cat']], ['cat','dog','cat'], match='twice')
 
 
 # --- all of them

@@ -8,10 +8,12 @@ from fastcore.basics import noop
 from torchvision.models import SqueezeNet1_0_Weights
 from conftest import draw
 from mlc_course.classifier import Classifier, fitted_classifier
-from mlc_course.engine.core import BadPictures
+from mlc_course.engine.core import BadPictures, InputError
+from mlc_course.engine import training
 from mlc_course.engine.networks import ARCHS, build_model
 from mlc_course.engine.options import Options
 from mlc_course.engine.photos import gather_photos
+from mlc_course.engine.pictures import normalise
 from mlc_course.engine.training import Fitted, Parts
 
 
@@ -167,6 +169,106 @@ def test_as_if_never_there(with_bad, pets, capsys, way):
     assert a.decision==b.decision
     assert b.config['training']==a.config['training'] | dict(n_left_out=5)
     assert capsys.readouterr().err.count('\n')==6
+
+
+# --- losses, mirror images, promises
+
+SCRATCH = dict(arch='small_cnn', size=32, epochs=4, say=noop)
+
+
+@pytest.fixture(scope='module')
+def usual(pets): return Classifier.train(pets, **SCRATCH)
+
+
+def brier(logits, targets): return (logits.sigmoid()-targets).square().mean()
+
+
+@pytest.mark.parametrize('loss', ['focal','asymmetric', brier, lambda z,t: brier(z, t)])
+def test_loss_trains(pets, usual, loss):
+    "From scratch: another loss, another network, and the model says by which"
+    clf = Classifier.train(pets, loss=loss, **SCRATCH)
+    assert not same_weights(clf, usual)
+    assert clf.config['training']['loss']==(loss if isinstance(loss, str) else loss.__name__)
+    assert usual.config['training']['loss']=='bce'
+
+
+@pytest.mark.parametrize('loss', ['bce','focal'])
+def test_loss_is_what_falls(pets, loss):
+    "What training prints is the loss that was asked for: focal loss charges far less at the start"
+    said = []
+    Classifier.train(pets, loss=loss, **dict(SCRATCH, say=said.append))
+    line = next(o for o in said if o.startswith('epoch 1'))
+    first = float(line.split('training loss ')[1].split(',')[0])
+    assert (first>.4)==(loss=='bce')
+
+
+def test_loss_of_fine_tuning(pets, tmp_path):
+    a,b = (Classifier.train(pets, size=64, epochs=1, loss=o, say=noop) for o in ('bce','asymmetric'))
+    assert not same_weights(a, b)
+    assert Classifier.load(b.save(tmp_path/'m')).config['training']['loss']=='asymmetric'
+
+
+def a_row(logits, targets): return (logits-targets).mean(1)
+
+
+def nothing(logits, targets): return torch.zeros(())
+
+
+@pytest.mark.parametrize('options,words', [
+    (dict(loss='focal'), 'add --epochs'), (dict(loss=brier, epochs=0), 'brier .*add --epochs'),
+    (dict(arch='small_cnn', loss='focal', epochs=0), 'add --epochs'),
+    (dict(loss='hinge'), 'bce, focal, asymmetric'), (dict(loss=None), 'None is not known'),
+    (dict(loss=a_row, epochs=1), r'a_row .*\(2,\)'),
+    (dict(loss=nothing, epochs=1), 'nothing cannot be trained'),
+    (dict(loss=lambda z: z, epochs=1), 'cannot be trained with'),
+    (dict(max_missed=0), 'no share'), (dict(max_missed=.1, keep=.9), 'exclude each other'),
+    (dict(max_missed=.2), 'needs 40 .*there are 24'),
+    (dict(max_missed=.2, epochs=1), 'there are 5')])
+def test_refused_before_or_without_training(pets, options, words):
+    with pytest.raises(InputError, match=words):
+        Classifier.train(pets, say=noop, **dict(dict(size=64), **options))
+
+
+def test_mirror_images_can_be_left_out(pets, monkeypatch):
+    "From scratch, half of what the network is shown is mirrored, or nothing"
+    shown = {}
+    def train_loop(model, inputs, *_):
+        as_they_are = inputs.train(range(19)) if not shown else shown['as they are']
+        shown.setdefault('as they are', as_they_are)
+        xs = [inputs.train(range(19)) for _ in range(20)]
+        return torch.stack([(x!=as_they_are).flatten(1).any(1) for x in xs]).float().mean().item()
+    def share(augment):
+        "Of pictures that are shown in another way than without mirror images"
+        res = []
+        monkeypatch.setattr(training, 'train_loop', lambda *args: res.append(train_loop(*args)))
+        Classifier.train(pets, augment=augment, **SCRATCH)
+        return res[0]
+    assert share(False)==0
+    assert .4<share(True)<.6
+
+
+def test_fine_tuning_without_mirror_images(pets, monkeypatch):
+    "No mirror image is looked at, so the first pass takes half as long"
+    seen = []
+    def counted(xb, stats):
+        seen.append(len(xb))
+        return normalise(xb, stats)
+    monkeypatch.setattr(training, 'normalise', counted)
+    n = {}
+    for augment in True, False:
+        seen.clear()
+        Classifier.train(pets, size=64, epochs=1, augment=augment, say=noop)
+        n[augment] = sum(seen)
+    assert n=={True: 2*19+5, False: 19+5}
+
+
+def test_max_missed_is_said(tmp_path):
+    photos = draw(tmp_path/'p', ['Siamese','pug'], 24, 40)
+    clf,said = lines_of(photos, max_missed=.3)
+    line, = [o for o in said if o.startswith('promise')]
+    assert 'at most 0.3 are missed' in line
+    assert clf.decision.max_missed==.3
+    assert Classifier.load(clf.save(tmp_path/'m')).decision.max_missed==.3
 
 
 def test_fitted_classifier(pets):

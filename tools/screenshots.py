@@ -1,4 +1,4 @@
-"Pictures for the README, into images/: site, playground, an explorer, the app, a report. Needs Chromium"
+"Pictures for the README, into images/: site, playground, explorer, app, check, report. Needs Chromium"
 import io, os, shutil, subprocess, sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +16,8 @@ from mlc_course import Classifier
 from mlc_course.ui.course import copy_notebooks
 from mlc_course.draw.animals import breeds,strangers
 from mlc_course.draw.scenes import draw_portrait
+from mlc_course.engine.check import check_photos
+from mlc_course.ui.check_page import check_page
 from mlc_course.ui.explorers_answers import demo
 from serve import serve_site
 
@@ -116,6 +118,28 @@ def app():
             take(page, 'app')
 
 
+def check():
+    "A drawn pet under two labels, one on both sides of the split, and three with the wrong label"
+    with TemporaryDirectory() as folder:
+        here = Path.cwd()
+        os.chdir(folder) # the page tells what was named
+        train,valid = Path('photos/train'),Path('photos/valid')
+        for part,numbers in (train, range(16)), (valid, range(16, 20)):
+            for kind in breeds:
+                (part/kind).mkdir(parents=True)
+                for i in numbers: draw_portrait(kind, i, 256)[0].save(part/kind/f'{kind}_{i}.jpg')
+        shutil.copy(train/'pug/pug_3.jpg', train/'beagle/beagle_99.jpg')
+        small = Image.open(train/'Siamese/Siamese_5.jpg').resize((180,180))
+        small.save(valid/'Siamese/IMG_1.jpg', quality=60)
+        for i,(true,wrong) in enumerate((('Bombay','pug'), ('rottweiler','Bengal'), ('samoyed','Siamese'))):
+            shutil.move(train/true/f'{true}_{i}.jpg', train/wrong/f'{wrong}_{50+i}.jpg')
+        Path('check.html').write_text(check_page(check_photos('photos', say=noop)), encoding='utf-8')
+        with tab(height=1500) as page:
+            page.goto(Path('check.html').absolute().as_uri())
+            take(page, 'check')
+        os.chdir(here)
+
+
 def report():
     "The beginning of a report, and a few of the worst mistakes: drawn pets, and strangers"
     with TemporaryDirectory() as folder:
@@ -134,5 +158,6 @@ def report():
 
 
 if __name__ == '__main__':
-    known = dict(site=site, playground=playground, explorer=explorer, app=app, report=report)
+    known = dict(site=site, playground=playground, explorer=explorer, app=app,
+        check=check, report=report)
     for name in sys.argv[1:] or known: known[name]()

@@ -34,12 +34,13 @@ def digests(
 
 # %% ../../nbs/engine/copies.ipynb #copies-828889
 def copies(
-    files, # Any files; those that cannot be read have no copy
+    files, # Any files; those that are empty or cannot be read have no copy
 )->list: # Groups of two or more positions in `files`, each group rising
     "Which files hold the same bytes, or are the same file under two names"
     by_length = defaultdict(list)
     for i,file in enumerate(files):
         with suppress(OSError): by_length[os.path.getsize(file)].append(i)
+    by_length.pop(0, None) # no picture has 0 bytes
     alike = [i for group in by_length.values() if len(group)>1 for i in group]
     by_content = defaultdict(list)
     for i,content in zip(alike, digests([files[i] for i in alike])): by_content[content].append(i)

@@ -1,5 +1,5 @@
 """Errors that a user can put right, text that is safe to show, one progress line, one check of
-shapes.
+shapes, tables of any kind.
 
 Docs: https://mlc-course.github.io/mlc_course/engine/core.html.md"""
 
@@ -7,10 +7,15 @@ Docs: https://mlc-course.github.io/mlc_course/engine/core.html.md"""
 
 # %% auto #0
 __all__ = ['one_line', 'reason', 'more', 'some', 'first_lines', 'InputError', 'MissingError',
-           'BadPictures', 'tell_bad', 'progress', 'watched', 'check_shapes']
+           'BadPictures', 'on_stderr', 'tell_bad', 'progress', 'watched', 'check_shapes',
+           'as_numbers', 'takes_tables']
 
 # %% ../../nbs/engine/core.ipynb #core-3cdba8
-import sys,time,unicodedata
+import inspect,sys,time,unicodedata
+from contextlib import suppress
+from functools import wraps
+from itertools import combinations
+from numbers import Real
 
 # %% ../../nbs/engine/core.ipynb #core-e9b308
 def one_line(
@@ -72,6 +77,13 @@ class BadPictures(InputError):
     # To be told to other processes
     def __reduce__(self): return type(self),(self.errors,self.n)
 
+def on_stderr(
+    *lines, # Text
+):
+    "Lines on stderr, if there is any"
+    if sys.stderr is None: return # `print` would take stdout
+    with suppress(OSError,ValueError): print(*lines, sep='\n', file=sys.stderr)
+
 def tell_bad(
     errors:dict, # From file to its `InputError`
     n:int,       # Pictures in all
@@ -79,9 +91,14 @@ def tell_bad(
     "List on stderr what is left out, one line each"
     if not errors: return
     said = first_lines(list(map(str, errors.values())))
-    print(*said, f'{len(errors)} of {n} pictures are left out', sep='\n', file=sys.stderr)
+    on_stderr(*said, f'{len(errors)} of {n} pictures are left out')
 
 # %% ../../nbs/engine/core.ipynb #core-45dd5e
+def _is_terminal(stream):
+    "Not all that a program puts in place of stderr can tell"
+    try: return stream.isatty()
+    except (AttributeError,ValueError): return False
+
 class _Line:
     "The line on stderr; a fresh one for each piece of work"
     def __init__(self, what, n, every, show):
@@ -89,8 +106,8 @@ class _Line:
         self.n = n
         self.start = self.last = time.time()
         stream = sys.stderr # None in a program without a console
-        self.stream = stream if show and stream and not stream.closed else None
-        self.live = self.stream is not None and self.stream.isatty()
+        self.stream = stream if show else None
+        self.live = _is_terminal(self.stream)
         self.every = 0.5 if self.live else every
 
     def tell(self, done):
@@ -104,7 +121,10 @@ class _Line:
     def end(self):
         if self.live: self.put(f'\r{"":<70}\r')
 
-    def put(self, text): print(text, end='', file=self.stream, flush=True)
+    def put(self, text):
+        # a window, a service or a log may have a stream that takes nothing: the work goes on
+        try: print(text, end='', file=self.stream, flush=True)
+        except Exception: self.stream,self.live = None,False
 
 def progress(
     counts,    # Numbers of finished items, one after another
@@ -153,3 +173,68 @@ def check_shapes(
     got = [f'{name} {tuple(tensor.shape)}' for name,(tensor,_) in tensors.items()]
     need = [f'{name} must be ({", ".join(sizes.split())})' for name,(_,sizes) in tensors.items()]
     raise ValueError(f'{" and ".join(got)} do not fit: {", ".join(need)}')
+
+# %% ../../nbs/engine/core.ipynb #core-7ab1e2
+def _is_number(o):
+    "Whether it is a number; one of numpy's too"
+    return isinstance(o, Real) or type(o).__name__ in ('bool','bool_')
+
+def _numbers(x, name):
+    "The values of `x` as an array of truths or floats"
+    import numpy as np
+    if type(x) is not np.ndarray and np.ma.is_masked(x):
+        raise InputError(f'{name} must be numbers without gaps: fill what is masked')
+    values = np.asarray(x)
+    if values.dtype==object: wrong = [o for o in values.flat if not _is_number(o)]
+    else: wrong = values.flat[:1] if values.dtype.kind not in 'biuf' else []
+    if len(wrong): raise InputError(f'{name} must be numbers without gaps, not {repr(wrong[0])[:60]}')
+    is_fit = values.dtype.char in '?efd' and values.dtype.isnative
+    if not is_fit: values = values.astype(float)
+    return values if values.flags.carray else values.copy() # torch reads it where it lies
+
+def as_numbers(
+    x, # Tensor, array, list of numbers or of tensors, column or table of pandas
+    name:str='values', # For the message
+): # A tensor as it is; else one of truths or floats, whole numbers in 64 bits; of an array with its memory
+    "The numbers of `x`, in their order; `InputError` for text, gaps, and rows of different lengths"
+    import numpy as np,torch
+    if isinstance(x, torch.Tensor) and x.layout==torch.strided: return x
+    if isinstance(x, torch.Tensor): raise InputError(f'{name} must be numbers in rows: give its .to_dense()')
+    try:
+        if isinstance(x, (list,tuple)) and any(isinstance(o, torch.Tensor) for o in x):
+            return torch.stack([torch.as_tensor(o) for o in x])
+        return torch.from_numpy(_numbers(x, name))
+    except InputError: raise
+    except Exception as e:
+        raise InputError(f'{name} must be numbers in rows of the same length ({reason(e)})') from None
+
+# %% ../../nbs/engine/core.ipynb #core-7ab1e4
+def _check_order(tables):
+    "`InputError` if two pandas tables name the same rows or columns, but in another order"
+    pandas = {name: x for name,x in tables.items() if hasattr(x, 'iloc')}
+    for (a,x),(b,y) in combinations(pandas.items(), 2):
+        for axis,what in dict(index='rows', columns='columns').items():
+            its,others = getattr(x, axis, None),getattr(y, axis, None)
+            if its is None or others is None or len(its)!=len(others) or its.equals(others): continue
+            if set(its)!=set(others): continue
+            raise InputError(f'{a} and {b} name the same {what} in another order: put them in one, '
+                'or give their .to_numpy()')
+
+def takes_tables(
+    f, # Function whose signature says `Tensor` where it takes one, or `dict[str,Tensor]`
+):
+    "Let `f` take arrays, lists and pandas tables too: they reach it as tensors"
+    signature = inspect.signature(f)
+    wanted = [name for name,o in signature.parameters.items() if 'Tensor' in str(o.annotation)]
+    @wraps(f)
+    def _f(*args, **kwargs):
+        try: given = signature.bind(*args, **kwargs)
+        except TypeError: return f(*args, **kwargs) # which says what is missing
+        values = given.arguments
+        tables = {name: values[name] for name in wanted if values.get(name) is not None}
+        _check_order(tables)
+        for name,x in tables.items():
+            if isinstance(x, dict): values[name] = {k: as_numbers(o, f'{name} {k}') for k,o in x.items()}
+            else: values[name] = as_numbers(x, name)
+        return f(*given.args, **given.kwargs)
+    return _f

@@ -21,7 +21,8 @@ from typing import NamedTuple
 import torch
 from torch import nn,tensor,Tensor
 
-from .core import InputError
+from .core import InputError,some,takes_tables
+from .promise import check_missed,keep_for,left_for_threshs,lowered
 from ..metrics import f1_by_thresh
 from ..unknown import SCORES,apply_score,decide,fit_score,keep_thresh,score_parts
 
@@ -90,10 +91,11 @@ def check_fields(
 # %% ../../nbs/engine/decision.ipynb #decision-021
 def check_keep(
     keep, # Share of known pictures that shall get an answer
-)->float: # The same
+)->float: # The same, to six digits: those of a number in 32 bits
     "`InputError` for what is no number above 0, up to 1"
     with suppress(TypeError,ValueError):
-        if 0<float(keep)<=1 and not isinstance(keep, (bool,str)): return float(keep)
+        share = round(float(keep), 6)
+        if 0<share<=1 and type(keep).__name__ not in ('bool','bool_','str','str_'): return share
     raise InputError(f'keep {keep} is no share of pictures: use a number above 0, up to 1, such as 0.95')
 
 # %% ../../nbs/engine/decision.ipynb #decision-023
@@ -128,6 +130,10 @@ def _is_keep_table(o):
 
 def _is_vocab(o): return is_names(o) and len(o)>0
 
+def _is_missed(o):
+    "Whether `o` is None, or a promise as `Decision.to_dict` writes it"
+    return o is None or fits(o, dict(share=is_share, keep=is_share))
+
 def _is_spread(o): return is_number(o) and o>=9e-7
 
 def _is_prior(o): return o is None or isinstance(o, list) and all(map(is_share, o))
@@ -142,6 +148,7 @@ def _is_score(o):
     return fits(o['mean'], mean) and fits(o['std'], std)
 
 # %% ../../nbs/engine/decision.ipynb #decision-032
+@takes_tables
 def pick_threshs(
     probs:Tensor,   # Sigmoid outputs of *validation* pictures, `(n_items, n_classes)`
     targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
@@ -214,6 +221,8 @@ class Decision:
     thresh:float=-math.inf # Score that an answer needs; -inf: every score passes
     threshs:tuple=None     # Probability that every label but the likeliest needs, one a label; None: 0.5
     keep_table:tuple=None  # Scores that other keep rates need; None where nothing could be measured
+    asked:tuple=() # Labels whose threshold somebody has set: they need it as the likeliest too
+    missed:tuple=None # Share of labels that may be missed, and the least `keep` at which that is promised
 
     def __post_init__(self):
         if self.threshs is None: object.__setattr__(self, 'threshs', (0.5,)*len(self.vocab))
@@ -227,13 +236,18 @@ class Decision:
         targets:Tensor, # Their 0/1 labels, `(n_items, n_classes)`
         name:str='joint_energy+knn', # Scores to take, joined by +, see `best_rule`
         prior=None,     # Share of known training pictures with each label, `(n_classes,)`
+        max_missed:float=None, # Share of a new known picture's labels that may be missed on average
     )->'Decision':
         "Score and thresholds, chosen on validation pictures; without a labelled one every score passes"
         known = targets.bool().any(1)
         vocab = tuple(vocab)
+        if keep is not None: keep = check_keep(keep)
         if prior is not None: prior = tuple(round(o, 6) for o in torch.as_tensor(prior).tolist())
         no_rule = dict(name='knn', mean=dict(knn=0.), std=dict(knn=1.))
-        if not known.any(): return cls(vocab, keep or .95, no_rule)
+        if max_missed is not None: max_missed = check_missed(max_missed, keep)
+        if not known.any():
+            if max_missed: left_for_threshs(max_missed, keep, 0)
+            return cls(vocab, keep or .95, no_rule)
         has_say,sets = choose_and_set(known)
         chooses = has_say & known
         rule = fit_score({o: x[chooses] for o,x in parts.items()}, known[chooses], name)
@@ -243,10 +257,21 @@ class Decision:
             given = decide(logits, score, -math.inf, threshs)
             right = (given==targets.bool()).all(1)
             keep = usual_keep(score[known], right[known])
+            if max_missed: keep = max(keep, keep_for(max_missed))
         table = keep_table(score[sets])
         thresh = score_thresh(score[sets], keep)
-        return cls(vocab, keep, rule, prior=prior, thresh=thresh,
-            threshs=tuple(map(_floored, threshs.tolist())), keep_table=table)
+        threshs = tensor(list(map(_floored, threshs.tolist())))
+        if max_missed:
+            n_silent = int((score[sets]<=thresh).sum())
+            left = left_for_threshs(max_missed, keep, int(known.sum()), n_silent)
+            threshs = lowered(threshs, logits[sets], targets[sets], left)
+        return cls(vocab, keep, rule, prior=prior, thresh=thresh, keep_table=table,
+            threshs=tuple(round(o, 6) for o in threshs.tolist()), missed=max_missed and (max_missed,keep))
+
+    @property
+    def max_missed(self)->float:
+        "Share of a new known picture's labels that is missed at most, on average; None: no promise"
+        if self.missed and self.keep>=self.missed[1]: return self.missed[0]
 
     def score(self,
         logits:Tensor, # `(n_items, n_classes)`
@@ -266,15 +291,17 @@ class Decision:
         logits:Tensor, # `(n_items, n_classes)`
         score:Tensor,  # `(n_items,)`
     )->Tensor: # Bool, `(n_items, n_classes)`
-        "Labels given, by the rule of chapter 07"
-        return decide(logits, score, self.thresh, self._threshs_like(logits))
+        "Labels given, by the rule of chapter 07; the likeliest too needs a threshold that was asked for"
+        threshs = self._threshs_like(logits)
+        given = decide(logits, score, self.thresh, threshs)
+        return given & (~self._asked_like(logits) | (logits.sigmoid()>threshs))
 
     def marks(self,
         logits:Tensor, # `(n_items, n_classes)`
     )->Tensor: # `(n_items, n_classes)`
-        "The probability that each label needs here; the likeliest needs none"
-        is_first = nn.functional.one_hot(logits.argmax(1), logits.shape[1])
-        return self._threshs_like(logits)*(1-is_first)
+        "The probability that each label needs here; the likeliest needs none, unless it was asked for"
+        is_first = nn.functional.one_hot(logits.argmax(1), logits.shape[1]).bool()
+        return self._threshs_like(logits).where(~is_first | self._asked_like(logits), 0.)
 
     def is_close_call(self,
         logits:Tensor, # `(n_items, n_classes)`
@@ -289,7 +316,8 @@ class Decision:
         # the likeliest may be another one, and not all that it may be are given anyway
         many = (maybe_first.sum(1)>1) & ~(surely | ~maybe_first).all(1)
         on_edge = (logits-passes).abs() < off_logit
-        on_edge &= torch.arange(logits.shape[1], device=logits.device)!=first
+        is_first = torch.arange(logits.shape[1], device=logits.device)==first
+        on_edge &= ~is_first | self._asked_like(logits)
         res = many | on_edge.any(1) | ((score-self.thresh).abs() < off_score)
         surely_silent = score < self.thresh-off_score
         return res & ~surely_silent | ~logits.isfinite().all(1)
@@ -298,19 +326,46 @@ class Decision:
         keep:float, # In whole per cent (else rounded up); or the one of training
     )->'Decision':
         "As careful as `keep` asks: the less has to be answered, the surer an answer must be"
-        if keep==self.keep: return self
         keep = check_keep(keep)
+        if self.keep and keep==round(self.keep, 6): return self
         if not self.keep_table:
             raise InputError('this model had no labelled picture to validate on: it has no other keep rate')
         row = math.ceil(keep*100-1e-6)-1
         return replace(self, keep=keep, thresh=self.keep_table[row])
 
-    def to_dict(self)->dict: # `vocab, keep, score, thresholds, kept`, fit for JSON
+    def with_threshs(self,
+        threshs, # From label to the probability that it needs; other labels stay as they are
+    )->'Decision':
+        "Labels that need what you say, likeliest or not; nothing is promised any more of labels missed"
+        new = self._checked(threshs)
+        if not new: return self
+        asked = tuple(o for o in self.vocab if o in self.asked or o in new)
+        threshs = tuple(new.get(label, o) for label,o in zip(self.vocab, self.threshs))
+        return replace(self, threshs=threshs, asked=asked, missed=None)
+
+    def _checked(self, threshs):
+        "Plain numbers; `InputError` for a label that the model does not have, or what is no probability"
+        if not hasattr(threshs, 'items'):
+            raise InputError(f'thresholds {threshs!r} name no label: use a dict, such as '
+                f'{{{self.vocab[0]!r}: 0.7}}')
+        new = {}
+        for label,value in threshs.items():
+            if label not in self.vocab:
+                raise InputError(f'{label} is no label of this model, which has {some(list(self.vocab))}')
+            new[label] = math.nan
+            with suppress(TypeError,ValueError):
+                if not isinstance(value, (bool,str)): new[label] = float(value)
+            if not 0<=new[label]<=1:
+                raise InputError(f'threshold {value} of {label} is no probability: use a number from 0 to 1')
+        return new
+
+    def to_dict(self)->dict: # `vocab, keep, score, thresholds, asked, kept, missed`, fit for JSON
         "The fields of `config.json`; None lets every score pass"
         prior = self.prior and list(self.prior)
         return dict(vocab=list(self.vocab), keep=self.keep,
             score=dict(self.rule, k=self.k, prior=prior, thresh=_finite(self.thresh)),
-            thresholds=dict(zip(self.vocab, self.threshs)),
+            thresholds=dict(zip(self.vocab, self.threshs)), asked=list(self.asked),
+            missed=self.missed and dict(zip(('share','keep'), self.missed)),
             kept=self.keep_table and list(map(_finite, self.keep_table)))
 
     @classmethod
@@ -323,16 +378,22 @@ class Decision:
         vocab = fields['vocab']
         shares = dict.fromkeys(vocab, is_share)
         check_fields(fields, dict(score=_is_score, thresholds=shares, keep=is_share,
-            kept=_is_keep_table), where)
+            kept=_is_keep_table, asked=is_names, missed=_is_missed), where)
         prior,table = fields['score']['prior'],fields['kept']
         if prior is not None and len(prior)!=len(vocab):
             raise InputError(f'{where}: score has {len(prior)} priors for {len(vocab)} labels: train again')
+        check_fields(fields, dict(asked=lambda o: set(o)<=set(vocab)), where)
+        missed = fields['missed'] and (fields['missed']['share'],fields['missed']['keep'])
         rule = dict(fields['score'])
         k,thresh,prior = rule.pop('k'),_or_all(rule.pop('thresh')),rule.pop('prior')
         threshs = tuple(map(fields['thresholds'].get, vocab))
         return cls(tuple(vocab), fields['keep'], rule, k, prior and tuple(prior), thresh, threshs,
-            table and tuple(map(_or_all, table)))
+            table and tuple(map(_or_all, table)), tuple(fields['asked']), missed)
 
     def _threshs_like(self, logits):
         "`threshs` as a tensor, where `logits` are"
         return tensor(self.threshs, device=logits.device)
+
+    def _asked_like(self, logits):
+        "Whether each label needs its threshold as the likeliest too, where `logits` are"
+        return tensor([o in self.asked for o in self.vocab], device=logits.device)

@@ -18,7 +18,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from ..metrics import average_precision,macro_f1,mean_ap
+from .core import takes_tables
+from ..metrics import as_flags,average_precision,macro_f1,mean_ap
 from ..unknown import aurc,auroc,fpr_at_tpr
 
 # %% ../../nbs/engine/evaluation.ipynb #evaluation-010
@@ -43,6 +44,7 @@ def _number(x):
 
 def _share(flags): return _number(flags.float().mean())
 
+@takes_tables
 def measure(
     logits:Tensor,  # Of labelled pictures, `(n_known, n_classes)`
     score:Tensor,   # Their score, `(n_known,)`
@@ -52,8 +54,10 @@ def measure(
     unknown_given:Tensor, # Labels given to those, bool `(n_unknown, n_classes)`
 )->dict: # A figure for each of `FIGURES`; None where there is nothing to measure
     "All figures; pictures labelled with nothing count in `exact_match`, `macro_f1` and `map` only"
-    named = targets.bool().any(1)
-    right = (given==targets.bool()).all(1)
+    given,unknown_given = as_flags(given, 'given'),as_flags(unknown_given, 'unknown_given')
+    targets = as_flags(targets)
+    named = targets.any(1)
+    right = (given==targets).all(1)
     res = dict.fromkeys(FIGURES)
     res.update(n_known=len(logits), n_unknown=len(unknown_score))
     res['exact_match'] = _share(right)

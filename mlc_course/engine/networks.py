@@ -8,7 +8,7 @@ Docs: https://mlc-course.github.io/mlc_course/engine/networks.html.md"""
 # %% auto #0
 __all__ = ['ARCHS', 'SamePad', 'Residual', 'lite_body', 'fold_norms', 'page_cnn', 'cut_body', 'RootPool',
            'RootHead', 'Arch', 'arch_names', 'find_arch', 'build_model', 'fetch_weights',
-           'blank_model', 'split_body']
+           'check_size', 'blank_model', 'split_body']
 
 # %% ../../nbs/engine/networks.ipynb #networks-003
 import hashlib,re,time,urllib.request
@@ -277,8 +277,9 @@ def find_arch(
     arch:str, # One of `arch_names`, or `timm/` and a name of timm's
 )->Arch:
     "How such a network is made; `InputError` for an unknown name. Ours need neither torchvision nor timm"
+    arch = str(arch)
     if arch in ARCHS: return ARCHS[arch]
-    if str(arch).startswith('timm/'): return _of_timm(arch)
+    if arch.startswith('timm/'): return _of_timm(arch)
     if arch in arch_names(): return _of_torchvision(arch)
     raise InputError(f'arch {arch!r} is not known: mlc_train --archs lists what there is')
 
@@ -303,6 +304,27 @@ def fetch_weights(
     except InputError: raise
     except Exception as e:
         return f'weights for {arch} not at hand ({reason(e)}): training from scratch, expect less'
+
+# %% ../../nbs/engine/networks.ipynb #networks-size
+@torch.no_grad()
+def _takes(model, size):
+    "Whether pictures of that size get through the body"
+    grey = torch.zeros(1, 3, size, size, device=next(model.parameters()).device)
+    try: return min(model[0](grey).shape[2:])>0
+    except torch.OutOfMemoryError: raise
+    except Exception: return False
+
+def check_size(
+    model:nn.Sequential, # `(body, head)`, in eval mode
+    arch:str, # Its name
+    size:int, # Side of the square that pictures are squeezed into, pixels
+):
+    "`InputError` names the smallest size that gets through, if this one does not"
+    if _takes(model, size): return
+    own = find_arch(arch).size
+    least = next((o for o in range(size+1, own+1) if _takes(model, o)), None)
+    remedy = f'use {least} or more' if least else f'leave it out, then it is {own}'
+    raise InputError(f'size {size} does not fit arch {arch}: {remedy}')
 
 # %% ../../nbs/engine/networks.ipynb #networks-blank
 def blank_model(

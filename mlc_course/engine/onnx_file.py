@@ -48,7 +48,7 @@ class _Whole(nn.Module):
 
 # %% ../../nbs/engine/onnx_file.ipynb #onnx_file-013
 onnx_opset = 18 # Version of ONNX's operations, of December 2022: old enough for most runtimes
-_meta = 'format','arch','vocab','size','resize','keep','score','thresholds' # of `config.json`
+_meta = 'format','arch','vocab','size','resize','keep','score','thresholds','asked' # of `config.json`
 
 def _exported(clf):
     "What PyTorch's exporter makes of a classifier"
@@ -91,7 +91,7 @@ def _is_ours(file):
 
 def _check_dest(dest):
     "`dest`, links followed; `InputError` if no ONNX file can go there"
-    real = writable(dest)
+    real = writable(dest, 'file')
     if real.is_dir(): raise InputError(f'{dest} is a folder: name a file, such as {Path(dest)/"model.onnx"}')
     if not real.exists() or _is_ours(real): return real
     raise InputError(f'{dest} exists and is not an ONNX file of ours: it is left alone, name another file')

@@ -212,12 +212,14 @@ def train_pretrained(
     epochs:int,    # Of fine-tuning the end of the body; 0: the head only
     say=print,     # Told what happens
     stats=imagenet_stats, # Mean and spread that the body wants, for `normalise`
+    loss_func=None, # Of the fine-tuning, of logits and targets; None: binary cross-entropy
+    augment:bool=True, # Does the fine-tuning see mirror images too?
 )->Fitted: # Features of pictures as they are
     "One pass through the frozen body, a head solved on its features, then `epochs` for the end of the body"
     body,head = model
     tunes = epochs>0
     what = 'looking at training pictures'
-    maps,feats = body_pass(body, files.train, size, what, mirror=tunes, store=tunes, stats=stats)
+    maps,feats = body_pass(body, files.train, size, what, mirror=tunes and augment, store=tunes, stats=stats)
     fit_head(head[-1], feats.flatten(0, 1), targets.train.repeat_interleave(feats.shape[1], 0))
     say('head fitted to the features of the frozen body')
     valid_maps,valid_feats = None,feats[:0]
@@ -227,11 +229,11 @@ def train_pretrained(
     valid_feats = valid_feats[:,0]
     device = head[-1].weight.device
     if tunes:
-        def either_view(ix): return maps[ix,torch.randint(2, (len(ix),))].float()
+        def either_view(ix): return maps[ix,torch.randint(maps.shape[1], (len(ix),))].float()
         def as_it_is(ix): return valid_maps[ix,0].float()
         def prepare(h): return h.float().to(device)
         end = nn.Sequential(split_body(body)[1], head)
-        train_loop(end, Parts(either_view, as_it_is), targets, epochs, 1e-4, say)
+        train_loop(end, Parts(either_view, as_it_is), targets, epochs, 1e-4, say, loss_func)
         feats = _outputs(end, maps[:,0], prepare, len(files.train))[0][:,None]
         if files.valid: valid_feats,_ = _outputs(end, valid_maps[:,0], prepare, len(files.valid))
     with torch.no_grad(): logits = head[-1](valid_feats.to(device)).cpu()
@@ -307,8 +309,9 @@ def train_scratch(
     say=print,     # Told what happens
     loss_func=None,# Of logits and targets; None: binary cross-entropy
     stats=imagenet_stats, # Mean and spread that become 0 and 1, for `normalise`
+    augment:bool=True, # Show mirror images too?
 )->Fitted: # Of pictures as they are only
-    "All layers learn; each picture is decoded once, and mirrored at random each time it is shown"
+    "All layers learn; each picture is decoded once, and mirrored at random each time it is shown, or never"
     train,valid = files
     pictures = _decoded(train, size, 'training')
     valid_pictures = _decoded(valid, size, 'validation')
@@ -316,7 +319,7 @@ def train_scratch(
     def prepare(xb): return normalise(xb.to(device), stats)
     def mirrored(ix):
         xb = pictures[ix]
-        which = torch.rand(len(ix))<0.5
+        which = torch.rand(len(ix))<(0.5 if augment else 0)
         return prepare(torch.where(which[:,None,None,None], xb.flip(3), xb))
     def as_it_is(ix): return prepare(valid_pictures[ix])
     has_norm = any(isinstance(m, nn.BatchNorm2d) for m in model.modules())
@@ -356,7 +359,8 @@ def fit(
 )->Fitted:
     "Train as planned; `BadPictures` lists all that cannot be read, also among those to validate"
     train = train_pretrained if plan.pretrained else train_scratch
-    try: return train(model.eval(), files, targets, size, plan.epochs, say, stats=stats)
+    how = dict(stats=stats, loss_func=plan.loss_func, augment=plan.augment)
+    try: return train(model.eval(), files, targets, size, plan.epochs, say, **how)
     except BadPictures as e:
         errors = dict(e.errors)
         if not set(files.valid) & set(errors): # training ended before it came to them

@@ -10,13 +10,15 @@ __all__ = ['written_for', 'notebooks_path', 'page_file', 'course_files', 'copy_n
            'mlc_notebooks', 'Verdict', 'Hint', 'exercise', 'try_answers']
 
 # %% ../../nbs/ui/course.ipynb #course-004
-import re,sys,warnings
+import re,shlex,warnings
 from functools import wraps
 from pathlib import Path
 from fastcore.script import call_parse
 
 from .. import __version__
+from ..engine.core import InputError
 from ..engine.files import whole_file
+from .cli import one_line_errors
 
 # %% ../../nbs/ui/course.ipynb #course-005
 def written_for(
@@ -70,7 +72,7 @@ def copy_notebooks(
     "Copy the course into `dest`, each file whole or not at all, and overwrite none that differs"
     dest,source = Path(dest),Path(source or notebooks_path())
     if dest.is_file():
-        raise ValueError(f'{dest} is a file: name a folder')
+        raise InputError(f'{dest} is a file: name a folder')
     dest.mkdir(parents=True, exist_ok=True)
     res = dict(copied=[], same=[], kept=[])
     for file in course_files(source):
@@ -91,14 +93,12 @@ def mlc_notebooks(
 ):
     """Copy the course's notebooks into a folder, never overwriting one that differs.
     Exit code 2 if the folder can't be used"""
-    try: copied,same,kept = copy_notebooks(dest).values()
-    except (ValueError,OSError) as e:
-        print(f'mlc_notebooks: {e}', file=sys.stderr)
-        sys.exit(2)
-    print(f'{len(copied)} files copied, {len(same)} already there')
-    for name in kept:
-        print(f'kept your {name}: move it away to get the original')
-    print(f'Start with: jupyter lab {Path(dest)/"index.ipynb"}')
+    with one_line_errors('mlc_notebooks'):
+        copied,same,kept = copy_notebooks(dest).values()
+        print(f'{len(copied)} files copied, {len(same)} already there')
+        for name in kept:
+            print(f'kept your {name}: move it away to get the original')
+        print(f'Start with: jupyter lab {shlex.quote(str(Path(dest)/"index.ipynb"))}')
 
 # %% ../../nbs/ui/course.ipynb #course-012
 class Verdict(str):

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 # %% ../../nbs/ui/explorers_answers.ipynb #answers-004
-from .. import classifier
+from .. import classifier,unknown
 from ..cam import cam
 from ..classifier import Classifier
 from ..data import encode_labels,pets,scene_table
@@ -57,7 +57,7 @@ def _write_model(folder):
 def demo()->SimpleNamespace: # `clf, vocab, files, picture, logits, probs, score, targets`
     "A small `Classifier` trained once on drawn pets, and its answers to 400 drawn test scenes"
     from mlc_course.engine import training # not above: brings fastai
-    code = drawing_version(classifier, decision, networks, training)
+    code = drawing_version(classifier, decision, networks, training, unknown)
     folder = kept_in(None, f'demo_model-{drawing_version()}-{code}', _write_model)
     clf = Classifier.load(folder/'model')
     scenes = scene_table('drawn')

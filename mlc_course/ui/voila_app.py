@@ -9,7 +9,8 @@ __all__ = ['TabKernels', 'Socket', 'Page', 'Static', 'App', 'report_unless_close
            'make_app']
 
 # %% ../../nbs/ui/voila_app.ipynb #app-018
-import asyncio,ipaddress
+import asyncio,ipaddress,re
+from urllib.parse import urlsplit
 
 from jupyter_server.services.kernels.kernelmanager import AsyncMappingKernelManager
 from tornado.ioloop import IOLoop
@@ -95,12 +96,14 @@ def _brief(handler):
     return type(handler.__name__, (_Brief,handler), {})
 
 class App(Voila):
-    "Voilà with these handlers"
+    "Voilà with these handlers, behind a proxy that takes the prefix off and behind one that leaves it"
     def init_handlers(self):
         res = []
         for url,handler,*more in super().init_handlers():
             if 'log' not in url: res.append((url,_brief(handler),*more))
-        return res
+        prefix = re.escape(self.base_url.rstrip('/'))
+        if not prefix: return res
+        return [(prefix+url,*more) for url,*more in res]+res
 
 # %% ../../nbs/ui/voila_app.ipynb #app-020
 def report_unless_closed(
@@ -124,11 +127,16 @@ def make_app(
     port:int, # Free
     ip:str,   # Address of this machine
     tabs:int, # Most tabs at once
+    prefix:str='/', # Path of the page, where a proxy serves it
+    origin:str='',  # Scheme and host of that proxy, such as 'https://hub.org'; empty: not known
 )->tuple: # `(app, loop)`
     "Voilà, told all that it has to know"
-    # a page that calls itself evil.com cannot ask 127.0.0.1
-    remote = dict(allow_remote_access=not is_local(ip))
-    server = dict(ip=ip, port=port, port_retries=0, token='',
+    # a page that calls itself evil.com cannot ask 127.0.0.1; a proxy may pass on its own name
+    any_host = not is_local(ip) or prefix!='/' and not origin
+    names = ['localhost', urlsplit(origin).hostname or 'localhost']
+    remote = dict(allow_remote_access=any_host, allow_origin=origin, local_hostnames=names,
+        xsrf_cookie_name='mlc_app_xsrf', xsrf_cookie_kwargs=dict(path=prefix))
+    server = dict(ip=ip, port=port, port_retries=0, token='', base_url=prefix, server_url='/',
         open_browser=False, log_level='ERROR', tornado_settings=remote,
         root_dir=f'{folder}/page', connection_dir_root=str(folder))
     page = dict(template='mlc_app', strip_sources=True, show_tracebacks=False,

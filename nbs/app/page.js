@@ -21,9 +21,9 @@ HTMLInputElement.prototype.click = function() {
   click.call(this)
 }
 const kernel = () => JSON.parse(at('jupyter-config-data').textContent).kernelId
-const token = () => (document.cookie.match(/(?:^|; )_xsrf=([^;]*)/) || [])[1]
+const token = () => (document.cookie.match(/(?:^|; )mlc_app_xsrf=([^;]*)/) || [])[1]
 addEventListener('pagehide', e => {
   if (e.persisted) return
-  const url = 'voila/api/shutdown/' + kernel() + '?_xsrf=' + token()
+  const url = document.body.dataset.baseUrl + 'api/shutdown/' + kernel() + '?_xsrf=' + token()
   navigator.sendBeacon(url)
 })
