@@ -317,6 +317,20 @@ def test_hostile_labels_and_names_for_real(tmp_path):
     for o in vocab: assert o in shown.text
 
 
+def test_pictures_that_trained_are_told(trained, strangers, tmp_path):
+    "None, some, all of them: on the page as on stderr"
+    def said(*photos):
+        trained.report(tmp_path/'r.html', *photos)
+        return Page((tmp_path/'r.html').read_text(encoding='utf-8')).text
+    new = draw(tmp_path/'new', ['Siamese','pug'], 3, 50)
+    assert 'trained the model' not in said(new)
+    mixed = said(new, strangers)
+    assert 'of these 18 pictures trained the model' in mixed and 'flatter' in mixed
+    clf,a = made_up(['cat','dog'], 60, 20)
+    html = report.report_page(clf, a._replace(n_trained=80), 'photos')
+    assert '80 of these 80 pictures trained the model. The figures say nothing' in Page(html).text
+
+
 def test_rehearsal_is_told():
     clf,a = made_up(['cat','dog','emu'])
     column = [round(1-i/200, 4) for i in range(1, 101)]

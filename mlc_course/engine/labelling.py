@@ -109,6 +109,7 @@ class Answers(NamedTuple):
     unknown_logits:Tensor # Of those, `(n_unknown, n_classes)`
     files:list         # The labelled pictures
     unknown_files:list # Those with none of the labels
+    n_trained:int=0    # How many of both have trained the model
 
     def figures(self,
         vocab=None, # Labels of the model, for the figures of each under `by_label`; None: without
@@ -137,7 +138,7 @@ def answer_labelled(
     logits,score,errors = raw_outputs(clf, files, 'evaluating')
     if errors and not skip_bad: raise BadPictures(errors, len(files))
     tell_bad(errors, len(files))
-    tell_trained(clf.trained, [o for o in files if o not in errors])
+    n_trained = tell_trained(clf.trained, [o for o in files if o not in errors])
     k = [i for i,file in enumerate(labelled) if file not in errors]
     u = [i for i,file in enumerate(strangers, len(labelled)) if file not in errors]
     for source,asked,read in ((photos.source, labelled, k), (unknown, strangers, u)):
@@ -145,4 +146,4 @@ def answer_labelled(
     given = clf.decision.given(logits, score)
     targets = encode_labels(labels, vocab)
     return Answers(logits[k], score[k], given[k], targets[k], score[u], given[u], logits[u],
-        [files[i] for i in k], [files[i] for i in u])
+        [files[i] for i in k], [files[i] for i in u], n_trained)

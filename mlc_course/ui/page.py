@@ -45,7 +45,7 @@ def counted(
 
 def paragraph(
     text,    # Text or `Html`
-    look='', # A class of the page's style: `read` for how to read what stands above
+    look='', # A class of the page's style: `read` for how to read what stands above, `warn`
 )->Html:
     "One paragraph"
     return Html(f'<p class="{look}">{html_of(text)}</p>')
@@ -186,6 +186,7 @@ h2 { font-size: 1.3rem; margin: 2.2em 0 .5em; padding-top: .5em; border-top: 1px
 h3 { font-size: 1.05rem; margin: 1.6em 0 .3em; }
 p { margin: .5em 0; max-width: 48em; overflow-wrap: anywhere; }
 p.lead { font-size: 1.1rem; }
+p.warn { border-left: 5px solid #EE7733; padding-left: .7em; font-weight: 600; }
 p.read { color: var(--soft); }
 a { color: var(--link); }
 nav { display: flex; flex-wrap: wrap; gap: .2em 1.1em; margin: 1em 0; }

@@ -69,6 +69,14 @@ def _sizes(r):
     few = min(n_named, n_unknown or n_named)<50
     return said + f'and on {others}.' + (_few if few else '')
 
+def _trained(r):
+    "A warning if the model has met pictures of this test before"
+    n,n_all = r.answers.n_trained,len(r.named)+r.figures['n_unknown']
+    if not n: return Html()
+    flaw = 'say nothing about new pictures' if n==n_all else 'flatter'
+    said = f'{n:,} of these {n_all:,} pictures trained the model. The figures {flaw}: measure on others.'
+    return paragraph(said, 'warn')
+
 def _between(share, n):
     "The interval of a share of `n`"
     if share is None or not n: return '–'
@@ -91,7 +99,8 @@ def figures_section(
         rows.append([name, meaning.partition(' (chance')[0], number(value),
             _between(value, shares.get(name)), number(base), words])
     head = ['figure','what it says','value','95 % interval','baseline','reached by']
-    return joined([paragraph(_sizes(r)), table(head, rows), paragraph(_read_figures, 'read')])
+    parts = paragraph(_sizes(r)),_trained(r),table(head, rows),paragraph(_read_figures, 'read')
+    return joined(parts)
 
 # %% ../../nbs/ui/report_tables.ipynb #report_tables-d35668
 _read_labels = (
