@@ -270,8 +270,9 @@ def test_device(model, pets, cmd):
 def test_evaluate(model, pets, strangers):
     res = call('mlc_evaluate', model, pets, '--unknown', strangers)
     assert res.returncode==0
-    assert res.stderr.count('\n')==1
-    assert 'of 36 of these pictures trained the model' in res.stderr
+    understood,trained = res.stderr.splitlines()
+    assert understood.endswith('files named after their label; 24 pictures to evaluate')
+    assert 'of 36 of these pictures trained the model' in trained
     for o in '24 labelled photos', '12 unknown photos', 'always silent: 0.000': assert o in res.stdout
 
 
@@ -292,7 +293,7 @@ def test_evaluate_in_python_without_strangers(model, pets, capsys):
 
 def test_evaluate_refuses_bad_pictures(model, tmp_path):
     (tmp_path/'pug_2.jpg').write_bytes(b'')
-    refused(call('mlc_evaluate', model, tmp_path), 'pug_2.jpg', '1 of 1', lines=2)
+    refused(call('mlc_evaluate', model, tmp_path), '1 pictures to evaluate', 'pug_2.jpg', '1 of 1', lines=3)
 
 
 # --- promises for real photos

@@ -172,7 +172,6 @@ def mlc_app(
 ):
     "Serve a page that asks MODEL, until Ctrl-C. Prints its address. Exit code 0, or 2: stderr says why"
     with one_line_errors('mlc_app'):
-        _check_alone()
         proxy_address(base_url)
         port = free_port(port, ip)
         if tabs<1: raise InputError(f'tabs {tabs} is out of range: use 1 or more, such as 20')

@@ -2,6 +2,7 @@
 import multiprocessing, os, random, shutil, time
 import pytest
 from conftest import draw, names, tree
+from mlc_course.engine.core import InputError
 
 N = 30 # kills of each kind
 context = multiprocessing.get_context('forkserver') # processes that start with everything imported
@@ -179,7 +180,7 @@ def test_exchange_in_two_steps(models, tmp_path, monkeypatch):
         if str(a).endswith('.part'): raise OSError(5, 'no')
         rename(a, b)
     monkeypatch.setattr(os, 'rename', fail)
-    with pytest.raises(OSError): clf[0].save(tmp_path/'m')
+    with pytest.raises(InputError, match='cannot be written'): clf[0].save(tmp_path/'m')
     assert tree(tmp_path/'m')==tree(new)
     assert names(tmp_path)==['m']
     monkeypatch.undo()
