@@ -4,7 +4,6 @@ truth, and how many known pictures are answered.
 `python benchmarks/unknown.py`, with `methods`, `told` or `resplits` for some of it, writes
 nbs/results/unknown_*.csv, told.png and tables in README.md. Features are kept in build/bench"""
 import argparse
-from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -19,7 +18,7 @@ from mlc_course.engine.folds import seeded_folds
 from mlc_course.engine.rehearsal import best_rule, rehearse
 from mlc_course.engine.scores import RIVALS, Known
 from mlc_course.engine.training import cross_fit, fit_head, label_shares
-from mlc_course.unknown import auroc, fpr_at_tpr
+from mlc_course.unknown import apply_score, auroc, fpr_at_tpr
 
 from deals import any_breeds, choices, drawings, scenes, three_breeds
 from photos import CACHE
@@ -195,31 +194,34 @@ def told(cache):
     return '\n'.join(lines)
 
 
-def one_resplit(d, keeps, job):
-    "Share of other known pictures answered after training on `n` of them, for each keep"
+def one_resplit(seen, vocab, rehearsal, prior, keeps, job):
+    "Share of other known pictures answered, if `n` of them choose rule, spreads, thresholds and cut"
     n,seed = job
     torch.set_num_threads(1)
-    order = torch.cat([d.train, d.test])
-    order = order[torch.randperm(len(order), generator=torch.Generator().manual_seed(seed))]
-    train,rest = order[:n],order[n:]
-    learnt = d.targets[train].any(0)
-    rest = rest[d.targets[rest][:,learnt].any(1)] # a few pictures may lack a label
-    decision,_,score = decided(d._replace(train=train), .95)
-    scores = score(d.feats[rest])
+    logits,parts,targets = seen
+    order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))
+    ours,rest = order[:n],order[n:]
+    mine = {o: x[ours] for o,x in parts.items()}
+    name = best_rule(rehearsal, mine, torch.ones(n, dtype=bool))
+    decision = Decision.fit(vocab, .95, logits[ours], mine, targets[ours], name, prior)
+    scores = apply_score({o: x[rest] for o,x in parts.items()}, decision.rule)
     answered = {keep: (scores>=decision.at(keep).thresh).float().mean().item() for keep in keeps}
     return [dict(n=n, seed=seed, keep=keep, answered=o) for keep,o in answered.items()]
 
 
 def resplits(cache, n_deals=300, sizes=(60,100,200,500,1000), keeps=(.9,.95,.99)):
     d = next(scenes(cache, 1))
-    jobs = [(n,seed) for n in sizes for seed in range(n_deals)]
-    one = partial(one_resplit, d, keeps)
-    with ProcessPoolExecutor() as pool: rows = list(chain(*pool.map(one, jobs, chunksize=5)))
+    all_known = torch.cat([d.train, d.test])
+    x,y = d.feats[all_known],d.targets[all_known]
+    folds = torch.tensor(seeded_folds([sorted(d.labels[i] & set(d.vocab)) for i in all_known], 0, 5))
+    seen = *cross_fit(x, y, folds),y
+    one = partial(one_resplit, seen, d.vocab, rehearse(x, y), label_shares(y), keeps)
+    rows = [row for n in sizes for seed in range(n_deals) for row in one((n,seed))]
     df = pd.DataFrame(rows)
     store('resplits', df)
     by = df.groupby(['n','keep']).answered
     lines = [f'{n_deals} deals of each size.\n']
-    head = 'training pictures', *(f'keep {o}' for o in keeps)
+    head = 'pictures that decide', *(f'keep {o}' for o in keeps)
     lines += [f'| {" | ".join(head)} |', '|---'*len(head)+'|']
     def cell(o): return f'{short(o.mean())} ({short(o.quantile(.05))} to {short(o.quantile(.95))})'
     for n in sizes: lines.append(f'| {n} | {" | ".join(cell(by.get_group((n,k))) for k in keeps)} |')
