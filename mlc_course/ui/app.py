@@ -177,6 +177,7 @@ def mlc_app(
         if tabs<1: raise InputError(f'tabs {tabs} is out of range: use 1 or more, such as 20')
         from mlc_course.classifier import Classifier
         Classifier.load(model)
+        _check_alone()
         _check_parts()
         if ip not in ('127.0.0.1','localhost','::1'):
             print(f'mlc_app: everybody who reaches {ip} can use this app, '
