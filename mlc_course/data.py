@@ -19,7 +19,7 @@ from fastcore.basics import GetAttr
 from torch import Tensor
 
 from .draw.datasets import data_folder,drawn_pets,scene_vocab
-from .engine.core import reason,takes_tables,watched
+from .engine.core import no_words,reason,takes_tables,watched,yes_words
 from .sigmoid import labels_above
 
 # %% ../nbs/04_data.ipynb #04-data-a03
@@ -54,16 +54,13 @@ def decode_labels(
     return labels_above(targets!=0, vocab)
 
 # %% ../nbs/04_data.ipynb #04-data-a05
-yes_no = dict.fromkeys('true 1 1.0 yes y t'.split(), True)
-yes_no |= dict.fromkeys(['', *'false 0 0.0 no n f'.split()], False)
-
 def is_yes(column, what):
     "The column as bools; `ValueError` for a cell that is neither yes nor no"
     words = column.astype(str).str.strip().str.lower()
-    odd = column[~words.isin(list(yes_no))]
+    odd = column[~words.isin(yes_words+no_words)]
     if len(odd):
         raise ValueError(f'{what} is {odd.iloc[0]!r} in row {odd.index[0]+2}: it must be True or False')
-    return words.map(yes_no).astype(bool)
+    return words.isin(yes_words)
 
 # %% ../nbs/04_data.ipynb #04-data-031
 def read_labels(

@@ -14,7 +14,7 @@ from collections import Counter,defaultdict
 from contextlib import suppress
 from pathlib import Path
 
-from .core import BadPictures,InputError,MissingError,more,reason,some
+from .core import BadPictures,InputError,MissingError,more,no_words,reason,some,yes_words
 from .label_names import read_names,short,tidy_name
 from .named_files import Finder,as_written,below,subfolder_of
 from .photo_set import PhotoSet,split_of
@@ -112,9 +112,6 @@ def check_head(
         f'labels; its header is {",".join(short(o, 30) for o in head[:8])}{more(len(head)-8)}')
 
 # %% ../../nbs/engine/tables.ipynb #tables-011
-_yes = 'true','1','1.0','yes','y','t'
-_no = 'false','0','0.0','no','n','f',''
-
 class _Table:
     "Rows with a header, and which columns were made use of"
     def __init__(self, head, numbered, source):
@@ -146,7 +143,7 @@ class _Table:
         if cells is None: return None
         is_flag = _key(name) in _flags
         part_of = {o: split_of(o) for o in set(cells)}
-        if is_flag: part_of |= dict.fromkeys(_yes, 'valid') | dict.fromkeys(_no, 'train')
+        if is_flag: part_of |= dict.fromkeys(yes_words, 'valid') | dict.fromkeys(no_words, 'train')
         part_of = {o: part_of.get(o.lower()) or part_of[o] for o in set(cells)}
         odd = next((i for i,o in enumerate(cells) if part_of[o] is None), None)
         if odd is None: return [part_of[o] for o in cells]
@@ -175,7 +172,7 @@ class _Table:
         "The same of a table with a column for each label"
         columns = {k: [o.lower() for o in self.cells(k)] for k in self.rest()}
         values = {k: set(o) for k,o in columns.items()}
-        no = {'-1','-1.0'} if set().union(*values.values())<={'1','-1','1.0','-1.0'} else {*_no}
+        no = {'-1','-1.0'} if set().union(*values.values())<={'1','-1','1.0','-1.0'} else {*no_words}
         names = {}
         for k,found in values.items():
             if found<={'','x'} and 'x' in found: columns[k] = ['1' if o else '0' for o in columns[k]]
@@ -187,13 +184,13 @@ class _Table:
             raise InputError(f'{self.source} has no column named labels, and none of 0 and 1 for a label: '
                 f'its header is {",".join(short(o, 30) for o in self.head[:8])}{more(len(self.head)-8)}')
         self.used.update(names)
-        said_yes = [[o in _yes for o in columns[k]] for k in names]
+        said_yes = [[o in yes_words for o in columns[k]] for k in names]
         labels = [sorted(name for name,yes in zip(names.values(), row) if yes) for row in zip(*said_yes)]
         return labels or [[] for _ in self.rows],f'a table with a column for each of {len(names)} labels'
 
     def is_yes_no(self, k, cells, no):
         "Whether a column says yes or no of a label; `InputError` if only most of it does"
-        odd = [i for i,o in enumerate(cells) if o not in no and o not in _yes]
+        odd = [i for i,o in enumerate(cells) if o not in no and o not in yes_words]
         blank = [i for i,o in enumerate(cells) if not o]
         if len(odd)+len(blank)>=len(cells)/2 and (odd or len(blank)==len(cells)): return False
         if blank and len({*cells} & no)>1: odd += blank # beside zeros it may mean something else
@@ -251,7 +248,7 @@ def _refuse_absent(table):
     for k,name in enumerate(table.head):
         if _key(name) not in ('confidence','value','present','ispresent'): continue
         cells = table.cells(k)
-        odd = next((i for i,o in enumerate(cells) if o.lower() in _no), None)
+        odd = next((i for i,o in enumerate(cells) if o.lower() in no_words), None)
         if odd is None: continue
         raise InputError(f'{table.where(odd)}: {name} is {cells[odd]!r}, so the label is not there: '
             'delete such rows')
