@@ -83,8 +83,8 @@ if __name__=='__main__':
     (x@x.T).exp().sum() # large enough for all threads of this process
     want = train(photos) if what=='train' else clf.predict(photos, exact=True)[0]['labels']
     with multiprocessing.get_context('fork').Pool(2) as pool:
-        if what=='train': print(pool.map_async(train, [photos]*2).get(240))
-        else: print(pool.map_async(work, [(clf,folder,photos),(None,folder,photos)]).get(240))
+        if what=='train': print(pool.map_async(train, [photos]*2).get(90))
+        else: print(pool.map_async(work, [(clf,folder,photos),(None,folder,photos)]).get(60))
     print(want)
 '''
 
@@ -99,7 +99,7 @@ def wide(tmp_path_factory):
 @pytest.mark.parametrize('what', ['ask','train'])
 def test_forked_child(wide, pets, what):
     "gunicorn --preload, multiprocessing: loaded or trained before the fork, asked or trained after it"
-    res = python(FORK, wide, pets, what, timeout=300, env=os.environ|dict(OMP_NUM_THREADS='4'))
+    res = python(FORK, wide, pets, what, timeout=120, env=os.environ|dict(OMP_NUM_THREADS='4'))
     assert res.returncode==0, res.stderr[-500:]
     in_children,want = res.stdout.splitlines()
     assert in_children.count(want)==2
