@@ -1,14 +1,12 @@
 "What several tests need: drawn photos, models, weights at hand, commands and their errors"
-import hashlib, inspect, json, os, struct, subprocess, sys, zlib
+import hashlib, json, os, struct, subprocess, sys, zlib
 from pathlib import Path
 import pytest
-from fastcore import script
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent/'shared'
 BIN = Path(sys.executable).parent
 os.environ.setdefault('OMP_NUM_THREADS', '1')
-HAS_HYPHENS = 'replace("_", "-")' in inspect.getsource(script) # in options; older fastcore takes _
 
 # What the README of shared/data/hostile calls a clear error, as messages.py has it
 FAULTS = dict(
@@ -59,16 +57,10 @@ def config_of(folder): return json.loads((folder/'config.json').read_text(encodi
 
 # --- commands
 
-def spelled(arg):
-    "An option as the fastcore that is installed writes it: older ones, as on Colab, with underscores"
-    arg = str(arg)
-    return arg if HAS_HYPHENS or not arg.startswith('--') else '--'+arg[2:].replace('-', '_')
-
-
 def call(cmd, *args, **kwargs):
     "A command of the package, in a process of its own"
     kwargs = dict(capture_output=True, text=True, timeout=300) | kwargs
-    return subprocess.run([BIN/cmd, *map(spelled, args)], **kwargs)
+    return subprocess.run([BIN/cmd, *map(str, args)], **kwargs)
 
 
 def python(code, *args, **kwargs):

@@ -155,7 +155,7 @@ def test_place_lost_while_training(trained, tmp_path, monkeypatch):
 # --- Ctrl-C
 
 def has_begun(pid):
-    "Has Python itself installed its answer to Ctrl-C? Before, and while it ends, the signal kills it silently"
+    "Does Python itself answer to Ctrl-C? Before that, and while it ends, the signal kills it silently"
     caught, = re.findall(r'SigCgt:\s*(\w+)', Path(f'/proc/{pid}/status').read_text())
     return int(caught, 16)>>(signal.SIGINT-1) & 1
 

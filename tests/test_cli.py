@@ -31,6 +31,14 @@ def test_help(cmd):
     assert ('--port' if cmd=='mlc_app' else '--device') in res.stdout
 
 
+@pytest.mark.parametrize('options', [('--skip-bad', '--by-label'), ('--skip_bad', '--by_label')])
+def test_either_spelling(model, pets, options):
+    "Whichever fastcore is installed"
+    res = call('mlc_evaluate', model, pets, *options)
+    assert res.returncode==0, res.stderr
+    assert 'Siamese' in res.stdout
+
+
 # --- training
 
 def test_train(trained_by_command):
@@ -103,6 +111,16 @@ def test_train_with_another_loss(pets, tmp_path):
     assert (refused_late.returncode, refused_late.stderr.count('\n'))==(2, 1)
     assert '--epochs 3' in refused_late.stderr
     assert names(tmp_path)==['m']
+
+
+def test_rows_that_contradict_are_all_listed(pets, tmp_path):
+    "By the commands; in Python the first is told, and how many there are besides"
+    for i in range(4): shutil.copy(pets/f'pug_{i}.jpg', tmp_path)
+    rows = [f'pug_{i}.jpg,{o}' for i in range(3) for o in ('pug','cat')]
+    table = tmp_path/'labels.csv'
+    table.write_text('\n'.join(['fname,labels', *rows, 'pug_3.jpg,pug dog', 'pug_3.jpg,pug']))
+    for cmd in ('mlc_train', table, '--out', tmp_path/'m'), ('mlc_check', table):
+        refused(call(*cmd), 'row 3 (pug_0.jpg)', 'row 9 (pug_3.jpg)', lines=4)
 
 
 def test_train_refuses_bad_pictures(pets, tmp_path):

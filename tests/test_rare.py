@@ -4,6 +4,7 @@ import pytest
 import torch
 from PIL import Image
 from mlc_course.draw.cells import atlas_targets, draw_cell, drawn_atlas, load_item, read_atlas
+from mlc_course.engine.folds import seeded_folds
 from mlc_course.rare import asymmetric_loss, focal_loss, stratified_split, widen_conv
 
 
@@ -71,6 +72,23 @@ def test_split_keeps_what_random_loses():
     for seed in range(20):
         drawn = torch.randperm(400, generator=torch.Generator().manual_seed(seed))[:100]
         assert (t[drawn].sum(0)==0).any()
+
+
+@pytest.mark.parametrize('seed', range(4))
+def test_training_splits_as_the_lesson_does(seed):
+    "`engine.folds`, which is quick, shares labels out as evenly as the split that chapter 10 derives"
+    gen = torch.Generator().manual_seed(seed)
+    t = (torch.rand(600, 15, generator=gen) < torch.logspace(-2,-.4,15)).float()
+    labels = [[str(k) for k in row.nonzero().flatten().tolist()] for row in t]
+    def worst(part):
+        n = torch.stack([t[part==j].sum(0) for j in range(5)])
+        return (n-t.sum(0)/5).abs().amax(0)
+    quick = worst(torch.tensor(seeded_folds(labels, seed, 5)))
+    derived = worst(stratified_split(t, (.2,)*5, seed))
+    drawn = worst(torch.arange(600)[torch.randperm(600, generator=gen)]%5)
+    assert quick.mean()<=derived.mean()+.25
+    assert quick.max()<=derived.max()+1
+    assert quick.mean()<drawn.mean()/2
 
 
 def test_widened_pretrained_body_answers_as_before(shared, monkeypatch):

@@ -14,7 +14,8 @@ from collections import Counter,defaultdict
 from contextlib import suppress
 from pathlib import Path
 
-from .core import BadPictures,InputError,MissingError,more,no_words,reason,some,yes_words
+from mlc_course.engine.core import (BadPictures,InputError,MissingError,first_lines,more,no_words,
+    reason,some,yes_words)
 from .label_names import read_names,short,tidy_name
 from .named_files import Finder,as_written,below,subfolder_of
 from .photo_set import PhotoSet,split_of
@@ -253,13 +254,20 @@ def _refuse_absent(table):
         raise InputError(f'{table.where(odd)}: {name} is {cells[odd]!r}, so the label is not there: '
             'delete such rows')
 
+def _contradictions(said):
+    "An `InputError` about the first, which commands show with all the others"
+    others = len(said)-1
+    error = InputError(said[0] + (f'; {others} more rows contradict others' if others else ''))
+    error.lines = first_lines(said)
+    return error
+
 def _once(table, files, labels, parts):
     "First row and labels of each file, the layout in words, and notes; `InputError` for a contradiction"
     rows_of = defaultdict(list)
     for i,file in enumerate(files): rows_of[file].append(i)
     if len(rows_of)==len(files): return list(range(len(files))),labels,'',[]
     joins = _is_row_per_label(table, rows_of, labels)
-    first,joined,repeated = [],[],[]
+    first,joined,repeated,refused = [],[],[],[]
     for file,(i,*others) in rows_of.items():
         first.append(i)
         joined.append(sorted(set().union(*(labels[j] for j in (i,*others)))))
@@ -269,9 +277,10 @@ def _once(table, files, labels, parts):
             if parts and parts[j]!=parts[i]: wrong = 'is_valid'
             said = f'{table.where(j)} ({file.name})'
             if wrong:
-                raise InputError(f'{said} contradicts row {table.numbers[i]}, '
+                refused.append(f'{said} contradicts row {table.numbers[i]}, '
                     f'the same picture with other {wrong}: delete one of the rows')
-            repeated.append(f'{said} repeats row {table.numbers[i]}: counted once')
+            else: repeated.append(f'{said} repeats row {table.numbers[i]}: counted once')
+    if refused: raise _contradictions(refused)
     if joins:
         _refuse_absent(table)
         return first,joined,f', a row for each picture and label ({len(files)} rows)',[]

@@ -16,10 +16,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fastcore.script import call_parse
 
 from ..engine.core import InputError
-from .cli import one_line_errors
+from .cli import command,one_line_errors
 from .course import notebooks_path,page_file
 
 # %% ../../nbs/ui/app.ipynb #app-006
@@ -160,7 +159,7 @@ def _check_parts():
     if int(version('ipywidgets').split('.')[0])<8:
         raise InputError('the app needs ipywidgets 8: pip install "ipywidgets>=8"')
 
-@call_parse
+@command
 def mlc_app(
     model:str, # Folder written by mlc_train
     port:str=None, # To serve on; default: any that is free

@@ -10,10 +10,9 @@ __all__ = ['beside', 'check_page', 'stop_kinds', 'mlc_check']
 # %% ../../nbs/ui/check_page.ipynb #check-page-3e70d8
 import sys
 
-from fastcore.script import call_parse
 
 from ..engine.core import InputError,one_line
-from .cli import one_line_errors
+from .cli import command,one_line_errors
 from .page import Html,gallery,html_of,image_uri,joined,page
 from .page import paragraph,small_picture,table
 
@@ -118,7 +117,7 @@ def stop_kinds(
         raise InputError(f'--fail-on {o} is no kind of finding: use any, none, or {", ".join(KINDS)}')
     return names
 
-@call_parse
+@command
 def mlc_check(
     photos:str, # Labelled photos, as for mlc_train
     unknown:str=None, # Folder of photos with none of the labels

@@ -13,12 +13,11 @@ __all__ = ['written_for', 'notebooks_path', 'page_file', 'course_files', 'copy_n
 import re,shlex,warnings
 from functools import wraps
 from pathlib import Path
-from fastcore.script import call_parse
 
 from .. import __version__
 from ..engine.core import InputError
 from ..engine.files import whole_file
-from .cli import one_line_errors
+from .cli import command,one_line_errors
 
 # %% ../../nbs/ui/course.ipynb #course-005
 def written_for(
@@ -87,7 +86,7 @@ def copy_notebooks(
     return res
 
 # %% ../../nbs/ui/course.ipynb #course-008
-@call_parse
+@command
 def mlc_notebooks(
     dest:str, # Folder to copy the course into; made if it is missing
 ):
