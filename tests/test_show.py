@@ -4,10 +4,12 @@ import numpy as np, pandas as pd, pytest, torch
 from matplotlib import pyplot as plt
 from PIL import Image
 
+from mlc_course.draw.datasets import drawn_pets
 from mlc_course.engine.core import InputError
+from mlc_course.ui import diagrams
 from mlc_course.ui.diagrams import field_stack, filter_over_channels, pipeline, stride_steps
 from mlc_course.ui.show import color_of, curve, dressed, canvas, font_size, grey, heat_table, number_grid
-from mlc_course.ui.show import pixels, show_bars, show_images, show_maps
+from mlc_course.ui.show import pixels, sharp, show_bars, show_images, show_maps
 
 RED = np.zeros((4,6,3), np.uint8)
 RED[...,0] = 255
@@ -35,6 +37,17 @@ def test_pixels(img):
 def test_pixels_of_file(file):
     assert np.array_equal(pixels(file), RED)
     assert np.array_equal(pixels(str(file)), RED)
+
+
+@pytest.mark.parametrize('group,name', [('scenes/test','500003.jpg'), ('portraits/images','pug_2.jpg')])
+def test_sharp(group, name, tmp_path):
+    "What is drawn anew is what lies on the disk, but for JPEG; the folder does not count"
+    root = drawn_pets(64, 2, 1, 1, 3, path=tmp_path)
+    small = pixels(root/group/name).astype(float)
+    again = np.array(sharp(name, 64))
+    assert abs(small-again).mean()<8
+    assert abs(small-np.array(sharp('500001.jpg', 64))).mean()>20
+    assert sharp(root/group/name).size==(320,320)
 
 
 def test_no_picture(tmp_path):
@@ -118,6 +131,13 @@ def test_diagrams(svg):
     for o in root.iter('{http://www.w3.org/2000/svg}text'):
         assert float(o.get('y'))<=height
         assert 0<=float(o.get('x'))<=width
+
+
+def test_pipeline_marks_one_station():
+    "The frame lies behind its station, so that it hides nothing, and changes nothing else"
+    plain,here = pipeline().data,pipeline('weights').data
+    assert here.count('you are here')==1
+    assert here.replace(diagrams._here, '')==plain
 
 
 def test_filter_too_large():

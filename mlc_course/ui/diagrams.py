@@ -15,7 +15,7 @@ import numpy as np
 from IPython.display import SVG
 
 from ..convolution import receptive_field
-from .show import accent,grey,ink
+from .show import accent,color_of,grey,ink
 
 # %% ../../nbs/ui/diagrams.ipynb #diagrams-006
 def _path(d, stroke=ink, width=1.5, fill='none'):
@@ -43,30 +43,53 @@ def _drawing(width, height, inside, title):
     "Elements on white paper; `title` is for a reader who can't see them"
     size = f'viewBox="0 0 {width} {height}" width="{width}" height="{height}"'
     font = f'font-family="sans-serif" font-size="13" text-anchor="middle" fill="{ink}"'
+    ends = 'stroke-linecap="round" stroke-linejoin="round"'
     said = f'role="img" aria-label="{title}"'
     paper = _path(f'M0 0h{width}v{height}H0z', 'none', fill='white')
-    return SVG(f'<svg xmlns="http://www.w3.org/2000/svg" {size} {font} {said}>{paper}{inside}</svg>')
+    look = f'xmlns="http://www.w3.org/2000/svg" {size} {font} {ends} {said}'
+    return SVG(f'<svg {look}>{paper}{inside}</svg>')
 
 # %% ../../nbs/ui/diagrams.ipynb #diagrams-008
-_cat = 'M12 62V14l14 12h18l14 -12v48zm14 -26v8m18 -8v8'
-_fan = 'M10 13L60 24L10 35L60 46L10 57L60 24M10 13L60 46'
-_dots = 'M10 13h.1M10 35h.1M10 57h.1M60 24h.1M60 46h.1'
-_arrow = _path('M-31 35h22m-5 -4l5 4l-5 4')
-_here = _path('M-7 -8h84v124h-84z', accent, 4)
-_here += _words(35, -16, 'you are here', 'font-weight="bold"')
-_high = _cells(27, 14, 1, 1, accent) + _cells(27, 56, 1, 1, accent)
+_tones = color_of('cat'),color_of('dog'),grey # of three rows: cat, dog, and a pug that is not there
+_heads = ('M3 14L4 1L12 7Q17 5 22 7L30 1L31 14Q31 29 17 29Q3 29 3 14z',
+    'M9 6Q17 1 25 6Q31 2 34 11Q35 22 29 23Q26 30 17 30Q8 30 5 23Q-1 22 0 11Q3 2 9 6z')
+_face = _path('M11 15h.1M23 15h.1', 'white', 5) + _path('M14 21h6l-3 3z', fill=ink)
+_arrow = _path('M-32 35h24m-6 -5l6 5l-6 5', width=2)
+_here = _path('M-8 -9h86v127h-86z', accent, 3, '#FFF3E8')
+_here += _words(35, -15, 'you are here', 'font-weight="bold"')
 
-def _map(o):
-    return _cells(o, o, 4, 4, side=12) + _cells(o+24, o+12, 1, 1, accent, 12)
+def _head(i, x, y): return _moved(x, y, _path(_heads[i], fill=_tones[i]) + _face)
 
+def _map(x, at, tone='white'):
+    "A map that is loud in one cell, or nowhere"
+    return _cells(x, x, 4, 4, side=12) + _cells(x+12*at, x+12*at, 1, 1, tone, 12)
+
+def _rows(*texts, frame='none'):
+    "A text in each row, beside the row's colour"
+    res = ''
+    for i,text in enumerate(texts):
+        res += _path(f'M3 {24*i}h66v21h-66z', frame, fill='white')
+        res += _path(f'M3 {24*i}h6v21h-6z', frame, fill=_tones[i]) + _words(39, 15+24*i, text)
+    return res
+
+def _dots(*places):
+    "A dot of each row's colour"
+    return ''.join(_path(f'M{at}h.1', tone, 11) for at,tone in zip(places, _tones))
+
+_thin = _path('M10 11L60 35L10 59M10 11L60 59L10 35L60 11L10 59L60 59M10 35h50', grey, 1)
+_thick = _path('M10 11h50', _tones[0], 4) + _path('M10 35h50', _tones[1], 4)
+_curve = _path('M2 35h66', grey, 1) + _path('M2 66C42 66 28 4 68 4', width=3)
+_curve += _words(12, 31, '0.5', 'font-size="11"')
+
+# %% ../../nbs/ui/diagrams.ipynb #diagrams-00k
 _stations = {
-    'picture': _cells(0, 0, 1, 1, side=70) + _path(_cat, fill='#DDCC77'),
-    'maps': _map(0) + _map(11) + _map(22),
-    'pooled numbers': _cells(27, 0, 1, 5) + _high,
-    'weights': _path(_fan, grey) + f'<g stroke-linecap="round">{_path(_dots, width=10)}</g>',
-    'logits': _words(35, 26, 'cat 4.1\ndog −2.3'),
-    'sigmoids': _path('M4 66C44 66 26 4 66 4', width=3) + _path('M2 35h66', grey),
-    'labels or none': _words(35, 26, '“cat”\nor nothing'),
+    'picture': _path('M0 0h70v70h-70z', fill='#EAF3E6') + _head(0, 3, 3) + _head(1, 33, 36),
+    'maps': _map(0, 0, _tones[0]) + _map(11, 0) + _map(22, 2, _tones[1]),
+    'pooled numbers': _rows('0.9', '0.8', '0.1', frame=ink),
+    'weights': _thin + _thick + _dots('10 11', '10 35', '10 59') + _dots('60 11', '60 35', '60 59'),
+    'logits': _rows('cat 4.1', 'dog 2.7', 'pug −3.2'),
+    'sigmoids': _curve + _dots('62 4', '47 14', '10 66'),
+    'labels or none': _rows('cat', 'dog', frame=ink),
 }
 
 def pipeline(
@@ -80,11 +103,11 @@ def pipeline(
     res,notes = '',notes or {}
     for i,(name,station) in enumerate(_stations.items()):
         station += _words(35, 92, name.replace(' ', '\n', 1))
-        station += _words(35, 134, notes.get(name, ''), f'fill="{grey}"')
+        station += _words(35, 134, notes.get(name, ''), f'style="fill:{grey}"')
+        if name==here: station = _here + station
         if i: station += _arrow
-        if name==here: station += _here
         res += _moved(20+110*i, 30, station)
-    height = 186 if notes else 152
+    height = 186 if notes else 156
     return _drawing(780, height, res, f'From picture to labels: {names}')
 
 # %% ../../nbs/ui/diagrams.ipynb #diagrams-00c
