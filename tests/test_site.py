@@ -97,6 +97,23 @@ def test_course_map():
     assert not lost, f'no cell with the words that tools/site/pages.py looks for draws a picture: {lost}'
 
 
+def test_tables_of_the_front_page(tmp_path):
+    "A table of lessons becomes cards, one of other notebooks links, any other stays; each in its place"
+    head = '| notebook | question | module |\n|---|---|---|\n'
+    lessons = head+'| [01_math](01_math.ipynb) | Why? | `math` |\n| [02_lost](02_lost.ipynb) | Who? | - |\n'
+    group = f'<details>\n\n{head}| [ui/course](ui/course.ipynb) | How? | `ui.course` |\n\n</details>'
+    other = '| a | b |\n|---|---|\n| 1 | 2 |\n'
+    index = pages.page(notebook(tmp_path/'index.ipynb', '# Small', lessons, group, other))
+    math = pages.page(notebook(tmp_path/'01_math.ipynb', '# Math'))
+    course = pages.page(NOTEBOOKS['ui/course'])
+    front = pages.front(index, {'index': index, '01_math': math, 'ui/course': course})
+    cards,links,kept = [c.source for c in front.cells[1:4]]
+    assert cards.startswith('<div class="cards">\n<a class="card" href="01_math.html"')
+    assert '02_lost' not in cards # it is not built
+    assert links==f'<details>\n\n- [{pages.title(course)}](ui/course.ipynb)\n\n</details>'
+    assert kept==other
+
+
 def test_pages_by_folder():
     "Lessons come first, then the folders one after the other, the answers last"
     folders = [name.rpartition('/')[0] for name in NOTEBOOKS]

@@ -118,7 +118,8 @@ def page(path):
         if c.cell_type!='code': continue
         c.outputs = [o for out in c.outputs for o in for_page(out)]
         exported = 'export' in c.directives_ and (c.directives_['export'] or module)
-        is_open = bool(exported) or not (path.stem=='index' or is_plumbing(c))
+        is_set_up = path.stem=='index' and c.source.startswith(('import ','from '))
+        is_open = bool(exported) or not (is_set_up or is_plumbing(c))
         c.metadata = dict(module=exported or '', exports=defined(c.source) if exported else [], open=is_open,
             mystnb=dict(image=dict(alt=alt(c.source))))
     nb.metadata.pop('widgets', None)
@@ -175,23 +176,30 @@ def by_folder(rows, chapters):
     return groups
 
 
+def mapped(table, chapters):
+    "A table found by `TABLE`: lessons as cards, other notebooks as links; one without either stays"
+    rows = ROW.findall(table[0])
+    if not rows: return table[0]
+    cards,links = [],[]
+    for name,question,_ in rows:
+        if name not in chapters: continue
+        if is_lesson(name): cards.append(card(name, question, chapters[name]))
+        else: links.append(f'- [{title(chapters[name])}]({name}.ipynb)')
+    if cards: cards = ['<div class="cards">', *cards, '</div>', '']
+    return '\n'.join([*cards, *links, ''])
+
+
 def front(nb, chapters, has_playground=False, has_picture=False):
     "The front page: cards for the table of chapters and the playground's line, then the order of all pages"
     rows = [r for r in course_map(nb) if r[0] in chapters]
-    lessons = [(name, question) for name,question,_ in rows if is_lesson(name)]
-    cards = '\n'.join(card(name, question, chapters[name]) for name,question in lessons)
+    lessons = [name for name,*_ in rows if is_lesson(name)]
     groups = by_folder(rows, chapters)
-    lists = []
-    for heading,names in groups.items():
-        links = [f'- [{title(chapters[name])}]({name}.ipynb)' for name in names]
-        lists.append('\n'.join([f'**{heading}**', '', *links]))
-    shown = '\n\n'.join([f'<div class="cards">\n{cards}\n</div>', *lists]) + '\n'
     for c in nb.cells:
         if c.cell_type!='markdown': continue
         c.source = TRY.sub(lambda m: try_card(m, has_picture) if has_playground else '', c.source)
-        if ROW.search(c.source): c.source = TABLE.sub(lambda _: shown, c.source)
-    unlisted = sorted(filter(is_lesson, chapters.keys() - {name for name,_ in lessons}))
-    trees = [toctree('The course', [name for name,_ in lessons] + unlisted)]
+        c.source = TABLE.sub(lambda m: mapped(m, chapters), c.source)
+    unlisted = sorted(filter(is_lesson, chapters.keys() - set(lessons)))
+    trees = [toctree('The course', lessons + unlisted)]
     trees += [toctree(heading, names) for heading,names in groups.items()]
     trees.append(toctree('Look up', ['solutions/index','api/index']))
     if has_playground: trees.insert(0, toctree('Try it', ['playground']))
@@ -209,7 +217,7 @@ def answers(solutions):
     "The page that lists the worked answers"
     def short(nb): return title(nb).removeprefix('Worked answers: ').capitalize()
     names = {name: number(name)+short(nb) for name,nb in solutions.items()}
-    text = 'To the three exercises at the end of each chapter. Try them there first.'
+    text = 'To the exercises at the end of each chapter. Try them there first.'
     return listing('Worked answers', text, names)
 
 
