@@ -1,4 +1,4 @@
-"""My pictures have several labels, one, or none. Which loss do I train with, and why that one?
+"""A picture may have several labels, one, or none. Which loss do I train with, and why that one?
 
 Docs: https://mlc-course.github.io/mlc_course/bce.html.md"""
 
@@ -25,7 +25,7 @@ def bce_naive(
     targets = targets.to(probs.dtype)     # True and False become 1 and 0
     return -(targets*probs.log() + (1-targets)*(1-probs).log()).mean()
 
-# %% ../nbs/03_bce.ipynb #03-bce-040
+# %% ../nbs/03_bce.ipynb #03-bce-041
 @takes_tables
 def bce_with_logits(
     logits:Tensor,  # Raw scores, `(bs, n_classes)`

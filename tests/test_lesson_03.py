@@ -1,4 +1,5 @@
 "What chapter 03 says of its loss, where the chapter has no room: types, shapes, and what follows from it"
+import math
 import pytest, torch
 from torch import tensor
 from torch.nn import functional as F
@@ -36,7 +37,7 @@ def train(x, y, lr, steps=100):
 
 
 def test_separate_questions():
-    "Three labels learned together are three logistic regressions; the mean over them divides each slope by 3"
+    "Three labels learned together are three logistic regressions; the mean divides each slope by 3"
     torch.manual_seed(0)
     x = torch.randn(200, 4)
     y = (x @ torch.randn(4, 3) + torch.randn(200, 3) > 0).float()
@@ -45,11 +46,11 @@ def test_separate_questions():
 
 
 @pytest.mark.parametrize('share', [.01,.1,.5])
-@pytest.mark.parametrize('w', [1.,3.,9.,81.])
+@pytest.mark.parametrize('w', [1.,3.,7.,81.])
 def test_weights_multiply_odds(share, w):
     "The best constant answer has no slope where its odds are `w` times those of the share"
     odds = w*share/(1-share)
-    z = torch.full((1000,), odds).double().log().requires_grad_()
+    z = torch.full((1000,), math.log(odds), dtype=torch.double, requires_grad=True)
     t = (torch.arange(1000) < 1000*share).double()
     slope, = torch.autograd.grad(bce_with_logits(z, t, pos_weight=w), z)
     assert abs(slope.sum()) < 1e-12

@@ -248,7 +248,8 @@ def _draw_bce(fig, z, y):
 
 def _draw_push(ax, push):
     "An arrow from 0, as long as the push, on its own scale"
-    look = dict(arrowstyle='-|>', color=accent, lw=3, shrinkA=0, shrinkB=0)
+    look = dict(arrowstyle='-|>', color=accent, lw=3, shrinkA=0, shrinkB=0,
+        mutation_scale=18)
     ax.annotate('', (push,0), (0,0), arrowprops=look)
     ax.axvline(0, color='k', lw=.8)
     titled(ax, f'push on the logit: {push:+.2f}', xlabel='target − probability',

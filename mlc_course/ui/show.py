@@ -176,8 +176,8 @@ def show_coins(
 
 def _coin(ax, p, color):
     "A disc that is coloured from the top on, clockwise, up to the share `p`"
-    rim = dict(ec=ink, lw=1.2)
-    ax.pie([p,1-p], colors=[color,'white'], startangle=90, counterclock=False, wedgeprops=rim)
+    ax.pie([p,1-p], colors=[color,'white'], startangle=90, counterclock=False)
+    ax.add_patch(plt.Circle((0,0), 1, fill=False, ec=ink, lw=1.5))
 
 # %% ../../nbs/ui/show.ipynb #show-018
 def number_grid(
@@ -235,7 +235,7 @@ def show_bars(
     tones = plt.colormaps['Greys'](np.linspace(.25, .85, n_bars))
     df.astype(float).plot.barh(ax=ax, xerr=errors, color=tones, width=.75, capsize=2, legend=False)
     for o in ax.containers:
-        if hasattr(o, 'patches'): ax.bar_label(o, fmt=' {:.2f}') # others are error bars
+        if hasattr(o, 'patches'): ax.bar_label(o, fmt='{:.2f}', padding=3) # others are error bars
     if n_bars==1:
         for bar,name in zip(ax.patches, df.index): bar.set_color(color_of(name))
     else: ax.legend(fontsize=font_size, loc='center left', bbox_to_anchor=(1,.5))
