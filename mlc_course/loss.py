@@ -1,6 +1,4 @@
-"""One coin per class: binary cross-entropy built from coin throws, made safe for any logit, and
-compared
-with the loss it replaces.
+"""A picture may have several labels, one, or none. Which loss do I train with, and why that one?
 
 Docs: https://mlc-course.github.io/mlc_course/bce.html.md"""
 
@@ -15,13 +13,13 @@ from torch import Tensor
 
 from .engine.core import check_shapes,takes_tables
 
-# %% ../nbs/03_bce.ipynb #03-bce-025
+# %% ../nbs/03_bce.ipynb #03-bce-027
 @takes_tables
 def bce_naive(
     logits:Tensor,  # Raw scores, `(bs, n_classes)`
     targets:Tensor, # Float labels in [0,1], `(bs, n_classes)`
 )->Tensor: # Scalar, nats, averaged over images and classes
-    "Binary cross-entropy straight from its definition: right on paper, `nan` or `inf` for large logits"
+    "Binary cross-entropy from its definition: right on paper, `nan` or `inf` for large logits"
     check_shapes(logits=(logits, '...'), targets=(targets, '...'))
     probs = logits.sigmoid()
     targets = targets.to(probs.dtype)     # True and False become 1 and 0
@@ -32,7 +30,7 @@ def bce_naive(
 def bce_with_logits(
     logits:Tensor,  # Raw scores, `(bs, n_classes)`
     targets:Tensor, # Float labels in [0,1], `(bs, n_classes)`
-    pos_weight:Tensor|float|None=None, # Factor on the cost of a missed "yes", one or `(n_classes,)`; None: 1
+    pos_weight:Tensor|float|None=None, # Factor on the cost of a "yes", or `(n_classes,)` of them
 )->Tensor: # Scalar, nats, averaged over images and classes
     "Binary cross-entropy that stays finite for any finite logit"
     check_shapes(logits=(logits, '...'), targets=(targets, '...'))

@@ -219,7 +219,7 @@ def explore_bce(
     logit:float=3.,  # Where the slider starts
     target:float=0., # 0 or 1
 )->Explorer:
-    "The loss of one answer, its slope `probs - targets` as an arrow, and where the naive formula breaks"
+    "The loss of one answer, the push `targets - probs` as an arrow, and where the naive formula breaks"
     z = float_slider('logit', logit, -120, 120, .5, '.1f')
     answers = [('no (0)',0.), ('yes (1)',1.)]
     y = named(W.ToggleButtons, 'target', options=answers, value=float(target))
@@ -227,27 +227,33 @@ def explore_bce(
 
 # %% ../../nbs/ui/explorers.ipynb #widgets-038
 def _draw_bce(fig, z, y):
-    "Loss curve around the logit, arrow downhill, and both formulas in words"
+    "Loss curve around the logit, the push as an arrow, and both formulas in words"
     logit,target = tensor([z]),tensor([y])
     prob = logit.sigmoid().item()
-    slope = prob-y
     loss = bce_with_logits(logit, target).item()
     naive = bce_naive(logit, target).item()
     reach = max(6, abs(z)*1.3)
     zs = torch.linspace(-reach, reach, 200)
-    ax = fig.add_axes((.09,.19,.89,.7))
+    ax = fig.add_axes((.09,.19,.53,.7))
     ax.plot(zs, F.softplus(zs)-zs*y, color='k')
     ax.plot(z, loss, 'o', color=accent, ms=8)
-    step = reach/3*slope
-    arrow = dict(arrowstyle='-|>', color=accent, lw=2.5, shrinkA=0)
-    ax.annotate('', (z-step,loss-step*slope), (z,loss), arrowprops=arrow)
-    titled(ax, f'target {y:.0f}: the arrow is as long as the slope',
+    titled(ax, f'what a logit costs, target {y:.0f}',
         xlabel='logit', ylabel='loss (nats)', ylim=(-.06*reach,1.1*reach))
+    _draw_push(fig.add_axes((.7,.19,.28,.7)), y-prob)
     is_right = abs(naive-loss) <= 1e-3*max(loss, 1e-3)
     verdict = '' if is_right else ': <b>it fails</b>'
     return (f'Probability {prob:.4g}, target {y:.0f}: loss <b>{loss:.4g}</b> nats, '
-        f'slope {prob:.4g} - {y:.0f} = <b>{slope:.4g}</b>. '
+        f'slope {prob:.4g} - {y:.0f} = <b>{prob-y:.4g}</b>. '
         f'The naive formula says {naive:.4g}{verdict}.')
+
+def _draw_push(ax, push):
+    "An arrow from 0, as long as the push, on its own scale"
+    look = dict(arrowstyle='-|>', color=accent, lw=3, shrinkA=0, shrinkB=0,
+        mutation_scale=18)
+    ax.annotate('', (push,0), (0,0), arrowprops=look)
+    ax.axvline(0, color='k', lw=.8)
+    titled(ax, f'push on the logit: {push:+.2f}', xlabel='target − probability',
+        xlim=(-1.05,1.05), ylim=(-1,1), xticks=[-1,0,1], yticks=[])
 
 # %% ../../nbs/ui/explorers.ipynb #widgets-075
 casts = {

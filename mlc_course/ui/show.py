@@ -7,7 +7,7 @@ Docs: https://mlc-course.github.io/mlc_course/ui/show.html.md"""
 
 # %% auto #0
 __all__ = ['font_size', 'ink', 'canvas', 'dressed', 'pixels', 'show_images', 'sharp', 'show_boxes',
-           'show_maps', 'number_grid', 'heat_table', 'show_bars', 'curve']
+           'show_maps', 'show_coins', 'number_grid', 'heat_table', 'show_bars', 'curve']
 
 # %% ../../nbs/ui/show.ipynb #show-003
 from itertools import cycle
@@ -165,6 +165,32 @@ def _scale(x, cmap, top=None):
     if x.min()<0: return dict(cmap='PuOr_r', vmin=-top, vmax=top)
     return dict(cmap=cmap, vmin=0, vmax=top)
 
+# %% ../../nbs/ui/show.ipynb #show-03b
+def show_coins(
+    img,            # As for `pixels`
+    probs,          # From name to the probability of "yes", a dict or a Series
+    targets=None,   # As many 0 or 1: is it there? None: not told
+    costs=None,     # As many numbers, nats; None: not told
+    title='',       # What to see, above all
+    size:float=1.5, # Inches a coin
+): # The axes
+    "A picture, and beside it a coin for each class, coloured as far as the network says yes"
+    axs = canvas(1+len(probs), size=(size,size+.75))
+    axs[0].imshow(pixels(img))
+    axs[0].axis('off')
+    for i,(name,p) in enumerate(dict(probs).items()):
+        told = []
+        if targets is not None: told.append('it is there' if targets[i] else 'it is not there')
+        if costs is not None: told.append(f'cost {float(costs[i]):.2f}')
+        _coin(axs[i+1], float(p), color_of(name))
+        dressed(axs[i+1], f'{name}?\nyes: {p:.2f}', xlabel='\n'.join(told))
+    return _headline(axs, title)
+
+def _coin(ax, p, color):
+    "A disc that is coloured from the top on, clockwise, up to the share `p`"
+    ax.pie([p,1-p], colors=[color,'white'], startangle=90, counterclock=False)
+    ax.add_patch(plt.Circle((0,0), 1, fill=False, ec=ink, lw=1.5))
+
 # %% ../../nbs/ui/show.ipynb #show-018
 def number_grid(
     numbers,    # `(rows, cols)`
@@ -221,7 +247,7 @@ def show_bars(
     tones = plt.colormaps['Greys'](np.linspace(.25, .85, n_bars))
     df.astype(float).plot.barh(ax=ax, xerr=errors, color=tones, width=.75, capsize=2, legend=False)
     for o in ax.containers:
-        if hasattr(o, 'patches'): ax.bar_label(o, fmt=' {:.2f}') # others are error bars
+        if hasattr(o, 'patches'): ax.bar_label(o, fmt='{:.2f}', padding=3) # others are error bars
     if n_bars==1:
         for bar,name in zip(ax.patches, df.index): bar.set_color(color_of(name))
     else: ax.legend(fontsize=font_size, loc='center left', bbox_to_anchor=(1,.5))
