@@ -17,7 +17,8 @@ def shown(outputs): return ' '.join(''.join(o['data']['text/plain']) for o in ou
 
 def checks_of(path):
     "The calls of checks in a chapter, each with what is stored of it"
-    return [(text,shown(out)) for _,text,out in cells(path) if re.fullmatch(r'check_\d\(\w+\)', text.strip())]
+    is_check = re.compile(r'check_\d\(\w+\)')
+    return [(text,shown(out)) for _,text,out in cells(path) if is_check.fullmatch(text.strip())]
 
 
 @by_chapter
