@@ -6,7 +6,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from mlc_course.data import breed_of, data_folder, encode_labels, pets, read_labels
+from mlc_course.data import breed_of, encode_labels, pets, read_labels
+from mlc_course.draw.datasets import data_folder
 from mlc_course.engine.networks import RootPool, build_model, find_arch
 from mlc_course.engine.pictures import for_batches, normalise, picture_files
 

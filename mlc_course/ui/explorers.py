@@ -288,8 +288,9 @@ def _draw_scene(vocab, draw, fig, seed, cast):
         name,(x1,y1,x2,y2) = o['label'],o['box']
         _frame(left, x1, y1, x2-x1, y2-y1, color_of(name), 2)
         left.text(x1, y1, name, fontsize=8, va='top', bbox=paper)
-    right.imshow(targets, cmap='gray_r', vmin=0, vmax=1.6, aspect='auto')
-    for i,(yes,) in enumerate(targets): right.text(0, i, int(yes), **_middle)
+    right.imshow(targets, cmap='gray_r', vmin=0, vmax=1.3, aspect='auto')
+    for i,(yes,) in enumerate(targets):
+        right.text(0, i, int(yes), color='white' if yes else 'black', **_middle)
     titled(right, 'targets', xticks=[], yticks=range(len(vocab)), yticklabels=vocab)
     n = len(labels)
     things = 'thing' if len(found)==1 else 'things'

@@ -54,7 +54,7 @@ def _write_model(folder):
 
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-017
 @lru_cache(1)
-def demo()->SimpleNamespace: # `clf, vocab, files, picture, logits, probs, score, targets`
+def demo()->SimpleNamespace: # `clf, vocab, files, picture, features, logits, probs, score, targets`
     "A small `Classifier` trained once on drawn pets, and its answers to 400 drawn test scenes"
     from mlc_course.engine import training # not above: brings fastai
     code = drawing_version(classifier, decision, networks, training, unknown)
@@ -64,10 +64,15 @@ def demo()->SimpleNamespace: # `clf, vocab, files, picture, logits, probs, score
     test = scenes.test[:400]
     files = [scenes.path/'test'/o for o in test.fname]
     def picture(i): return Image.open(files[i])
+    def features(files):
+        "Pooled numbers of pictures, `(n_items, n_feat)`"
+        stats = clf.config['mean'],clf.config['std']
+        _,feats = training.body_pass(clf.model[0], files, 96, 'looking', store=False, stats=stats)
+        return feats[:,0]
     logits,score,_ = raw_outputs(clf, files)
     targets = encode_labels(test.labels.str.split(), clf.vocab)
     return SimpleNamespace(clf=clf, vocab=clf.vocab, files=files, picture=picture,
-        logits=logits, probs=logits.sigmoid(), score=score, targets=targets)
+        features=features, logits=logits, probs=logits.sigmoid(), score=score, targets=targets)
 
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-042
 def explore_thresh(

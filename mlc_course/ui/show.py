@@ -7,7 +7,8 @@ Docs: https://mlc-course.github.io/mlc_course/ui/show.html.md"""
 
 # %% auto #0
 __all__ = ['font_size', 'ink', 'canvas', 'dressed', 'pixels', 'show_images', 'sharp', 'show_boxes',
-           'show_maps', 'show_coins', 'number_grid', 'heat_table', 'show_bars', 'curve']
+           'show_maps', 'show_coins', 'number_grid', 'heat_table', 'show_targets', 'show_bars',
+           'curve']
 
 # %% ../../nbs/ui/show.ipynb #show-003
 from itertools import cycle
@@ -17,6 +18,7 @@ from textwrap import wrap
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+from matplotlib.colors import to_rgb
 from matplotlib.text import Text
 from PIL import Image
 
@@ -231,6 +233,22 @@ def heat_table(
     ax.set_yticks(range(n_rows), map(plain, df.index))
     if max(map(len, across))>5: ax.tick_params(axis='x', rotation=40)
     return ax
+
+# %% ../../nbs/ui/show.ipynb #show-04b
+def show_targets(
+    targets, # 0/1, `(n_items, n_classes)`
+    vocab,   # Names of the columns
+    ax=None, # matplotlib axes; None: new ones
+    **kwargs,# For `dressed`
+): # The axes
+    "An item a column and a class a row: a cell in the class's colour where the target is 1"
+    is_one = np.asarray(targets).T[...,None] > 0
+    n_rows,n_cols,_ = is_one.shape
+    rgb = [[to_rgb(color_of(name))] for name in vocab] # (n_classes, 1, 3)
+    ax = ax or canvas(size=(1.5+.2*n_cols,.9+.2*n_rows))[0]
+    ax.imshow(np.where(is_one, rgb, .94), aspect='auto')
+    ax.set_yticks(range(n_rows), map(plain, vocab))
+    return dressed(ax, **kwargs)
 
 # %% ../../nbs/ui/show.ipynb #show-01f
 def show_bars(
