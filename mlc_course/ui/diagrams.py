@@ -56,7 +56,8 @@ _heads = ('M3 14L4 1L12 7Q17 5 22 7L30 1L31 14Q31 29 17 29Q3 29 3 14z',
 _face = _path('M11 15h.1M23 15h.1', 'white', 5) + _path('M14 21h6l-3 3z', fill=ink)
 _arrow = _path('M-32 35h24m-6 -5l6 5l-6 5', width=2)
 _here = _path('M-8 -9h86v127h-86z', accent, 3, '#FFF3E8')
-_here += _words(35, -15, 'you are here', 'font-weight="bold"')
+_halo = 'stroke="white" stroke-width="4" paint-order="stroke"'
+_here += _words(35, -17, 'you are here', f'font-weight="bold" {_halo}')
 
 def _head(i, x, y): return _moved(x, y, _path(_heads[i], fill=_tones[i]) + _face)
 
@@ -64,37 +65,50 @@ def _map(x, at, tone='white'):
     "A map that is loud in one cell, or nowhere"
     return _cells(x, x, 4, 4, side=12) + _cells(x+12*at, x+12*at, 1, 1, tone, 12)
 
-def _rows(*texts, frame='none'):
+def _rows(*texts, frame='none', tones=_tones):
     "A text in each row, beside the row's colour"
     res = ''
     for i,text in enumerate(texts):
         res += _path(f'M3 {24*i}h66v21h-66z', frame, fill='white')
-        res += _path(f'M3 {24*i}h6v21h-6z', frame, fill=_tones[i]) + _words(39, 15+24*i, text)
+        res += _path(f'M3 {24*i}h6v21h-6z', frame, fill=tones[i]) + _words(39, 15+24*i, text)
     return res
 
-def _dots(*places):
+def _dots(*places, tones=_tones):
     "A dot of each row's colour"
-    return ''.join(_path(f'M{at}h.1', tone, 11) for at,tone in zip(places, _tones))
+    return ''.join(_path(f'M{at}h.1', tone, 11) for at,tone in zip(places, tones))
 
 _thin = _path('M10 11L60 35L10 59M10 11L60 59L10 35L60 11L10 59L60 59M10 35h50', grey, 1)
-_thick = _path('M10 11h50', _tones[0], 4) + _path('M10 35h50', _tones[1], 4)
+_thick = _path('M10 11h50', _tones[0], 4) + _path('M10 59L60 35', _tones[1], 4)
 _curve = _path('M2 35h66', grey, 1) + _path('M2 66C42 66 28 4 68 4', width=3)
-_curve += _words(12, 31, '0.5', 'font-size="11"')
+_curve += _words(10, 31, '0.5', 'font-size="11"')
+_plain = (ink,)*3 # of maps and pooled numbers: a pattern is no label yet
+
+def _prob(x, y, text, tone): return _words(x, y, text, f'font-size="11" style="fill:{tone}"')
+
+_probs = _prob(41, 5, '0.98', _tones[0]) + _prob(63, 24, '0.94', _tones[1]) + _prob(36, 69, '0.04', grey)
 
 # %% ../../nbs/ui/diagrams.ipynb #diagrams-00k
 _stations = {
     'picture': _path('M0 0h70v70h-70z', fill='#EAF3E6') + _head(0, 3, 3) + _head(1, 33, 36),
-    'maps': _map(0, 0, _tones[0]) + _map(11, 0) + _map(22, 2, _tones[1]),
-    'pooled numbers': _rows('0.9', '0.8', '0.1', frame=ink),
-    'weights': _thin + _thick + _dots('10 11', '10 35', '10 59') + _dots('60 11', '60 35', '60 59'),
+    'maps': _map(0, 0, ink) + _map(11, 0) + _map(22, 2, ink),
+    'pooled numbers': _rows('0.9', '0.1', '0.8', frame=ink, tones=_plain),
+    'weights': _thin + _thick + _dots('10 11', '10 35', '10 59', tones=_plain) + _dots('60 11', '60 35', '60 59'),
     'logits': _rows('cat 4.1', 'dog 2.7', 'pug −3.2'),
-    'sigmoids': _curve + _dots('62 4', '47 14', '10 66'),
+    'sigmoids': _curve + _dots('62 4', '47 14', '10 66') + _probs,
     'labels or none': _rows('cat', 'dog', frame=ink),
 }
+
+# Above the stations: what pooled numbers and logits say of the whole picture, and a gate on the last arrow
+_known = _path('M255 24v-36h149m-6 -5l6 5l-6 5M475 24v-22m-5 6l5 -6l5 6', width=2)
+_known += _path('M580 -12h82v58m-5 -6l5 6l5 -6', accent, 2) + _path('M662 51v28', accent, 5)
+_known += _path('M410 -28h170v30h-170z', accent, 2, '#FFF3E8')
+_known += _words(495, -8, 'seen anything like it?')
+_known += _words(622, -20, 'no: no label', f'style="fill:{accent}"')
 
 def pipeline(
     here=None,  # A station: "you are here"; None: nowhere
     notes=None, # Dict from a station to a text under it
+    asks_known:bool=False, # Draw the question that may forbid every label
 )->SVG:
     "From picture to labels: picture, maps, pooled numbers, weights, logits, sigmoids, labels or none"
     names = ', '.join(_stations)
@@ -108,7 +122,11 @@ def pipeline(
         if i: station += _arrow
         res += _moved(20+110*i, 30, station)
     height = 186 if notes else 156
-    return _drawing(780, height, res, f'From picture to labels: {names}')
+    said = f'From picture to labels: {names}'
+    if asks_known:
+        res,height = _moved(0, 42, _known+res),height+42
+        said += '. Before any label: seen anything like it?'
+    return _drawing(780, height, res, said)
 
 # %% ../../nbs/ui/diagrams.ipynb #diagrams-04b
 def vocab_arrows(
