@@ -51,7 +51,7 @@ def conv_out_size(
 # %% ../nbs/01_convolution.ipynb #01-convo-060
 def receptive_field(
     layers:list[tuple[int,int]], # `(ks, stride)` of each conv or pool, picture side first
-)->tuple[int,int]: # Field and jump: pixels seen by one cell along a side, pixels between neighbouring cells
+)->tuple[int,int]: # Field and jump: pixels seen along a side, pixels between neighbouring cells
     "Receptive field along one side of a cell that comes out of `layers`"
     field = jump = 1
     for ks,stride in layers:
