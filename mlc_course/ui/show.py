@@ -109,7 +109,7 @@ def _caption(ax, text, right):
     color = colors.get(text.replace(',', ' ').split(' ')[0])
     if color: ax.title.set_bbox(dict(ec=color, fc='white', lw=2, boxstyle='round,pad=.2'))
 
-def _cross(ax, x, y, color=accent, size=9):
+def _cross(ax, x, y, color=accent, size=8):
     "A cross that can be seen on any ground"
     ax.plot(x, y, 'x', color='white', ms=size+2, mew=5)
     ax.plot(x, y, 'x', color=color, ms=size, mew=2.5)
@@ -117,7 +117,7 @@ def _cross(ax, x, y, color=accent, size=9):
 def _frame(ax, box, color, ls, label=None):
     "The outline of `(x1, y1, x2, y2)`, on a white one"
     x1,y1,x2,y2 = box
-    for look in dict(color='white', lw=3.5),dict(color=color, lw=1.8, ls=ls, label=label):
+    for look in dict(color='white', lw=2.6),dict(color=color, lw=1.4, ls=ls, label=label):
         ax.add_patch(plt.Rectangle((x1-.5,y1-.5), x2-x1, y2-y1, fill=False, **look))
 
 # %% ../../nbs/ui/show.ipynb #show-011
