@@ -169,24 +169,28 @@ def filter_over_channels(
 
 # %% ../../nbs/ui/diagrams.ipynb #diagrams-00f
 def stride_steps(
-    size:int=7,   # Rows and columns of the picture
-    ks:int=3,     # Of the filter
-    stride:int=2, # Cells from one place to the next
+    size:int=7,    # Rows and columns of the picture
+    ks:int=3,      # Of the filter
+    stride:int=2,  # Cells from one place to the next
+    padding:int=0, # Rings of zeros around the picture
 )->SVG:
     "The places of a filter along the first row, and the cell of the map that each makes"
-    if not 0<ks<=size:
-        raise ValueError(f'a filter of {ks} does not fit into {size} cells')
-    n = (size-ks)//stride+1
-    wide = 14*size
+    full = size+2*padding
+    if not 0<ks<=full:
+        raise ValueError(f'a filter of {ks} does not fit into {full} cells')
+    n = (full-ks)//stride+1
+    wide,ring = 14*full,14*padding
     res = ''
     for i in range(n):
-        step = _words(wide/2, 20, f'step {i+1}')
-        step += _cells(0, 30, size, size) + _cells(14*stride*i, 30, ks, ks, accent)
+        step = _words(wide/2, 20, f'step {i+1}') + _cells(0, 30, full, full, '#DDDDDD')
+        step += _cells(ring, 30+ring, size, size) + _cells(14*stride*i, 30, ks, ks, accent)
         step += _path(f'M{7*n} {wide+38}v18m-4 -5l4 5l4 -5')
         step += _cells(0, wide+66, n, n) + _cells(14*i, wide+66, 1, 1, accent)
         res += _moved(20+(wide+30)*i, 0, step)
     width,height = 10+(wide+30)*n,wide+14*n+96
-    said = f'{size} cells, a filter of {ks}, stride {stride}: {n} places'
+    said = f'{size} cells, a filter of {ks}, stride {stride}'
+    if padding: said += f', padding {padding}'
+    said += f': {n} places'
     res += _words(width/2, height-8, said)
     return _drawing(width, height, res, said)
 

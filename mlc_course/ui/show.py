@@ -7,8 +7,8 @@ Docs: https://mlc-course.github.io/mlc_course/ui/show.html.md"""
 
 # %% auto #0
 __all__ = ['font_size', 'ink', 'canvas', 'dressed', 'pixels', 'show_images', 'sharp', 'show_boxes',
-           'show_maps', 'show_coins', 'number_grid', 'heat_table', 'show_targets', 'show_bars',
-           'curve']
+           'show_frames', 'show_maps', 'show_coins', 'number_grid', 'show_products',
+           'heat_table', 'show_targets', 'show_bars', 'curve']
 
 # %% ../../nbs/ui/show.ipynb #show-003
 from itertools import cycle
@@ -27,7 +27,7 @@ from ..draw import scenes
 from ..draw.animals import colors
 from ..draw.datasets import picture_seed
 from ..engine.pictures import open_picture
-from .explorer import accent,color_of,grey,plain
+from .explorer import accent,blue,color_of,grey,plain
 
 # %% ../../nbs/ui/show.ipynb #show-006
 font_size = 9 # Of every text, points
@@ -80,7 +80,9 @@ def pixels(
 def show_images(
     images,         # Each as for `pixels`
     titles=None,    # Of each: a text, or a list of labels
-    right=None,     # List: is the answer to each right?
+    right=None,     # List: is the answer to each right? A tick or a cross, also without titles
+    points=None,    # Of each: `(x, y)` in pixels, marked by a cross
+    frames=None,    # Of each: a list of `(x1, y1, x2, y2)` in pixels
     title='',       # What to see, above all
     n_cols:int=6,   # Pictures in a row
     size:float=1.5, # Inches a picture
@@ -89,6 +91,7 @@ def show_images(
     "Pictures in rows; a title that begins with a class has a frame in its colour"
     n_cols = min(n_cols, len(images) or 1)
     n_rows = -(-len(images)//n_cols)
+    if right is not None and not titles: titles = ['']*len(images)
     height = size+.3 if titles else size
     if axs is None: axs = canvas(n_cols, n_rows, (size,height))
     for ax in axs: ax.axis('off')
@@ -96,6 +99,8 @@ def show_images(
         axs[i].imshow(pixels(img))
         mark = None if right is None else right[i]
         if titles: _caption(axs[i], plain(titles[i]), mark)
+        for box in frames[i] if frames else []: _frame(axs[i], box, blue, ':')
+        if points is not None: _cross(axs[i], *points[i])
     return _headline(axs, title)
 
 def _caption(ax, text, right):
@@ -107,6 +112,17 @@ def _caption(ax, text, right):
     dressed(ax, text)
     color = colors.get(text.replace(',', ' ').split(' ')[0])
     if color: ax.title.set_bbox(dict(ec=color, fc='white', lw=2, boxstyle='round,pad=.2'))
+
+def _cross(ax, x, y, color=accent, size=8):
+    "A cross that can be seen on any ground"
+    ax.plot(x, y, 'x', color='white', ms=size+2, mew=5)
+    ax.plot(x, y, 'x', color=color, ms=size, mew=2.5)
+
+def _frame(ax, box, color, ls, label=None):
+    "The outline of `(x1, y1, x2, y2)`, on a white one"
+    x1,y1,x2,y2 = box
+    for look in dict(color='white', lw=2.6),dict(color=color, lw=1.4, ls=ls, label=label):
+        ax.add_patch(plt.Rectangle((x1-.5,y1-.5), x2-x1, y2-y1, fill=False, **look))
 
 # %% ../../nbs/ui/show.ipynb #show-00h
 def sharp(
@@ -132,10 +148,24 @@ def show_boxes(
     shown = pixels(img)
     scenes.show_boxes(shown, records, ax, ears)
     for name,(x,y) in (points or {}).items():
-        at = x*shown.shape[1],y*shown.shape[0]
-        ax.plot(*at, 'x', color='white', ms=13, mew=5)
-        ax.plot(*at, 'x', color=color_of(name), ms=11, mew=2.5)
+        _cross(ax, x*shown.shape[1], y*shown.shape[0], color_of(name), 11)
     return dressed(ax, **kwargs)
+
+# %% ../../nbs/ui/show.ipynb #show-f02
+_looks = (accent,'-'),(ink,'-.'),(blue,'--')
+
+def show_frames(
+    img,      # As for `pixels`
+    frames,   # Dict from a text to `(x1, y1, x2, y2)` in pixels; three at most
+    ax=None,  # matplotlib axes; None: new ones
+    **kwargs, # For `dressed`, like `title`; `xlim` and `ylim` to crop
+): # The axes
+    "A picture, and frames on it that a legend at its right explains"
+    ax = ax or canvas(size=(5,3))[0]
+    ax.imshow(pixels(img))
+    for (text,box),look in zip(frames.items(), _looks): _frame(ax, box, *look, text)
+    ax.legend(loc='center left', bbox_to_anchor=(1.02,.5), frameon=False)
+    return dressed(ax, **{'xticks': [], 'yticks': [], **kwargs})
 
 # %% ../../nbs/ui/show.ipynb #show-014
 def show_maps(
@@ -212,6 +242,20 @@ def number_grid(
         color = 'white' if dark[at] else 'black'
         ax.text(*at[::-1], f'{number:{fmt}}', ha='center', va='center', color=color)
     return dressed(ax, **{'xticks': [], 'yticks': [], **kwargs})
+
+# %% ../../nbs/ui/show.ipynb #show-f05
+def show_products(
+    window,  # Numbers, `(rows, cols)`, 0 to 1
+    weights, # As many
+): # The axes
+    "Window × filter = products and their sum, as three grids of numbers"
+    x,w = np.asarray(window, dtype=float),np.asarray(weights, dtype=float)
+    rows,cols = x.shape
+    axs = canvas(3, size=(.6+.4*cols,.6+.35*rows))
+    number_grid(x, top=1, ax=axs[0], title='pixels')
+    number_grid(w, '.4g', ax=axs[1], title='× filter')
+    number_grid(x*w, top=1, ax=axs[2], title='= products', xlabel=f'sum {(x*w).sum():.2f}')
+    return axs
 
 # %% ../../nbs/ui/show.ipynb #show-01b
 def heat_table(
