@@ -15,7 +15,7 @@ from torch import tensor
 from .answers import *
 from ..sigmoid import sigmoid_by_hand
 
-# %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-015
+# %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-026
 @exercise
 def check_1(answer):
     "The logit whose sigmoid is 0.9"
@@ -29,7 +29,7 @@ def check_1(answer):
         .9: 'that is the probability itself. Which logit has it?',
         of_09: 'that is the sigmoid of 0.9. Go the other way.'}, eps=6e-3)
 
-# %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-017
+# %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-028
 @exercise
 def check_2(answer):
     "Answers of argmax, of softmax with none, of thresholds; sets of at most three"
@@ -46,7 +46,7 @@ def check_2(answer):
             1111: 'in which order the labels are named does not matter.',
             821: 'in which order the labels are named does not matter.'}))
 
-# %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-019
+# %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-030
 def _wrong_ways(z):
     "What typical mistakes in `from_sets` return, each with its hint"
     e = z.exp()
