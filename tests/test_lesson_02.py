@@ -1,8 +1,13 @@
 "What the page of chapter 02 does not show: shapes, edges, errors"
+from xml.etree import ElementTree
 import pytest, torch
+from matplotlib import pyplot as plt
 from torch import nn, tensor
 
+from mlc_course.engine.toys import cats_and_dogs, noise, pairs
 from mlc_course.sigmoid import MultiLabelHead, labels_above, sigmoid_by_hand, small_cnn, softmax_by_hand
+from mlc_course.ui.diagrams import head_votes
+from mlc_course.ui.show import show_dots, show_runs
 
 PROBS = tensor([[.95,.07],[.09,.95],[.91,.91],[.06,.05]])
 
@@ -70,3 +75,45 @@ def test_at_the_threshold_is_not_above_it(): assert labels_above(tensor([[.5]]),
 
 def test_a_name_for_each_column():
     with pytest.raises(ValueError, match='3 names'): labels_above(PROBS, ['cat','dog','bird'])
+
+
+@pytest.mark.parametrize('bias', [[-3,-3], [90,0], [0,90]])
+def test_drawn_head(bias):
+    "Well-formed, inside of its paper, and its cake is whole, whoever gets all of it"
+    svg = head_votes([.9,.1], [[4,0],[2,3]], bias, ['a < b','meadow'])
+    root = ElementTree.fromstring(svg.data)
+    width,height = float(root.get('width')),float(root.get('height'))
+    for o in root.iter('{http://www.w3.org/2000/svg}text'):
+        assert 0<=float(o.get('x'))<=width
+        assert float(o.get('y'))<=height
+    assert 'nan' not in svg.data
+
+
+def test_dots_and_runs():
+    ax = show_dots({'cat': torch.randn(5, 2), 'noise': [[0,1]]})
+    assert [len(o.get_xdata()) for o in ax.lines[:2]]==[5,1]
+    runs = {f'rival {i}': [{('seen','cats'): .5, ('seen','$5'): i/10}] for i in range(6)} # more than colours
+    ax = show_runs(runs)
+    ax.figure.canvas.draw()
+    assert ax.get_yticklabels()[0].get_text()=='seen, cats'
+    assert len(ax.texts)==12
+    plt.close('all')
+
+
+def test_pairs():
+    "The sets take turns; a set of one or none stands beside nothing"
+    cats,empty = torch.ones(2, 3, 4, 4),torch.zeros(3, 3, 4, 4)
+    x,y = pairs({'cat': cats, 'nothing': empty}, [(),('cat',)], 6)
+    assert y.flatten().tolist()==[0,1]*3
+    assert x.mean((1,2,3)).tolist()==[0,.5]*3
+    assert torch.equal(x, pairs({'cat': cats, 'nothing': empty}, [(),('cat',)], 6)[0])
+
+
+def test_toys_are_alike_but_not_the_same():
+    x,y = cats_and_dogs(8, size=16)
+    assert x.shape==(8,3,16,16)
+    assert y.sum(1).tolist()==[1]*8
+    for kind,xs in noise(2, size=16).items():
+        assert xs.shape==(2,3,16,16), kind
+        assert xs.abs().max()<=1
+        assert not torch.equal(xs[0], xs[1])

@@ -150,15 +150,12 @@ def retrain(
     x:Tensor,      # As for `train`
     y:Tensor,      # As for `train`
     loss_func,     # As for `train`
-    n_frozen:int=3,# Blocks that stay
-    epochs:int=3,
+    epochs:int=2,
 )->list: # A network for each of `nets`; its place is the seed
-    "Networks with new heads that share their first blocks with `nets`"
+    "Copies of networks, with new heads, trained further"
     res = []
     for seed,(body,_) in enumerate(nets):
         torch.manual_seed(seed)
-        n_feat = body[-1][0].out_channels
-        rest = nn.Sequential(*deepcopy(body[n_frozen:]), MultiLabelHead(n_feat, n_classes))
-        train(rest, predict(body[:n_frozen], x), y, loss_func, seed, epochs)
-        res.append(nn.Sequential(body[:n_frozen], rest))
+        head = MultiLabelHead(body[-1][0].out_channels, n_classes)
+        res.append(train(nn.Sequential(deepcopy(body), head), x, y, loss_func, seed, epochs))
     return res

@@ -290,7 +290,7 @@ def show_runs(
         for y,mean in zip(at, table[questions].mean()):
             ax.text(1.01, y, f'{mean:.2f}', color=color, va='center', transform=ax.get_yaxis_transform())
     ax.hlines(np.arange(1, n)-.5, 0, 1, color=grey, lw=.5, transform=ax.get_yaxis_transform())
-    ax.legend(loc='center left', bbox_to_anchor=(1.09,.5))
+    ax.legend(loc='center left', bbox_to_anchor=(1,.5), borderaxespad=4) # beside the numbers
     ax.set_yticks(range(n), map(plain, questions))
     ax.grid(axis='x', alpha=.3)
     ax.spines[['top','right']].set_visible(False)
