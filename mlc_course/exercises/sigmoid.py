@@ -53,10 +53,12 @@ def _wrong_ways(z):
     p = z.sigmoid()
     nothing = (1-p).prod(1, keepdim=True) # the share of the empty set
     return {
-        z.softmax(1): 'these are shares among single labels. Sets of several, and the empty set, belong to it.',
+        z.softmax(1): 'these are shares among single labels. '
+            'Sets of several, and the empty set, belong to it.',
         e/(1+e.sum(1, keepdim=True)): 'where are the sets of several labels?',
         p/(1-nothing): 'the empty set is one of them, with a score of 0.',
-        e*nothing: 'that is the share of the set with this one label alone. Add all sets that contain it.'}
+        e*nothing: 'that is the share of the set with this one label alone. '
+            'Add all sets that contain it.'}
 
 @exercise
 def check_3(from_sets):
