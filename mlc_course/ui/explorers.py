@@ -210,6 +210,11 @@ def _draw_sigmoid(vocab, fig, thresh, **zs):
     titles = f'softmax: sum {soft.sum():.2f}',f'sigmoid: sum {sig.sum():.2f}'
     panels(ax, vocab, (soft,sig), titles)
     ax.axvline(1.12+thresh, color='k', ls=':')
+    for left,probs in (0,soft),(1.12,sig):
+        for row,p in enumerate(probs.tolist()):
+            inside = p>.85
+            ax.text(left+p, row, f' {p:.2f} ', va='center', ha='right' if inside else 'left',
+                color='white' if inside else 'black')
     winner = vocab[logits.argmax()]
     names, = labels_above(sig[None], vocab, thresh)
     named = ' and '.join(names) or 'nothing'

@@ -8,7 +8,7 @@ Docs: https://mlc-course.github.io/mlc_course/ui/show.html.md"""
 # %% auto #0
 __all__ = ['font_size', 'ink', 'canvas', 'dressed', 'pixels', 'show_images', 'sharp', 'show_boxes',
            'show_frames', 'show_maps', 'show_coins', 'number_grid', 'show_products',
-           'heat_table', 'show_targets', 'show_bars', 'curve']
+           'heat_table', 'show_targets', 'show_bars', 'curve', 'show_dots', 'show_runs']
 
 # %% ../../nbs/ui/show.ipynb #show-003
 from itertools import cycle
@@ -350,3 +350,48 @@ def curve(
     ax.grid(alpha=.3)
     ax.spines[['top','right']].set_visible(False)
     return dressed(ax, **kwargs)
+
+# %% ../../nbs/ui/show.ipynb #show-r02
+def show_dots(
+    groups,   # Dict from a name to its points, `(n, 2)`
+    ax=None,  # matplotlib axes; None: new ones
+    **kwargs, # For `dressed`
+): # The axes
+    "Points in a plane, with lines through 0; a class has its own colour"
+    ax = ax or canvas(size=(3.6,3.2))[0]
+    tones = plt.colormaps['Greys'](np.linspace(.4, .9, len(groups)))
+    for (name,points),tone,mark in zip(groups.items(), tones, cycle('osx^')):
+        x,y = np.asarray(points).T
+        ax.plot(x, y, mark, ms=3, alpha=.7, color=colors.get(name, tone), label=plain(name))
+    ax.axhline(0, color=ink, lw=.8)
+    ax.axvline(0, color=ink, lw=.8)
+    ax.legend(fontsize=font_size)
+    return dressed(ax, **kwargs)
+
+# %% ../../nbs/ui/show.ipynb #show-r05
+_rivals = (ink,'o'),('#999933','s'),('#BB5566','D'),(grey,'^') # no class has these colours
+
+def show_runs(
+    rivals,   # Dict from a name to its runs, each a dict from a question to a number
+    ax=None,  # matplotlib axes; None: new ones
+    **kwargs, # For `dressed`
+): # The axes
+    "A dot for each run, and on the right the mean of all; rivals below each other"
+    tables = {name: pd.DataFrame(runs) for name,runs in rivals.items()} # a row for each run
+    questions = next(iter(tables.values())).columns
+    n,n_rivals = len(questions),len(tables)
+    step = .75/n_rivals
+    ax = ax or canvas(size=(6.5,.8+.2*n*n_rivals))[0]
+    for k,((name,table),(color,mark)) in enumerate(zip(tables.items(), cycle(_rivals))):
+        at = np.arange(n) + step*(k-(n_rivals-1)/2)
+        for values in table[questions].values:
+            ax.plot(values, at, mark, ms=5, alpha=.6, color=color)
+        ax.lines[-1].set_label(plain(name))
+        for y,mean in zip(at, table[questions].mean()):
+            ax.text(1.01, y, f'{mean:.2f}', color=color, va='center', transform=ax.get_yaxis_transform())
+    ax.hlines(np.arange(1, n)-.5, 0, 1, color=grey, lw=.5, transform=ax.get_yaxis_transform())
+    ax.legend(loc='center left', bbox_to_anchor=(1,.5), borderaxespad=4) # beside the numbers
+    ax.set_yticks(range(n), map(plain, questions))
+    ax.grid(axis='x', alpha=.3)
+    ax.spines[['top','right']].set_visible(False)
+    return dressed(ax, **{'ylim': (n-.5,-.5), **kwargs})
