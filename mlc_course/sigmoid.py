@@ -1,6 +1,5 @@
-"""Turn patterns into class scores by hand, watch softmax crown a winner in pure noise, and find out
-what
-it takes before a sigmoid stays silent.
+"""You show your classifier a cat *and* a dog, and it says "cat". You show it an empty meadow, and
+it says "dog". How can one network learn to say *both*, or *nothing*?
 
 Docs: https://mlc-course.github.io/mlc_course/sigmoid.html.md"""
 
@@ -9,14 +8,14 @@ Docs: https://mlc-course.github.io/mlc_course/sigmoid.html.md"""
 # %% auto #0
 __all__ = ['MultiLabelHead', 'small_cnn', 'softmax_by_hand', 'sigmoid_by_hand', 'labels_above']
 
-# %% ../nbs/02_sigmoid.ipynb #02-sigmo-004
+# %% ../nbs/02_sigmoid.ipynb #02-sigmo-003
 import torch
 from itertools import compress
 from torch import nn,Tensor
 
 from .engine.core import takes_tables
 
-# %% ../nbs/02_sigmoid.ipynb #02-sigmo-013
+# %% ../nbs/02_sigmoid.ipynb #02-sigmo-015
 class MultiLabelHead(nn.Sequential):
     "Feature map to one raw logit per class; the loss applies the sigmoid"
     def __init__(self,
@@ -29,7 +28,7 @@ class MultiLabelHead(nn.Sequential):
             nn.Dropout(p),
             nn.Linear(n_feat, n_classes)) # (bs, n_classes)
 
-# %% ../nbs/02_sigmoid.ipynb #02-sigmo-018
+# %% ../nbs/02_sigmoid.ipynb #02-sigmo-016
 def small_cnn(
     n_classes:int, # `len(vocab)`
     widths:tuple[int,...]=(16,32,64,128,192), # Channels after each block
@@ -45,7 +44,7 @@ def small_cnn(
         body.append(nn.Sequential(conv, nn.BatchNorm2d(nf), nn.ReLU()))
     return nn.Sequential(body, MultiLabelHead(nf, n_classes))
 
-# %% ../nbs/02_sigmoid.ipynb #02-sigmo-022
+# %% ../nbs/02_sigmoid.ipynb #02-sigmo-020
 @takes_tables
 def softmax_by_hand(
     logits:Tensor, # Raw scores, `(bs, n_classes)`
@@ -54,7 +53,7 @@ def softmax_by_hand(
     e = (logits - logits.max(-1, keepdim=True).values).exp()
     return e / e.sum(-1, keepdim=True)
 
-# %% ../nbs/02_sigmoid.ipynb #02-sigmo-030
+# %% ../nbs/02_sigmoid.ipynb #02-sigmo-025
 @takes_tables
 def sigmoid_by_hand(
     logits:Tensor, # Raw scores, any shape
@@ -63,7 +62,7 @@ def sigmoid_by_hand(
     e = (-logits.abs()).exp() # never above 1: nothing can overflow
     return torch.where(logits>=0, 1/(1+e), e/(1+e))
 
-# %% ../nbs/02_sigmoid.ipynb #02-sigmo-056
+# %% ../nbs/02_sigmoid.ipynb #02-sigmo-032
 @takes_tables
 def labels_above(
     probs:Tensor,     # `(bs, n_classes)`

@@ -117,7 +117,8 @@ def test_unknown_is_grey():
     assert color_of(5)==grey
 
 
-DIAGRAMS = [pipeline(), pipeline(asks_known=True), pipeline('logits', {'maps': 'a < b & c'}), stride_steps(5, 5, 3),
+DIAGRAMS = [pipeline(), pipeline(asks_known=True), pipeline('logits', {'maps': 'a < b & c'}),
+    stride_steps(5, 5, 3),
     filter_over_channels(1, 5), filter_over_channels(4), field_stack([(7,2),(3,2),(3,1)]),
     field_stack([(1,1)])]
 

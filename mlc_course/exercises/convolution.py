@@ -1,5 +1,5 @@
-"""A side that can't be halved evenly, how far a ResNet-18 sees, and why zeros are the wrong
-padding.
+"""A side that can't be halved evenly, how far a ResNet-18 sees, why zeros are the wrong padding,
+cats that come closer, and two animals that always come together.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/convolution.html.md"""
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from ..convolution import conv_out_size,receptive_field
 from .answers import *
 
-# %% ../../nbs/solutions/01_convolution.ipynb #01-convo-009
+# %% ../../nbs/solutions/01_convolution.ipynb #01-convo-020
 @exercise
 def check_1(answer):
     "Cells along one side after the first layer, and after all halvings"
@@ -31,7 +31,7 @@ def check_1(answer):
             sides[-2]: 'one halving is missing. '
                 'The pooling halves, too.'}))
 
-# %% ../../nbs/solutions/01_convolution.ipynb #01-convo-013
+# %% ../../nbs/solutions/01_convolution.ipynb #01-convo-022
 @exercise
 def check_2(answer):
     "Receptive field of ResNet-18"
@@ -50,7 +50,7 @@ def check_2(answer):
         no_strides: 'the strides are missing.',
         224: 'the field may be larger than the picture.'}, eps=0)
 
-# %% ../../nbs/solutions/01_convolution.ipynb #01-convo-016
+# %% ../../nbs/solutions/01_convolution.ipynb #01-convo-024
 @exercise
 def check_3(max_pool):
     "Against torch, on an oblong map of negative numbers too"

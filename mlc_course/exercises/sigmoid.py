@@ -1,4 +1,5 @@
-"""The logit behind a probability, what eight breeds can say, and softmax with a way out.
+"""The logit behind a probability, how many sets there are, softmax over all of them, and what other
+training data teach.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/sigmoid.html.md"""
 
@@ -14,7 +15,7 @@ from torch import tensor
 from .answers import *
 from ..sigmoid import sigmoid_by_hand
 
-# %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-006
+# %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-026
 @exercise
 def check_1(answer):
     "The logit whose sigmoid is 0.9"
@@ -28,41 +29,43 @@ def check_1(answer):
         .9: 'that is the probability itself. Which logit has it?',
         of_09: 'that is the sigmoid of 0.9. Go the other way.'}, eps=6e-3)
 
-# %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-010
+# %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-028
 @exercise
 def check_2(answer):
-    "Different answers of argmax, and of a threshold"
-    several = 'it may name several breeds at once.'
+    "Answers of argmax, of softmax with none, of thresholds; sets of at most three"
     expect_each(answer, eps=0,
-        argmax=(8, 'it names one class, and never none.', {
-            256: 'the two are swapped.'}),
-        threshold=(256, 'with two breeds, it has four answers.', {
-            255: 'silence is an answer, too.',
-            8: several,
-            9: several}))
+        argmax=(10, 'it names one of ten, and never none.', {}),
+        with_none=(11, 'one of ten, or none.', {
+            20: '"none" is one class for all ten.'}),
+        thresholds=(1024, 'two answers for each of ten labels, in any combination.', {
+            1023: 'silence is an answer, too.',
+            20: 'the two answers to each of ten questions combine.'}),
+        sets=(176, 'how many sets of none, of one, of two and of three labels are there?', {
+            175: 'a picture may show nothing.',
+            165: 'pictures with none and with one label count, too.',
+            1111: 'in which order the labels are named does not matter.',
+            821: 'in which order the labels are named does not matter.'}))
 
-# %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-013
+# %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-030
+def _wrong_ways(z):
+    "What typical mistakes in `from_sets` return, each with its hint"
+    e = z.exp()
+    p = z.sigmoid()
+    nothing = (1-p).prod(1, keepdim=True) # the share of the empty set
+    return {
+        z.softmax(1): 'these are shares among single labels. '
+            'Sets of several, and the empty set, belong to it.',
+        e/(1+e.sum(1, keepdim=True)): 'where are the sets of several labels?',
+        p/(1-nothing): 'the empty set is one of them, with a score of 0.',
+        e*nothing: 'that is the share of the set with this one label alone. '
+            'Add all sets that contain it.'}
+
 @exercise
-def check_3(softmax_or_none):
-    "Against torch's softmax over one class more"
+def check_3(from_sets):
+    "Softmax over all sets, added up for each label, is the sigmoid"
     randn,_ = seeded()
-    cases = [randn(4, 3)*2,
-        torch.full((1,3), -8.),
-        torch.zeros(2, 1),
-        tensor([[200.,-200.,0.]])]
-    for z in cases:
-        zeros = torch.zeros(len(z), 1)
-        truth = torch.cat([z, zeros], 1).softmax(1)[:,:-1]
-        p = as_tensor(softmax_or_none(z.clone()))
-        case = f'for logits {few(z[0])} '
-        if not p.isfinite().all():
-            return (f'{case}you return {few(p.flatten())}. '
-                'What may be taken off all logits, that of "none" too?')
-        e = (z - z.amax(1, keepdim=True)).exp()
-        half_shifted = e / (1+e.sum(1, keepdim=True))
-        hint = 'Which share has a logit of 0?'
-        expect(p, truth, f'the sum must be {truth[0].sum():.3f}. {hint}', {
-            z.softmax(1): 'plain softmax leaves nothing for "none".',
-            z.sigmoid(): 'these are sigmoids. They share no cake.',
-            half_shifted: 'you shifted all logits but the 0 of "none".'},
-            eps=1e-4, start=case)
+    for z in randn(4, 3)*2,tensor([[2.,1.]]),torch.full((1,4), -3.),torch.zeros(2, 1):
+        p = as_tensor(from_sets(z.clone()))
+        want = [round(o, 3) for o in z[0].sigmoid().tolist()]
+        otherwise = f'expect {want}. Which sets contain the first label?'
+        expect(p, z.sigmoid(), otherwise, _wrong_ways(z), eps=1e-4, start=f'for logits {few(z[0])} ')

@@ -21,13 +21,14 @@ from torch import nn,tensor,Tensor
 from torch.nn import functional as F
 
 # %% ../../nbs/ui/explorers.ipynb #widgets-004
-from ..convolution import field_width,gradient_field,receptive_field
+from ..convolution import gradient_field,receptive_field
 from ..draw.datasets import scene_vocab
 from ..draw.scenes import draw_portrait,draw_scene
-from ..engine.fields import longest_path
+from ..engine.fields import field_width,longest_path
 from ..loss import bce_naive,bce_with_logits
 from ..sigmoid import labels_above,sigmoid_by_hand,small_cnn,softmax_by_hand
 from .explorer import *
+from .show import show_frames
 
 # %% ../../nbs/ui/explorers.ipynb #widgets-020
 filters = {
@@ -49,7 +50,7 @@ _middle = dict(ha='center', va='center')
 
 def _blocks(ax, x, w):
     "Window, filter and products in one pair of axes, 3×3 numbers each"
-    signed = colormaps['PuOr']
+    signed = colormaps['PuOr_r']
     total = (x*w).sum()
     shown = [('window', x, colormaps['gray'](x)),
         ('× filter', w, signed(w/4+.5)),
@@ -78,12 +79,12 @@ def _draw_kernel(pictures, fig, name, row, col, **numbers):
     show_picture(left, x.numpy(), 'picture', cmap='gray', vmin=0, vmax=1)
     _blocks(middle, x[row:row+3,col:col+3].numpy(), w.numpy())
     show_picture(right, maps.numpy(), 'feature map',
-        cmap='PuOr', vmin=-top, vmax=top)
+        cmap='PuOr_r', vmin=-top, vmax=top)
     _frame(left, col-.5, row-.5, 3, 3)
     _frame(right, col-.5, row-.5, 1, 1)
     return (f'Window at row {row}, column {col} (orange frame): '
         f'the nine products add up to <b>{maps[row,col]:.2f}</b>. '
-        'In filter and map, purple is above zero and orange below.')
+        'In filter and map, orange is above zero and purple below.')
 
 # %% ../../nbs/ui/explorers.ipynb #widgets-023
 _pets = 'Siamese','Bombay','pug','beagle'
@@ -120,31 +121,33 @@ def explore_kernel(
     return res
 
 # %% ../../nbs/ui/explorers.ipynb #widgets-027
+def _square(x, y, side):
+    "Around the pixel in column `x` and row `y`"
+    left,top = x-(side-1)/2,y-(side-1)/2
+    return left,top,left+side,top+side
+
 def _draw_field(parts, xb, fig, layer, down, across):
-    "The theoretical field as a square on a picture, the effective one as a cloud"
+    "Tile, receptive field and half of the influence, on the picture and on the cloud of the gradient"
     part = parts[layer]
-    with torch.no_grad():
-        n_rows,n_cols = part(xb[:1]).shape[-2:]
+    with torch.no_grad(): n_rows,n_cols = part(xb[:1]).shape[-2:]
     r,c = round(down*(n_rows-1)),round(across*(n_cols-1))
     field,jump = receptive_field(longest_path(part))
     seen = gradient_field(part, xb, r, c)
     y,x = r*jump,c*jump # in the middle of the field, if each filter is padded by half its size
     h,w = seen.shape
-    left,right = fig.subplots(1, 2)
-    fig.subplots_adjust(.01, .01, .99, .91, wspace=.04)
-    left.imshow(xb[0].permute(1,2,0).numpy())
-    titled(left, f'may see {field}×{field} pixels (blue)')
-    cloud = (seen/seen.max().clamp_min(1e-12)).sqrt()
-    right.imshow(cloud.numpy(), cmap='gray_r')
-    titled(right, 'what moves it (dark)')
-    for ax in (left,right):
-        _frame(ax, x-field/2, y-field/2, field, field, blue)
-        _frame(ax, x-.5, y-.5, jump, jump)
-        ax.set(xticks=[], yticks=[], xlim=(-.5,w-.5), ylim=(h-.5,-.5))
     near = field_width(seen, min(y, h-1), min(x, w-1), .5)
-    return (f'Cell ({r},{c}) of {n_rows}×{n_cols} '
-        f'stands for {jump}×{jump} pixels (orange), '
-        f'may see <b>{field}×{field}</b> (blue), '
+    frames = {f'its tile: {jump}×{jump}': (x,y,x+jump,y+jump),
+        f'half of the influence:\n{near}×{near}': _square(x, y, near),
+        f'can see: {field}×{field}': _square(x, y, field)}
+    reach = field/2+2
+    crop = dict(xlim=(x-reach,x+reach), ylim=(y+reach,y-reach))
+    cloud = (seen/seen.max().clamp_min(1e-12)).sqrt()
+    left,right = fig.subplots(1, 2)
+    fig.subplots_adjust(.01, .02, .75, .9, wspace=.06)
+    show_frames(xb[0], frames, left, title='Where it looks', **crop).get_legend().remove()
+    show_frames(1-cloud, frames, right, title='What moves it (dark)', **crop)
+    return (f'Cell ({r},{c}) of {n_rows}×{n_cols} stands for {jump}×{jump} pixels, '
+        f'can see <b>{field}×{field}</b>, '
         f'and half of what moves it lies within <b>{near}×{near}</b>.')
 
 # %% ../../nbs/ui/explorers.ipynb #widgets-028
@@ -167,11 +170,10 @@ def explore_field(
     if xb is None: xb = _scenes()
     n = len(body)
     parts = {f'after block {i} of {n}': body[:i] for i in range(1, n+1)}
-    middle = f'after block {n//2+1} of {n}'
-    controls = dict(layer=chooser('layer', parts, middle))
+    controls = dict(layer=chooser('layer', parts, f'after block {n} of {n}'))
     for o in ('down','across'):
         controls[o] = float_slider(o, .5, 0, 1, .05, '.0%')
-    return Explorer(partial(_draw_field, parts, xb), controls, (7,3.7))
+    return Explorer(partial(_draw_field, parts, xb), controls, (9,3.6))
 
 # %% ../../nbs/ui/explorers.ipynb #widgets-032
 def explore_sigmoid(
@@ -208,6 +210,11 @@ def _draw_sigmoid(vocab, fig, thresh, **zs):
     titles = f'softmax: sum {soft.sum():.2f}',f'sigmoid: sum {sig.sum():.2f}'
     panels(ax, vocab, (soft,sig), titles)
     ax.axvline(1.12+thresh, color='k', ls=':')
+    for left,probs in (0,soft),(1.12,sig):
+        for row,p in enumerate(probs.tolist()):
+            inside = p>.85
+            ax.text(left+p, row, f' {p:.2f} ', va='center', ha='right' if inside else 'left',
+                color='white' if inside else 'black')
     winner = vocab[logits.argmax()]
     names, = labels_above(sig[None], vocab, thresh)
     named = ' and '.join(names) or 'nothing'

@@ -7,8 +7,8 @@ Docs: https://mlc-course.github.io/mlc_course/ui/show.html.md"""
 
 # %% auto #0
 __all__ = ['font_size', 'ink', 'canvas', 'dressed', 'pixels', 'show_images', 'sharp', 'show_boxes',
-           'show_maps', 'show_coins', 'number_grid', 'heat_table', 'show_targets', 'show_bars',
-           'curve']
+           'show_frames', 'show_maps', 'show_coins', 'number_grid', 'show_products',
+           'heat_table', 'show_targets', 'show_bars', 'curve', 'show_dots', 'show_runs']
 
 # %% ../../nbs/ui/show.ipynb #show-003
 from itertools import cycle
@@ -27,7 +27,7 @@ from ..draw import scenes
 from ..draw.animals import colors
 from ..draw.datasets import picture_seed
 from ..engine.pictures import open_picture
-from .explorer import accent,color_of,grey,plain
+from .explorer import accent,blue,color_of,grey,plain
 
 # %% ../../nbs/ui/show.ipynb #show-006
 font_size = 9 # Of every text, points
@@ -80,7 +80,9 @@ def pixels(
 def show_images(
     images,         # Each as for `pixels`
     titles=None,    # Of each: a text, or a list of labels
-    right=None,     # List: is the answer to each right?
+    right=None,     # List: is the answer to each right? A tick or a cross, also without titles
+    points=None,    # Of each: `(x, y)` in pixels, marked by a cross
+    frames=None,    # Of each: a list of `(x1, y1, x2, y2)` in pixels
     title='',       # What to see, above all
     n_cols:int=6,   # Pictures in a row
     size:float=1.5, # Inches a picture
@@ -89,6 +91,7 @@ def show_images(
     "Pictures in rows; a title that begins with a class has a frame in its colour"
     n_cols = min(n_cols, len(images) or 1)
     n_rows = -(-len(images)//n_cols)
+    if right is not None and not titles: titles = ['']*len(images)
     height = size+.3 if titles else size
     if axs is None: axs = canvas(n_cols, n_rows, (size,height))
     for ax in axs: ax.axis('off')
@@ -96,6 +99,8 @@ def show_images(
         axs[i].imshow(pixels(img))
         mark = None if right is None else right[i]
         if titles: _caption(axs[i], plain(titles[i]), mark)
+        for box in frames[i] if frames else []: _frame(axs[i], box, blue, ':')
+        if points is not None: _cross(axs[i], *points[i])
     return _headline(axs, title)
 
 def _caption(ax, text, right):
@@ -107,6 +112,17 @@ def _caption(ax, text, right):
     dressed(ax, text)
     color = colors.get(text.replace(',', ' ').split(' ')[0])
     if color: ax.title.set_bbox(dict(ec=color, fc='white', lw=2, boxstyle='round,pad=.2'))
+
+def _cross(ax, x, y, color=accent, size=8):
+    "A cross that can be seen on any ground"
+    ax.plot(x, y, 'x', color='white', ms=size+2, mew=5)
+    ax.plot(x, y, 'x', color=color, ms=size, mew=2.5)
+
+def _frame(ax, box, color, ls, label=None):
+    "The outline of `(x1, y1, x2, y2)`, on a white one"
+    x1,y1,x2,y2 = box
+    for look in dict(color='white', lw=2.6),dict(color=color, lw=1.4, ls=ls, label=label):
+        ax.add_patch(plt.Rectangle((x1-.5,y1-.5), x2-x1, y2-y1, fill=False, **look))
 
 # %% ../../nbs/ui/show.ipynb #show-00h
 def sharp(
@@ -132,10 +148,24 @@ def show_boxes(
     shown = pixels(img)
     scenes.show_boxes(shown, records, ax, ears)
     for name,(x,y) in (points or {}).items():
-        at = x*shown.shape[1],y*shown.shape[0]
-        ax.plot(*at, 'x', color='white', ms=13, mew=5)
-        ax.plot(*at, 'x', color=color_of(name), ms=11, mew=2.5)
+        _cross(ax, x*shown.shape[1], y*shown.shape[0], color_of(name), 11)
     return dressed(ax, **kwargs)
+
+# %% ../../nbs/ui/show.ipynb #show-f02
+_looks = (accent,'-'),(ink,'-.'),(blue,'--')
+
+def show_frames(
+    img,      # As for `pixels`
+    frames,   # Dict from a text to `(x1, y1, x2, y2)` in pixels; three at most
+    ax=None,  # matplotlib axes; None: new ones
+    **kwargs, # For `dressed`, like `title`; `xlim` and `ylim` to crop
+): # The axes
+    "A picture, and frames on it that a legend at its right explains"
+    ax = ax or canvas(size=(5,3))[0]
+    ax.imshow(pixels(img))
+    for (text,box),look in zip(frames.items(), _looks): _frame(ax, box, *look, text)
+    ax.legend(loc='center left', bbox_to_anchor=(1.02,.5), frameon=False)
+    return dressed(ax, **{'xticks': [], 'yticks': [], **kwargs})
 
 # %% ../../nbs/ui/show.ipynb #show-014
 def show_maps(
@@ -212,6 +242,20 @@ def number_grid(
         color = 'white' if dark[at] else 'black'
         ax.text(*at[::-1], f'{number:{fmt}}', ha='center', va='center', color=color)
     return dressed(ax, **{'xticks': [], 'yticks': [], **kwargs})
+
+# %% ../../nbs/ui/show.ipynb #show-f05
+def show_products(
+    window,  # Numbers, `(rows, cols)`, 0 to 1
+    weights, # As many
+): # The axes
+    "Window × filter = products and their sum, as three grids of numbers"
+    x,w = np.asarray(window, dtype=float),np.asarray(weights, dtype=float)
+    rows,cols = x.shape
+    axs = canvas(3, size=(.6+.4*cols,.6+.35*rows))
+    number_grid(x, top=1, ax=axs[0], title='pixels')
+    number_grid(w, '.4g', ax=axs[1], title='× filter')
+    number_grid(x*w, top=1, ax=axs[2], title='= products', xlabel=f'sum {(x*w).sum():.2f}')
+    return axs
 
 # %% ../../nbs/ui/show.ipynb #show-01b
 def heat_table(
@@ -306,3 +350,48 @@ def curve(
     ax.grid(alpha=.3)
     ax.spines[['top','right']].set_visible(False)
     return dressed(ax, **kwargs)
+
+# %% ../../nbs/ui/show.ipynb #show-r02
+def show_dots(
+    groups,   # Dict from a name to its points, `(n, 2)`
+    ax=None,  # matplotlib axes; None: new ones
+    **kwargs, # For `dressed`
+): # The axes
+    "Points in a plane, with lines through 0; a class has its own colour"
+    ax = ax or canvas(size=(3.6,3.2))[0]
+    tones = plt.colormaps['Greys'](np.linspace(.4, .9, len(groups)))
+    for (name,points),tone,mark in zip(groups.items(), tones, cycle('osx^')):
+        x,y = np.asarray(points).T
+        ax.plot(x, y, mark, ms=3, alpha=.7, color=colors.get(name, tone), label=plain(name))
+    ax.axhline(0, color=ink, lw=.8)
+    ax.axvline(0, color=ink, lw=.8)
+    ax.legend(fontsize=font_size)
+    return dressed(ax, **kwargs)
+
+# %% ../../nbs/ui/show.ipynb #show-r05
+_rivals = (ink,'o'),('#999933','s'),('#BB5566','D'),(grey,'^') # no class has these colours
+
+def show_runs(
+    rivals,   # Dict from a name to its runs, each a dict from a question to a number
+    ax=None,  # matplotlib axes; None: new ones
+    **kwargs, # For `dressed`
+): # The axes
+    "A dot for each run, and on the right the mean of all; rivals below each other"
+    tables = {name: pd.DataFrame(runs) for name,runs in rivals.items()} # a row for each run
+    questions = next(iter(tables.values())).columns
+    n,n_rivals = len(questions),len(tables)
+    step = .75/n_rivals
+    ax = ax or canvas(size=(6.5,.8+.2*n*n_rivals))[0]
+    for k,((name,table),(color,mark)) in enumerate(zip(tables.items(), cycle(_rivals))):
+        at = np.arange(n) + step*(k-(n_rivals-1)/2)
+        for values in table[questions].values:
+            ax.plot(values, at, mark, ms=5, alpha=.6, color=color)
+        ax.lines[-1].set_label(plain(name))
+        for y,mean in zip(at, table[questions].mean()):
+            ax.text(1.01, y, f'{mean:.2f}', color=color, va='center', transform=ax.get_yaxis_transform())
+    ax.hlines(np.arange(1, n)-.5, 0, 1, color=grey, lw=.5, transform=ax.get_yaxis_transform())
+    ax.legend(loc='center left', bbox_to_anchor=(1,.5), borderaxespad=4) # beside the numbers
+    ax.set_yticks(range(n), map(plain, questions))
+    ax.grid(axis='x', alpha=.3)
+    ax.spines[['top','right']].set_visible(False)
+    return dressed(ax, **{'ylim': (n-.5,-.5), **kwargs})

@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 # Chapter: words in the code that draws its picture for the map; its part to show (left, top, right, bottom)
 THUMBS = {
-    '01_convolution': ('Move the picture and the map moves with it', (.25,.17,.75,.87)),
+    '01_convolution': ('Move the picture and the map moves with it', (.22,.2,.66,.98)),
     '02_sigmoid': ('softmax: the dog pushes the cat out', (0,0,1,1)),
     '03_bce': ('Sure and right costs nothing', (0,0,1,1)),
     '04_data': ('Thirty scenes as columns', (0,0,1,1)),
@@ -231,10 +231,18 @@ def sources(package, chapters):
     return dict(sorted(made.items(), key=lambda o: (chapters.index(o[1]), o[0])))
 
 
+def passed_on(nb):
+    "Names that a module takes from others and passes on: nbdev's `_all_`"
+    code = '\n'.join(o.source for o in nb.cells if o.cell_type=='code')
+    found = re.findall(r'^_all_ = (\[.*?\])', code, re.M|re.S)
+    return [name for o in found for name in ast.literal_eval(o)]
+
+
 def api(module, chapter, nb):
-    "The page of one module"
+    "The page of one module; what it passes on has its place on another"
     built = f'Module ``mlc_course.{module}``, built in :doc:`{title(nb)} </{chapter}>`.'
     members = [f'.. automodule:: mlc_course.{module}', '   :members:', '   :undoc-members:']
+    if elsewhere := passed_on(nb): members.append(f'   :exclude-members: {", ".join(elsewhere)}')
     return '\n'.join([module, '='*len(module), '', built, '', *members, ''])
 
 
