@@ -51,7 +51,7 @@ def check_3(answer):
     def of_odds(o): return o/(1+o)
     hint = 'a weight multiplies the odds, p/(1-p). Divide them.'
     expect(p, of_odds(4/5), hint, {
-        .8: 'that is what it says with the weight. (The odds without it are 4/5: which probability has them?)',
+        .8: 'that is what it says with the weight (and, by chance, the odds without it).',
         .8/5: 'divide the odds by 5, not the probability.',
         of_odds(20): 'the weight made the answer larger. Without it, it is smaller.',
         4: 'these are the odds with the weight.'}, eps=4e-3)
