@@ -18,7 +18,8 @@ def test_far_out():
     assert bce_with_logits(tensor([[100.]]), torch.zeros(1,1))==100
     assert bce_with_logits(tensor([[-100.]]), torch.ones(1,1), pos_weight=9.)==900
     assert bce_with_logits(tensor([[100.]]), torch.zeros(1,1), pos_weight=9.)==100 # a "no" costs what it did
-    for z in tensor([[-20000.]]).half(),tensor([[-1e38]]): # 9 times the cost of a "yes" would be infinite: not asked for
+    # 9 times the cost of a "yes" would be infinite, but none is asked for
+    for z in tensor([[-20000.]]).half(),tensor([[-1e38]]):
         assert bce_with_logits(z, torch.zeros(1,1), pos_weight=9.)==0
 
 
@@ -33,7 +34,8 @@ def test_weights_by_class_and_type():
     torch.manual_seed(0)
     z,t,w = torch.randn(6,3)*9,torch.rand(6,3),tensor([1.,4.,.5])
     def reference(t): return F.binary_cross_entropy_with_logits(z, t.float(), pos_weight=w)
-    for targets in t,t>.5,(t>.5).long(): torch.testing.assert_close(bce_with_logits(z, targets, w), reference(targets))
+    for targets in t,t>.5,(t>.5).long():
+        torch.testing.assert_close(bce_with_logits(z, targets, w), reference(targets))
 
 
 def test_types_of_fastai():
