@@ -106,7 +106,7 @@ _known = _path('M255 24v-36h149m-6 -5l6 5l-6 5M475 24v-22m-5 6l5 -6l5 6', width=
 _known += _path('M580 -12h82v58m-5 -6l5 6l5 -6', width=2) + _path('M662 51v28', width=5)
 _known += _path('M410 -28h170v30h-170z', width=2, fill='#F2F2F2')
 _known += _words(495, -8, 'seen anything like it?')
-_known += _words(612, -18, 'no') + _words(700, 20, 'no label,\nwhatever comes', f'style="fill:{grey}"')
+_known += _words(612, -18, 'no') + _words(706, 20, 'no label', f'style="fill:{grey}"')
 
 def pipeline(
     here=None,  # A station: "you are here"; None: nowhere
