@@ -82,7 +82,8 @@ def write_sources(paths, src, package, playground):
         twin.write_text(pages.markdown(nb), encoding='utf-8')
         shutil.copy(paths[name], download)
     for module,chapter in modules.items():
-        text = pages.api(module, chapter, chapters[chapter])
+        code = (package/f'{module.replace(".", "/")}.py').read_text(encoding='utf-8')
+        text = pages.api(module, chapter, chapters[chapter], code)
         (src/'api'/f'{module}.rst').write_text(text, encoding='utf-8')
     (src/'api'/'index.md').write_text(pages.api_index(modules, chapters), encoding='utf-8')
     (src/'solutions'/'index.md').write_text(pages.answers(solutions), encoding='utf-8')

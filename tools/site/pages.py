@@ -231,18 +231,17 @@ def sources(package, chapters):
     return dict(sorted(made.items(), key=lambda o: (chapters.index(o[1]), o[0])))
 
 
-def passed_on(nb):
+def passed_on(code):
     "Names that a module takes from others and passes on: nbdev's `_all_`"
-    code = '\n'.join(o.source for o in nb.cells if o.cell_type=='code')
     found = re.findall(r'^_all_ = (\[.*?\])', code, re.M|re.S)
     return [name for o in found for name in ast.literal_eval(o)]
 
 
-def api(module, chapter, nb):
-    "The page of one module; what it passes on has its place on another"
+def api(module, chapter, nb, code):
+    "The page of one module with this `code`; what it passes on has its place on another"
     built = f'Module ``mlc_course.{module}``, built in :doc:`{title(nb)} </{chapter}>`.'
     members = [f'.. automodule:: mlc_course.{module}', '   :members:', '   :undoc-members:']
-    if elsewhere := passed_on(nb): members.append(f'   :exclude-members: {", ".join(elsewhere)}')
+    if elsewhere := passed_on(code): members.append(f'   :exclude-members: {", ".join(elsewhere)}')
     return '\n'.join([module, '='*len(module), '', built, '', *members, ''])
 
 
