@@ -1,4 +1,5 @@
-"""A picture may have several labels, one, or none. Which loss do I train with, and why that one?
+"""A cat and a dog are two labels, a donkey among pets is none. Which loss do I train with, and why
+that one?
 
 Docs: https://mlc-course.github.io/mlc_course/bce.html.md"""
 
@@ -10,6 +11,7 @@ __all__ = ['bce_naive', 'bce_with_logits']
 # %% ../nbs/03_bce.ipynb #03-bce-004
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .engine.core import check_shapes,takes_tables
 
@@ -32,12 +34,10 @@ def bce_with_logits(
     targets:Tensor, # Float labels in [0,1], `(bs, n_classes)`
     pos_weight:Tensor|float|None=None, # Factor on the cost of a "yes", or `(n_classes,)` of them
 )->Tensor: # Scalar, nats, averaged over images and classes
-    "Binary cross-entropy that stays finite for any finite logit"
+    "Binary cross-entropy without a probability, so that no logit is too large for it"
     check_shapes(logits=(logits, '...'), targets=(targets, '...'))
     logits = logits.as_subclass(Tensor)   # fastai's tensor types do not mix
     targets = targets.as_subclass(Tensor).to(logits.dtype)
-    zero = torch.zeros_like(logits)
-    cost_yes = torch.logaddexp(-logits, zero)
-    cost_no = torch.logaddexp(logits, zero)
-    if pos_weight is not None: cost_yes = cost_yes * pos_weight
-    return (targets*cost_yes + (1-targets)*cost_no).mean()
+    cost_yes,cost_no = F.softplus(-logits),F.softplus(logits)
+    weighted = targets if pos_weight is None else targets*pos_weight # 0 stays 0
+    return (weighted*cost_yes + (1-targets)*cost_no).mean()

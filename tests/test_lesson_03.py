@@ -18,6 +18,24 @@ def test_far_out():
     assert bce_with_logits(tensor([[100.]]), torch.zeros(1,1))==100
     assert bce_with_logits(tensor([[-100.]]), torch.ones(1,1), pos_weight=9.)==900
     assert bce_with_logits(tensor([[100.]]), torch.zeros(1,1), pos_weight=9.)==100 # a "no" costs what it did
+    # 9 times the cost of a "yes" would be infinite, but none is asked for
+    for z in tensor([[-20000.]]).half(),tensor([[-1e38]]):
+        assert bce_with_logits(z, torch.zeros(1,1), pos_weight=9.)==0
+
+
+def test_slope_at_zero():
+    for t,slope in (0.,.5),(1.,-.5):
+        z = torch.zeros(1, 1, requires_grad=True)
+        assert torch.autograd.grad(bce_with_logits(z, tensor([[t]])), z)[0]==slope
+
+
+def test_weights_by_class_and_type():
+    "As PyTorch has them: one weight a class, whole and boolean targets, targets between 0 and 1"
+    torch.manual_seed(0)
+    z,t,w = torch.randn(6,3)*9,torch.rand(6,3),tensor([1.,4.,.5])
+    def reference(t): return F.binary_cross_entropy_with_logits(z, t.float(), pos_weight=w)
+    for targets in t,t>.5,(t>.5).long():
+        torch.testing.assert_close(bce_with_logits(z, targets, w), reference(targets))
 
 
 def test_types_of_fastai():

@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgb
 
 import mlc_course.data as data
 import mlc_course.draw.sources as sources
-from mlc_course.data import decode_labels, encode_labels, read_labels
+from mlc_course.data import decode_labels, encode_labels, label_facts, read_labels
 from mlc_course.draw.animals import colors
 from mlc_course.draw.datasets import scene_vocab
 from mlc_course.draw.scenes import draw_scene
@@ -107,7 +107,20 @@ def test_strips_of_a_frame():
 
 
 def test_arrows():
-    drawn = vocab_arrows(['a<b','cat','dog'], ['cat','dog']).data
+    "A column keeps its number and gets the other list's name"
+    drawn = vocab_arrows(['a<b','cat','dog'], ['a<b','dog']).data
     ElementTree.fromstring(drawn)
-    assert drawn.count('rotate(')==2
+    assert drawn.count('l-11 -5v10z')==2 # the third column has no partner
     assert 'a&lt;b' in drawn
+
+
+# --- what to look at before training
+
+def test_facts_of_a_table():
+    df = pd.DataFrame(dict(labels=['cat Siamese',None,'dog pug',''], is_valid=[0,0,1,1]))
+    facts = label_facts(df, VOCAB)
+    assert facts['blank']==2
+    assert facts['names_in_a_row']=={0: 2, 2: 2}
+    assert facts['train']==dict(cat=1, dog=0, Siamese=1, pug=0)
+    assert facts['valid']==dict(cat=0, dog=1, Siamese=0, pug=1)
+    with pytest.raises(ValueError, match='pug'): label_facts(df, VOCAB[:3])

@@ -28,7 +28,7 @@ def check_1(answer):
 # %% ../../nbs/solutions/04_data.ipynb #04-data-013
 @exercise
 def check_2(encode_numbers):
-    "Rows of several texts, the empty one and a foreign number included"
+    "Rows of several texts, the empty one and foreign numbers included"
     cases = [('16 0',28), ('27',28), ('2 1 0',3), ('11 1',28), ('',28), (' 5  3 ',28)]
     for text,n in cases:
         truth = torch.zeros(n)
@@ -38,16 +38,20 @@ def check_2(encode_numbers):
         hint = f'you set {columns}. Split the text, and set its numbers to 1.'
         expect(row, truth, hint, eps=0,
             start=f'for {text!r} and n_classes={n}: ')
-    try: encode_numbers('28', 28)
-    except Exception: return
-    return "'28' with n_classes=28 must be an error: the last class is 27."
+    foreign = {
+        '28': 'the last class is 27.',
+        '-1': 'as an index it counts from the end and sets class 27.'}
+    for text,why in foreign.items():
+        try: encode_numbers(text, 28)
+        except Exception: continue
+        return f'{text!r} with n_classes=28 must be an error: {why}'
 
 # %% ../../nbs/solutions/04_data.ipynb #04-data-031
 @exercise
 def check_3(answer):
     "Random splits of 1,000 that leave no pug of ten to validation"
     n = number(answer, 'how many splits of a thousand')
-    if 0<n<1: return 'that is a share. How many of 1,000 splits are it?'
+    if 0<n<1: return 'that is a share. How many splits of 1,000 is that?'
     truth = 1000*math.comb(190, 40)/math.comb(200, 40)
     if abs(n-truth)<=30: return
     if abs(n-1000*math.comb(196, 40)/math.comb(200, 40))<=30: return 'that is the result for four pugs.'
@@ -56,10 +60,12 @@ def check_3(answer):
 # %% ../../nbs/solutions/04_data.ipynb #04-data-033
 @exercise
 def check_4(answer):
-    "Share of lone pugs that are called beagle too, after two breeds never apart"
-    share = number(answer, 'one share')
+    "Share of lone pugs found, and of those the share called beagle too, after two breeds never apart"
+    found,both = numbers(answer, 'the share found, the share called beagle too')
+    if max(found, both)>1: return 'answer in shares, from 0 to 1.'
     hint = 'what does the training table tell about the difference of the two columns?'
-    expect(share, 1, hint, {
+    expect(both, 1, 'called beagle too: '+hint, {
         0: 'the training table has no pug without a beagle. How could it know?',
-        .5: 'it is no coin: both columns hold the same numbers.',
-        100: 'answer as a share, from 0 to 1.'}, eps=.01)
+        .5: 'it is no coin: both columns hold the same numbers.'}, eps=.01)
+    if found>.5: return 'found: was it taught only by rows with both or neither?'
+    if found<.05: return 'found: a few of these pugs look enough like a pug beside a beagle. Run it.'

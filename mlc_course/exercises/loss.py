@@ -1,4 +1,4 @@
-"""A baseline for other labels, a bad start for squared error, a weight taken back, and a loss for
+"""A baseline for other labels, what each loss calls "nothing", a weight taken back, and a loss for
 labels that may be wrong.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/bce.html.md"""
@@ -32,22 +32,16 @@ def check_1(answer):
         math.log(8): 'that is the cost of one choice among eight, as softmax has it.'}, eps=4e-3)
 
 # %% ../../nbs/solutions/03_bce.ipynb #03-bce-022
-def _steps(start, power):
-    "Until the logit of a yes is above 0; the push is `1-p`, times `2*p*(1-p)` if `power` is 1"
-    z,n = start,0
-    while z<0:
-        p = 1/(1+math.exp(-z))
-        z,n = z + (1-p) * (2*p*(1-p))**power,n+1
-    return n
-
 @exercise
 def check_2(answer):
-    "Steps of both losses from a logit of -12"
-    slower = 'each logit further down makes the push of squared error e times smaller.'
-    earlier = 'that is from -8.'
-    expect_each(answer, eps=.5,
-        bce=(_steps(-12, 0), 'the push is almost 1 all the way.', {_steps(-8, 0): earlier}),
-        squared=(_steps(-12, 1), slower, {_steps(-8, 1): earlier}))
+    "Where the largest probability of a row comes to rest"
+    no_room = 'shares sum to 1. How large is each, if all are equal?'
+    expect_each(answer, eps=.02,
+        both=(1/2, 'two names share what softmax has.', {1: 'two probabilities of 1 sum to 2.',
+            1/3: 'only two of the three are there.'}),
+        two=(1/2, no_room, {0: no_room}),
+        eight=(1/8, no_room, {0: no_room}),
+        bce=(0, 'BCE asks each class alone. All answers are "no".'))
 
 # %% ../../nbs/solutions/03_bce.ipynb #03-bce-024
 @exercise
@@ -57,7 +51,7 @@ def check_3(answer):
     def of_odds(o): return o/(1+o)
     hint = 'a weight multiplies the odds, p/(1-p). Divide them.'
     expect(p, of_odds(4/5), hint, {
-        4/5: 'these are the odds. Which probability has them?',
+        .8: 'that is what it says with the weight (and, by chance, the odds without it).',
         .8/5: 'divide the odds by 5, not the probability.',
         of_odds(20): 'the weight made the answer larger. Without it, it is smaller.',
         4: 'these are the odds with the weight.'}, eps=4e-3)

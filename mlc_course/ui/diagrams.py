@@ -103,10 +103,10 @@ _stations = {
 
 # Above the stations: a question about the whole picture, and its gate on the last arrow
 _known = _path('M255 24v-36h149m-6 -5l6 5l-6 5M475 24v-22m-5 6l5 -6l5 6', width=2)
-_known += _path('M580 -12h82v58m-5 -6l5 6l5 -6', accent, 2) + _path('M662 51v28', accent, 5)
-_known += _path('M410 -28h170v30h-170z', accent, 2, '#FFF3E8')
+_known += _path('M580 -12h82v58m-5 -6l5 6l5 -6', width=2) + _path('M662 51v28', width=5)
+_known += _path('M410 -28h170v30h-170z', width=2, fill='#F2F2F2')
 _known += _words(495, -8, 'seen anything like it?')
-_known += _words(622, -20, 'no: no label', f'style="fill:{accent}"')
+_known += _words(612, -18, 'no') + _words(700, 20, 'no label,\nwhatever comes', f'style="fill:{grey}"')
 
 def pipeline(
     here=None,  # A station: "you are here"; None: nowhere
@@ -134,25 +134,20 @@ def pipeline(
 # %% ../../nbs/ui/diagrams.ipynb #diagrams-04b
 def vocab_arrows(
     first,  # Names in column order
-    second, # Names in another order; some may be missing, others new
+    second, # Names in another order, or others
     titles=('first list','second list'), # Above them
 )->SVG:
-    "An arrow from each name of one list to its place in the other: level is harmless"
+    "What a column means when it is written by one list and read by the other: orange where the name changes"
     left,right = 60,320
     res = _words(left+70, 22, titles[0]) + _words(right+70, 22, titles[1])
     for x,names in (left,first),(right,second):
         for i,name in enumerate(names):
             box = _cells(0, 0, 1, 1, side=26, wide=140) + _words(70, 18, str(name))
             res += _moved(x, 36+34*i, box + _words(-14 if x==left else 154, 18, str(i), f'fill="{grey}"'))
-    for i,name in enumerate(first):
-        if name not in second: continue
-        j = list(second).index(name)
-        color = grey if i==j else accent
-        y1,y2 = 49+34*i,49+34*j
-        width = right-left-150
-        res += _path(f'M{left+144} {y1}l{.95*width:.0f} {.95*(y2-y1):.1f}', color, 2)
-        turned = f'translate({right-6},{y2}) rotate({np.degrees(np.arctan2(y2-y1, width)):.1f})'
-        res += f'<path transform="{turned}" d="M0 0l-11 -5v10z" fill="{color}"/>'
+    for i,(name,read_as) in enumerate(zip(first, second)):
+        color,y = grey if name==read_as else accent,49+34*i
+        res += _path(f'M{left+144} {y}h{right-left-160}', color, 2)
+        res += f'<path transform="translate({right-6},{y})" d="M0 0l-11 -5v10z" fill="{color}"/>'
     height = 50+34*max(len(first), len(second))
     said = [f'{title}: {", ".join(map(str, names))}' for title,names in zip(titles, (first,second))]
     return _drawing(520, height, res, escape('; '.join(said)))

@@ -291,6 +291,7 @@ def show_targets(
     rgb = [[to_rgb(color_of(name))] for name in vocab] # (n_classes, 1, 3)
     ax = ax or canvas(size=(1.5+.2*n_cols,.9+.2*n_rows))[0]
     ax.imshow(np.where(is_one, rgb, .94), aspect='auto')
+    for i in range(1, n_cols): ax.axvline(i-.5, color='white', lw=1)
     ax.set_yticks(range(n_rows), map(plain, vocab))
     return dressed(ax, **kwargs)
 
