@@ -298,4 +298,4 @@ def head_votes(
         res += _words(112, y+5, name, 'text-anchor="end"') + _cells(122, y-13, 1, 1, 'white', 26, 40)
         res += _words(142, y+5, f'{strength:.1f}')
     res += _readings(sums+bias, classes)
-    return _drawing(760, 300, res, 'Patterns vote for classes; softmax shares a cake, sigmoids ask each class')
+    return _drawing(760, 300, res, 'Patterns vote; softmax shares a cake, sigmoids ask each class')

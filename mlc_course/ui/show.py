@@ -377,7 +377,7 @@ def show_runs(
     ax=None,  # matplotlib axes; None: new ones
     **kwargs, # For `dressed`
 ): # The axes
-    "A dot for each run, and on the right the mean of all, or \"can't\" where it is nan; rivals below each other"
+    "A dot for each run, on the right the mean; where all are nan, \"can't\"; rivals below each other"
     tables = {name: pd.DataFrame(runs) for name,runs in rivals.items()} # a row for each run
     questions = next(iter(tables.values())).columns
     n,n_rivals = len(questions),len(tables)
