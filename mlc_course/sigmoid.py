@@ -59,7 +59,7 @@ def sigmoid_by_hand(
     logits:Tensor, # Raw scores, any shape
 )->Tensor: # Probabilities in [0,1], same shape
     "One probability per logit, each computed without looking at the others"
-    e = (-logits.abs()).exp() # never above 1: nothing can overflow
+    e = (-logits.abs()).exp() # never above 1, so nothing overflows; below, both forms of the formula
     return torch.where(logits>=0, 1/(1+e), e/(1+e))
 
 # %% ../nbs/02_sigmoid.ipynb #02-sigmo-032

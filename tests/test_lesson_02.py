@@ -5,6 +5,7 @@ from matplotlib import pyplot as plt
 from torch import nn, tensor
 
 from mlc_course.engine.toys import cats_and_dogs, noise, pairs
+from mlc_course.exercises.sigmoid import check_3
 from mlc_course.sigmoid import MultiLabelHead, labels_above, sigmoid_by_hand, small_cnn, softmax_by_hand
 from mlc_course.ui.diagrams import head_votes
 from mlc_course.ui.show import show_dots, show_runs
@@ -87,6 +88,29 @@ def test_drawn_head(bias):
         assert 0<=float(o.get('x'))<=width
         assert float(o.get('y'))<=height
     assert 'nan' not in svg.data
+
+
+def test_each_vote_stands_where_its_line_begins():
+    "No weight lies on the crossing of two lines, also where a pattern votes twice"
+    svg = head_votes([.9,.1], [[4,0],[2,3]], [-3,-3], ['ears','meadow']).data
+    xs = [float(o.get('x')) for o in ElementTree.fromstring(svg).iter() if (o.text or '').startswith('×')]
+    assert sorted(xs)==[185,185,215] # two patterns, and the second vote of one
+
+
+def test_a_rival_without_a_word_for_it():
+    ax = show_runs({'softmax': [{'one': .5, 'none': float('nan')}], 'sigmoids': [{'one': .5, 'none': 0.}]})
+    assert [o.get_text() for o in ax.texts]==['0.50',"can't",'0.50','0.00']
+    plt.close('all')
+
+
+def test_softmax_over_sets_may_not_be_a_sigmoid():
+    assert 'without a sigmoid' in check_3(torch.sigmoid)
+    assert 'without a sigmoid' in check_3(lambda z: nn.Sigmoid()(z))
+    assert 'without a sigmoid' in check_3(sigmoid_by_hand)
+    def shared(z):
+        members = torch.cartesian_prod(*[tensor([0.,1])]*z.shape[1]).view(-1, z.shape[1])
+        return (z @ members.T).softmax(1) @ members
+    assert check_3(shared)=='right'
 
 
 def test_dots_and_runs():

@@ -11,8 +11,10 @@ __all__ = ['check_1', 'check_2', 'check_3']
 # %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-003
 import math,torch
 from torch import tensor
+from torch.overrides import TorchFunctionMode
 
 from .answers import *
+from ..ui.course import Hint
 from ..sigmoid import sigmoid_by_hand
 
 # %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-026
@@ -32,12 +34,12 @@ def check_1(answer):
 # %% ../../nbs/solutions/02_sigmoid.ipynb #02-sigmo-028
 @exercise
 def check_2(answer):
-    "Answers of argmax, of softmax with none, of thresholds; sets of at most three"
+    "Answers of argmax, of softmax with none, of sigmoids; sets of at most three"
     expect_each(answer, eps=0,
         argmax=(10, 'it names one of ten, and never none.', {}),
         with_none=(11, 'one of ten, or none.', {
             20: '"none" is one class for all ten.'}),
-        thresholds=(1024, 'two answers for each of ten labels, in any combination.', {
+        sigmoids=(1024, 'two answers for each of ten labels, in any combination.', {
             1023: 'silence is an answer, too.',
             20: 'the two answers to each of ten questions combine.'}),
         sets=(176, 'how many sets of none, of one, of two and of three labels are there?', {
@@ -60,10 +62,22 @@ def _wrong_ways(z):
         e*nothing: 'that is the share of the set with this one label alone. '
             'Add all sets that contain it.'}
 
+class _Watch(TorchFunctionMode):
+    "Remembers whether PyTorch's sigmoid was called"
+    used = False
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        name = getattr(func, '__name__', '')
+        self.used = self.used or name in ('sigmoid','sigmoid_','special_expit','logsigmoid')
+        return func(*args, **(kwargs or {}))
+
 @exercise
 def check_3(from_sets):
-    "Softmax over all sets, added up for each label, is the sigmoid"
+    "Softmax over all sets, added up for each label, is the sigmoid, but may not use it"
     randn,_ = seeded()
+    with _Watch() as watch: from_sets(torch.zeros(2, 3))
+    if watch.used or getattr(from_sets, '__name__', '')=='sigmoid_by_hand':
+        raise Hint('that is the surprise at the end. Get there without a sigmoid: list the sets, '
+            'score each, and let softmax share.')
     for z in randn(4, 3)*2,tensor([[2.,1.]]),torch.full((1,4), -3.),torch.zeros(2, 1):
         p = as_tensor(from_sets(z.clone()))
         want = [round(o, 3) for o in z[0].sigmoid().tolist()]

@@ -245,10 +245,10 @@ def _spread_out(n, step):
     "Heights of `n` things around the middle"
     return [150+step*(i-(n-1)/2) for i in range(n)]
 
-def _vote(i, k, weight, y, to):
+def _vote(column, k, weight, y, to):
     "The line from a pattern at height `y` to class `k` at height `to`"
     if not weight: return ''
-    left = 172+30*k # the weights of one class stand in a column
+    left = 172+30*column # the first vote of each pattern stands where its line begins
     at = y+(to-y)*(left+12-162)/158
     res = _path(f'M162 {y}L320 {to}', width=.6*abs(weight))
     res += _cells(left, at-9, 1, 1, _tints[k], 18, 26)
@@ -267,11 +267,11 @@ def _readings(logits, classes):
     shares,probs = e/e.sum(),1/(1+np.exp(-logits))
     res = _words(640, 26, 'softmax: one cake for all', 'font-weight="bold"')
     res += _moved(590, 84, _pie(shares[0], *_tints))
-    res += _words(640, 166, 'sigmoids: a coin for each', 'font-weight="bold"')
+    res += _words(640, 166, 'sigmoids: a cake for each', 'font-weight="bold"')
     for i,name in enumerate(classes):
         res += _words(690, 80+24*i, f'{name} {shares[i]:.2f}')
-        coin = _pie(probs[i], _tints[i]) + _words(0, 56, f'{name} {probs[i]:.2f}')
-        res += _moved(590+100*i, 220, coin)
+        own = _pie(probs[i], _tints[i]) + _words(0, 56, f'{name} {probs[i]:.2f}')
+        res += _moved(590+100*i, 220, own)
     return res
 
 def head_votes(
@@ -281,13 +281,15 @@ def head_votes(
     patterns,  # Their names
     classes=('cat','dog'), # Names of the rows of `weights`
 )->SVG:
-    "Patterns times weights plus bias are logits; softmax makes one cake of them, sigmoids a coin each"
+    "Patterns times weights plus bias are logits; softmax makes one cake of them, sigmoids a cake each"
     strengths,weights,bias = map(np.asarray, (strengths,weights,bias))
     sums = weights@strengths
     tops = _spread_out(len(patterns), 46)
     res = _words(472, 26, 'logits', 'font-weight="bold"')
     for k,to in enumerate(_spread_out(2, 92)):
-        for i,y in enumerate(tops): res += _vote(i, k, weights[k,i], y, to)
+        for i,y in enumerate(tops):
+            n_before = np.count_nonzero(weights[:k,i])
+            res += _vote(n_before, k, weights[k,i], y, to)
         res += _cells(320, to-26, 1, 1, _tints[k], 52, 104)
         res += _words(372, to-5, f'{classes[k]}: {sums[k]:.1f}\nbias: {bias[k]:.1f}')
         res += _path(f'M428 {to}h22m-5 -4l5 4l-5 4')
@@ -296,4 +298,4 @@ def head_votes(
         res += _words(112, y+5, name, 'text-anchor="end"') + _cells(122, y-13, 1, 1, 'white', 26, 40)
         res += _words(142, y+5, f'{strength:.1f}')
     res += _readings(sums+bias, classes)
-    return _drawing(760, 300, res, 'Patterns vote for classes; softmax shares a cake, sigmoids toss coins')
+    return _drawing(760, 300, res, 'Patterns vote; softmax shares a cake, sigmoids ask each class')

@@ -377,7 +377,7 @@ def show_runs(
     ax=None,  # matplotlib axes; None: new ones
     **kwargs, # For `dressed`
 ): # The axes
-    "A dot for each run, and on the right the mean of all; rivals below each other"
+    "A dot for each run, on the right the mean; where all are nan, \"can't\"; rivals below each other"
     tables = {name: pd.DataFrame(runs) for name,runs in rivals.items()} # a row for each run
     questions = next(iter(tables.values())).columns
     n,n_rivals = len(questions),len(tables)
@@ -389,7 +389,8 @@ def show_runs(
             ax.plot(values, at, mark, ms=5, alpha=.6, color=color)
         ax.lines[-1].set_label(plain(name))
         for y,mean in zip(at, table[questions].mean()):
-            ax.text(1.01, y, f'{mean:.2f}', color=color, va='center', transform=ax.get_yaxis_transform())
+            said = f'{mean:.2f}' if mean==mean else "can't"
+            ax.text(1.01, y, said, color=color, va='center', transform=ax.get_yaxis_transform())
     ax.hlines(np.arange(1, n)-.5, 0, 1, color=grey, lw=.5, transform=ax.get_yaxis_transform())
     ax.legend(loc='center left', bbox_to_anchor=(1,.5), borderaxespad=4) # beside the numbers
     ax.set_yticks(range(n), map(plain, questions))
