@@ -48,7 +48,7 @@ def conv_out_size(
     if last<0: raise ValueError(f'{ks=} does not fit into {size=} with {padding=}')
     return last//stride + 1
 
-# %% ../nbs/01_convolution.ipynb #01-convo-071
+# %% ../nbs/01_convolution.ipynb #01-convo-065
 def receptive_field(
     layers:list[tuple[int,int]], # `(ks, stride)` of each conv or pool, picture side first
 )->tuple[int,int]: # Field and jump: pixels seen along a side, pixels between neighbouring cells
@@ -60,7 +60,7 @@ def receptive_field(
         jump *= stride
     return field,jump
 
-# %% ../nbs/01_convolution.ipynb #01-convo-074
+# %% ../nbs/01_convolution.ipynb #01-convo-068
 def gradient_field(
     body:nn.Module, # Pictures to feature maps
     x:Tensor,       # Pictures, `(bs, channels, h, w)`
