@@ -8,7 +8,7 @@ Docs: https://mlc-course.github.io/mlc_course/draw/hunt.html.md"""
 
 # %% auto #0
 __all__ = ['as_tensor', 'draw_cats', 'draw_alone', 'cut_ear', 'loudest', 'in_boxes', 'hit_rates',
-           'draw_targets', 'draw_apart', 'fit', 'tile_changes']
+           'larger', 'draw_targets', 'draw_apart', 'small_net', 'fit', 'tile_changes']
 
 # %% ../../nbs/draw/hunt.ipynb #hunt-003
 import random
@@ -21,6 +21,7 @@ from torch import Tensor,nn
 from .animals import animal,cat_breeds,draw_animal,place
 from .paper import Paper
 from .scenes import draw_portrait,draw_scene
+from ..sigmoid import small_cnn
 
 # %% ../../nbs/draw/hunt.ipynb #hunt-006
 def as_tensor(
@@ -92,6 +93,13 @@ def hit_rates(
     hits = [in_boxes(o, ears) for o in loudest(filters, cats)]
     return torch.stack(hits).unflatten(1, (-1,4)).mean(1)
 
+def larger(
+    a:Tensor, # `(n, n_columns)`
+    b:Tensor, # `(m, n_columns)`
+)->list: # A number for each column, 0 to 1
+    "In what share of all pairs is the number of `a` larger than that of `b`?"
+    return (a[:,None] > b).float().mean((0,1)).tolist()
+
 # %% ../../nbs/draw/hunt.ipynb #hunt-00a
 def draw_targets(
     targets,       # `(n, n_names)`: 1 where the animal is there
@@ -126,6 +134,14 @@ def draw_apart(
     return torch.stack(scenes),torch.stack(masks)
 
 # %% ../../nbs/draw/hunt.ipynb #hunt-00f
+def small_net(
+    n_names:int,
+    seed:int=0, # Of its first weights
+)->nn.Sequential: # `(body, head)`: `(bs, 3, 64, 64)` in, logits `(bs, n_names)` out; maps of 8×8 cells
+    "Four layers of 3×3 filters, the first three with stride 2; the mean of each map; a weight for each map and name"
+    torch.manual_seed(seed)
+    return small_cnn(n_names, (16,32,64,64), strides=(2,2,2,1))
+
 def fit(
     net:nn.Module,  # Pictures to logits
     x:Tensor,       # Pictures, `(n, 3, h, w)`
