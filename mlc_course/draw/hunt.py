@@ -138,7 +138,7 @@ def small_net(
     n_names:int,
     seed:int=0, # Of its first weights
 )->nn.Sequential: # `(body, head)`: `(bs, 3, 64, 64)` in, logits `(bs, n_names)` out; maps of 8×8 cells
-    "Four layers of 3×3 filters, the first three with stride 2; the mean of each map; a weight for each map and name"
+    "Four layers of 3×3 filters, the mean of each map, a weight for each map and name"
     torch.manual_seed(seed)
     return small_cnn(n_names, (16,32,64,64), strides=(2,2,2,1))
 
