@@ -14,7 +14,7 @@ from torch import nn,Tensor
 
 from .engine.core import check_shapes
 
-# %% ../nbs/01_convolution.ipynb #01-convo-018
+# %% ../nbs/01_convolution.ipynb #01-convo-017
 def conv2d_by_hand(
     x:Tensor,      # Picture or feature maps, `(channels, h, w)`
     w:Tensor,      # One filter, `(channels, ks, ks)`
@@ -34,7 +34,7 @@ def conv2d_by_hand(
         for c in cols: answers.append((x[:,r:r+ks,c:c+ks] * w).sum())
     return torch.stack(answers).view(len(rows), len(cols))
 
-# %% ../nbs/01_convolution.ipynb #01-convo-024
+# %% ../nbs/01_convolution.ipynb #01-convo-023
 def conv_out_size(
     size:int,      # Pixels (or cells) along one side of the input
     ks:int,        # Side of the filter
@@ -48,7 +48,7 @@ def conv_out_size(
     if last<0: raise ValueError(f'{ks=} does not fit into {size=} with {padding=}')
     return last//stride + 1
 
-# %% ../nbs/01_convolution.ipynb #01-convo-060
+# %% ../nbs/01_convolution.ipynb #01-convo-062
 def receptive_field(
     layers:list[tuple[int,int]], # `(ks, stride)` of each conv or pool, picture side first
 )->tuple[int,int]: # Field and jump: pixels seen along a side, pixels between neighbouring cells

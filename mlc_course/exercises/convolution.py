@@ -41,7 +41,7 @@ def check_2(answer):
     truth,jump = receptive_field(layers)
     no_pool,_ = receptive_field([layers[0], *layers[2:]])
     no_strides,_ = receptive_field([(ks,1) for ks,_ in layers])
-    hint = 'list all 18 layers as (ks, stride). Which have stride 2?'
+    hint = 'list 17 convolutions and a pooling as (ks, stride). Which have stride 2?'
     expect(field, truth, hint, {
         jump: 'that is the way to the next cell. '
             'How far does one see?',
