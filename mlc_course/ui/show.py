@@ -371,6 +371,8 @@ def show_dots(
 
 # %% ../../nbs/ui/show.ipynb #show-r05
 _rivals = (ink,'o'),('#999933','s'),('#BB5566','D'),(grey,'^') # no class has these colours
+_known = {'sigmoids': _rivals[0], 'softmax': _rivals[1], 'softmax with none': _rivals[2],
+    'softmax over sets': ('#117733','^')} # the same on all pages
 
 def show_runs(
     rivals,   # Dict from a name to its runs, each a dict from a question to a number
@@ -384,6 +386,7 @@ def show_runs(
     step = .75/n_rivals
     ax = ax or canvas(size=(6.5,.8+.2*n*n_rivals))[0]
     for k,((name,table),(color,mark)) in enumerate(zip(tables.items(), cycle(_rivals))):
+        color,mark = _known.get(name, (color,mark))
         at = np.arange(n) + step*(k-(n_rivals-1)/2)
         for values in table[questions].values:
             ax.plot(values, at, mark, ms=5, alpha=.6, color=color)
