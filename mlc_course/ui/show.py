@@ -371,7 +371,7 @@ def show_dots(
 
 # %% ../../nbs/ui/show.ipynb #show-r05
 _rivals = {'sigmoids': (ink,'o'), 'softmax': ('#999933','s'), 'softmax with none': ('#BB5566','D'),
-    'sigmoids, no grain': (grey,'v'), 'softmax over sets': ('#117733','^')} # neither cats nor dogs have these
+    'sigmoids, no grain': (grey,'v'), 'softmax over sets': ('#117733','^')} # neither cats nor dogs
 
 def show_runs(
     rivals,   # Dict from a name to its runs, each a dict from a question to a number
