@@ -64,5 +64,5 @@ def label_facts(
     def counts(rows): return dict(zip(vocab, rows.sum(0).int().tolist()))
     return dict(
         blank=int((lists.str.len()==0).sum()),                               # trap 2: which kind?
-        names_in_a_row=lists.str.len().value_counts().sort_index().to_dict(), # trap 5: all the same?
+        names_in_a_row=lists.str.len().value_counts().sort_index().to_dict(), # trap 5: any mixtures?
         train=counts(targets[~valid]), valid=counts(targets[valid]))         # trap 4: any 0?

@@ -87,3 +87,21 @@ def test_cross_entropy_and_both():
 def test_nothing_but_ignored():
     "PyTorch's index for `ignore this item` is no way to say `nothing` either"
     assert F.cross_entropy(torch.zeros(1,3), tensor([-100])).isnan()
+
+
+def test_one_spoiled_coin():
+    "One `nan` reaches the body's weights in the first step, and every weight in the second"
+    torch.manual_seed(0)
+    body,head = torch.nn.Linear(4, 5),torch.nn.Linear(5, 3)
+    x,y = torch.rand(6, 4),torch.ones(6, 3)
+    with torch.no_grad(): head.bias[0] = 40
+    params = [*body.parameters(), *head.parameters()]
+    opt = torch.optim.SGD(params, lr=.1)
+    def step():
+        opt.zero_grad()
+        bce_naive(head(body(x)), y).backward()
+        opt.step()
+    step()
+    assert body.weight.isnan().all() and head.weight[0].isnan().all() and head.weight[1:].isfinite().all()
+    step()
+    assert all(o.isnan().all() for o in params)

@@ -408,7 +408,8 @@ def show_dots(
     return dressed(ax, **kwargs)
 
 # %% ../../nbs/ui/show.ipynb #show-r05
-_rivals = (ink,'o'),('#999933','s'),('#BB5566','D'),(grey,'^') # no class has these colours
+_rivals = {'sigmoids': (ink,'o'), 'softmax': ('#999933','s'), 'softmax with none': ('#BB5566','D'),
+    'sigmoids, no grain': (grey,'v'), 'softmax over sets': ('#117733','^')} # neither cats nor dogs
 
 def show_runs(
     rivals,   # Dict from a name to its runs, each a dict from a question to a number
@@ -421,10 +422,10 @@ def show_runs(
     n,n_rivals = len(questions),len(tables)
     step = .75/n_rivals
     ax = ax or canvas(size=(6.5,.8+.2*n*n_rivals))[0]
-    for k,((name,table),(color,mark)) in enumerate(zip(tables.items(), cycle(_rivals))):
+    for k,((name,table),look) in enumerate(zip(tables.items(), cycle(_rivals.values()))):
+        color,mark = _rivals.get(name, look) # a known rival looks the same on all pages
         at = np.arange(n) + step*(k-(n_rivals-1)/2)
-        for values in table[questions].values:
-            ax.plot(values, at, mark, ms=5, alpha=.6, color=color)
+        for values in table[questions].values: ax.plot(values, at, mark, ms=5, alpha=.6, color=color)
         ax.lines[-1].set_label(plain(name))
         for y,mean in zip(at, table[questions].mean()):
             said = f'{mean:.2f}' if mean==mean else "can't"
