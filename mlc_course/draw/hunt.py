@@ -8,9 +8,9 @@ Docs: https://mlc-course.github.io/mlc_course/draw/hunt.html.md"""
 
 # %% auto #0
 __all__ = ['as_tensor', 'draw_cats', 'draw_alone', 'cut_ear', 'cut_ears', 'loudest', 'in_boxes',
-           'hit_rates', 'show_hits', 'larger', 'lay', 'move_error', 'draw_targets',
-           'draw_apart', 'share_like', 'share_green', 'painted_over', 'loudest_cells',
-           'small_net', 'fit', 'tile_changes']
+           'hit_rates', 'larger', 'lay', 'move_error', 'draw_targets', 'draw_apart',
+           'share_like', 'share_green', 'painted_over', 'loudest_cells', 'small_net', 'fit',
+           'tile_changes']
 
 # %% ../../nbs/draw/hunt.ipynb #hunt-003
 import random
@@ -24,7 +24,6 @@ from .animals import animal,cat_breeds,draw_animal,place
 from .paper import Paper
 from .scenes import draw_portrait,draw_scene
 from ..sigmoid import small_cnn
-from ..ui.show import show_images
 
 # %% ../../nbs/draw/hunt.ipynb #hunt-006
 def as_tensor(
@@ -103,21 +102,6 @@ def hit_rates(
     "Share of the cats of each breed whose ear is where a filter answers loudest"
     hits = [in_boxes(o, ears) for o in loudest(filters, cats)]
     return torch.stack(hits).unflatten(1, (-1,4)).mean(1)
-
-def show_hits(
-    x:Tensor,          # Pictures, `(n, 3, h, w)`
-    points:Tensor,     # `(n, 2)`: x and y in each
-    boxes:list,        # As many lists of `(x1, y1, x2, y2)`
-    missed:bool=False, # Only pictures that are not hit? False: the first six
-)->Tensor: # `(n,)`: 1 or 0
-    "A cross at each point, the boxes dotted, and how many are hit"
-    hits = in_boxes(points, boxes)
-    title = f'{hits.sum():.0f} of {len(x)} hit'
-    shown = range(min(6, len(x)))
-    if missed: shown,title = (hits==0).nonzero().flatten().tolist(),title+'. These are not'
-    frames = [boxes[i] for i in shown]
-    show_images(x[list(shown)], points=points[list(shown)], frames=frames, title=title, n_cols=6-2*missed)
-    return hits
 
 def larger(
     a:Tensor, # `(n, n_columns)`

@@ -7,9 +7,8 @@ Docs: https://mlc-course.github.io/mlc_course/ui/show.html.md"""
 
 # %% auto #0
 __all__ = ['font_size', 'ink', 'canvas', 'dressed', 'pixels', 'show_images', 'sharp', 'show_boxes',
-           'show_frames', 'show_maps', 'show_with_maps', 'show_coins', 'number_grid',
-           'show_crop', 'show_products', 'heat_table', 'show_targets', 'show_bars', 'curve',
-           'show_dots', 'show_runs']
+           'show_frames', 'show_maps', 'show_coins', 'number_grid', 'heat_table',
+           'show_targets', 'show_bars', 'curve', 'show_dots', 'show_runs']
 
 # %% ../../nbs/ui/show.ipynb #show-003
 from itertools import cycle
@@ -198,27 +197,6 @@ def _scale(x, cmap, top=None):
     if x.min()<0: return dict(cmap='PuOr_r', vmin=-top, vmax=top)
     return dict(cmap=cmap, vmin=0, vmax=top)
 
-# %% ../../nbs/ui/show.ipynb #show-m01
-def show_with_maps(
-    images,         # Each as for `pixels`
-    maps,           # Tensor, `(n_maps, rows, cols)`
-    titles=None,    # Of the images
-    texts=None,     # Of the maps
-    below=False,    # Maps in a row of their own? False: beside the images
-    frames=None,    # Of each image, as for `show_images`
-    title='',       # What to see, above all
-    size:float=1.7, # Inches a picture
-): # The axes
-    "Pictures, and what filters answer to them"
-    n,n_maps = len(images),len(maps)
-    n_cols = max(n, n_maps) if below else n+n_maps
-    axs = canvas(n_cols, 2 if below else 1, (size,size+.3))
-    first = n_cols if below else n
-    for ax in axs[first+n_maps:]: ax.axis('off')
-    show_images(images, titles, frames=frames, axs=axs[:first])
-    show_maps(maps, texts, title=title, axs=axs[first:first+n_maps])
-    return axs
-
 # %% ../../nbs/ui/show.ipynb #show-03b
 def show_coins(
     img,            # As for `pixels`
@@ -264,33 +242,6 @@ def number_grid(
         color = 'white' if dark[at] else 'black'
         ax.text(*at[::-1], f'{number:{fmt}}', ha='center', va='center', color=color)
     return dressed(ax, **{'xticks': [], 'yticks': [], **kwargs})
-
-# %% ../../nbs/ui/show.ipynb #show-m03
-def show_crop(
-    grey,      # Numbers from 0 to 1, `(rows, cols)`
-    frame,     # `(x1, y1, x2, y2)` in pixels
-    fmt='.1f', # Of a number
-): # The axes
-    "A grey picture with a dotted frame, and the numbers in the frame"
-    x1,y1,x2,y2 = frame
-    axs = canvas(2, size=(3.7,2.7))
-    show_images([grey], frames=[[frame]], axs=axs[:1])
-    number_grid(grey[y1:y2,x1:x2], fmt, top=1, ax=axs[1], title='What is in the frame')
-    return axs
-
-# %% ../../nbs/ui/show.ipynb #show-f05
-def show_products(
-    window,  # Numbers, `(rows, cols)`, 0 to 1
-    weights, # As many
-): # The axes
-    "Window × filter = products and their sum, as three grids of numbers"
-    x,w = np.asarray(window, dtype=float),np.asarray(weights, dtype=float)
-    rows,cols = x.shape
-    axs = canvas(3, size=(.6+.4*cols,.6+.35*rows))
-    number_grid(x, top=1, ax=axs[0], title='pixels')
-    number_grid(w, '.4g', ax=axs[1], title='× filter')
-    number_grid(x*w, top=1, ax=axs[2], title='= products', xlabel=f'sum {(x*w).sum():.2f}')
-    return axs
 
 # %% ../../nbs/ui/show.ipynb #show-01b
 def heat_table(
