@@ -175,7 +175,7 @@ def interrupted(secs, cmd, *args):
 
 @pytest.mark.parametrize('secs', [.2,.5,1.2])
 def test_ctrl_c_at_once(secs, trained_folder, pets, tmp_path):
-    "One line and 130, however early, once Python itself has begun"
+    "One line at the end and 130, however early, once Python itself has begun"
     m = trained_folder
     for cmd,*args in (('mlc_train', pets, '--out', tmp_path/'m'), ('mlc_predict', m, *[pets]*20),
             ('mlc_evaluate', m, pets), ('mlc_app', m), ('mlc_notebooks', tmp_path/'n')):
@@ -184,7 +184,9 @@ def test_ctrl_c_at_once(secs, trained_folder, pets, tmp_path):
         if code==-signal.SIGINT: # all was done, and Python itself was ending
             assert cmd!='mlc_notebooks' or len(names(tmp_path/'n'))>13
             assert 'Traceback' not in said
-        elif code: assert (code, said)==(130, f'{cmd}: interrupted, nothing was saved\n')
+        elif code: # what it had begun to say before may stand above
+            assert code==130 and said.endswith(f'{cmd}: interrupted, nothing was saved\n'), said
+            assert 'Traceback' not in said
     assert set(names(tmp_path))<={'n'}
 
 
