@@ -35,7 +35,8 @@ def check_1(answer):
 @exercise
 def check_2(answer):
     "The share of the scenes with two names that softmax gets exactly right, at its best threshold"
-    hint = 'take the largest of `exactly_right(probs[has_two], d.targets[has_two], cut)` for all `cut` in `ps`.'
+    call = '`exactly_right(probs[has_two], d.targets[has_two], cut)`'
+    hint = f'take the largest of {call} for all `cut` in `ps`.'
     expect(number(answer, 'a share'), .97, hint, {
         .59: 'that is the share of all scenes. Keep only those with two names.',
         0: 'that is at a threshold of 0.5. No share of two can be much larger. Try all of `ps`.',
