@@ -121,7 +121,8 @@ def page(path):
         c.outputs = [o for out in c.outputs for o in for_page(out)]
         exported = 'export' in c.directives_ and (c.directives_['export'] or module)
         is_set_up = path.stem=='index' and c.source.startswith(('import ','from '))
-        is_open = bool(exported) or not (is_set_up or is_plumbing(c))
+        tells = guess and 'title=' in c.source # the answer, in a title
+        is_open = bool(exported) or not (is_set_up or tells or is_plumbing(c))
         c.metadata = dict(module=exported or '', exports=defined(c.source) if exported else [], open=is_open,
             guess=guess, mystnb=dict(image=dict(alt=alt(c.source))))
     nb.metadata.pop('widgets', None)
