@@ -75,9 +75,11 @@ def test_page_asks_first(tmp_path):
     "After a request to predict, what the cells show is closed, up to the next words"
     nb = pages.page(notebook(tmp_path/'05_x.ipynb', '# T\n\n> P', ('1', shows(text_plain='1')),
         'Why?\n\n**Predict, then run.** How many?', ('2', shows(text_plain='2')), ('3',),
-        'So many.', ('show(4, title="4!")', shows(text_plain='4')), '**Predict, then run.**', ('show(5, title="5!")',)))
+        'So many.', ('show(4, title="4!")', shows(text_plain='4')),
+        '**Predict, then run.**', ('show(5, title="5!")',)))
     assert [c.metadata['guess'] for c in nb.cells if c.cell_type=='code']==[False, True, True, False, True]
-    assert [c.metadata['open'] for c in nb.cells if c.cell_type=='code']==[True, True, True, True, False] # a title tells
+    is_open = [c.metadata['open'] for c in nb.cells if c.cell_type=='code']
+    assert is_open==[True, True, True, True, False] # a title tells the answer
 
 
 def test_thumbnail(chapter):
