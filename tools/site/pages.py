@@ -107,6 +107,18 @@ def for_page(output):
     return [output, note] if 'image/png' in data else [note]
 
 
+def answers_to_predict(cells):
+    "After a request to predict, the last cell that shows something before the words go on"
+    res,asked,last = [],False,None
+    for c in [*cells, dict(cell_type='markdown', source='')]:
+        if c['cell_type']=='code':
+            if c['outputs']: last = c
+            continue
+        if asked and last: res.append(last)
+        asked,last = '**Predict, then run.**' in c['source'],None
+    return res
+
+
 def page(path):
     "The notebook at `path` as a page, without set-up and directives; code says if it is open, and for what"
     nb = NBProcessor(path).nb # drops the lines of directives
@@ -114,13 +126,13 @@ def page(path):
     nb.cells = [c for c in nb.cells if not {'hide','default_exp'} & c.directives_.keys()]
     head = next(c for c in nb.cells if c.cell_type=='markdown')
     if path.parent.name!='solutions': head.source = head.source.replace('# ', f'# {number(path.stem)}', 1)
-    guess = False
+    predicted = answers_to_predict(nb.cells)
     for c in nb.cells:
-        if c.cell_type=='markdown': guess = '**Predict, then run.**' in c.source
         if c.cell_type!='code': continue
         c.outputs = [o for out in c.outputs for o in for_page(out)]
         exported = 'export' in c.directives_ and (c.directives_['export'] or module)
         is_set_up = path.stem=='index' and c.source.startswith(('import ','from '))
+        guess = c in predicted
         tells = guess and 'title=' in c.source # the answer, in a title
         is_open = bool(exported) or not (is_set_up or tells or is_plumbing(c))
         c.metadata = dict(module=exported or '', exports=defined(c.source) if exported else [], open=is_open,
