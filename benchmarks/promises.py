@@ -43,9 +43,9 @@ def left_for_all(max_missed, keep, n_known, n_silent=None):
     return left_for_threshs(max_missed, keep, 2*n_known, n_silent)
 
 
-# what takes the place of functions of `engine.decision`
-WAYS = {'one half chooses, the other sets': {},
-    'all choose and set': dict(choose_and_set=everybody, left_for_threshs=left_for_all)}
+# one half chooses and the other sets, or all do both: what takes the place of functions of the package
+WAYS = {'halves': {},
+    'all': dict(choose_and_set=everybody, left_for_threshs=left_for_all)}
 
 
 def broken(fit, promise, logits, parts, targets):
