@@ -28,7 +28,7 @@ from deals import scenes
 from photos import CACHE
 from unknown import RESULTS
 
-GRID = np.arange(0, 1, .005) # of thresholds
+GRID = np.arange(0, 1, .01) # of thresholds
 # name of the promise, what is asked of `Decision.fit`
 PROMISES = {'unanswered': (.05, dict(keep=.95)), 'missed labels': (.1, dict(keep=None, max_missed=.1))}
 
@@ -115,7 +115,7 @@ def stored(name, rows):
     return df
 
 
-def main(cache=CACHE/'features', n_deals=200):
+def main(parts=(), cache=CACHE/'features', n_deals=200):
     torch.set_num_threads(1)
     d = next(scenes(cache, 1))
     known = torch.cat([d.train, d.test])
@@ -123,15 +123,18 @@ def main(cache=CACHE/'features', n_deals=200):
     folds = torch.tensor(seeded_folds([sorted(d.labels[i] & set(d.vocab)) for i in known], 0, 5))
     seen = *cross_fit(x, y, folds),y
     print(len(known), 'known scenes')
-    df = stored('bounds', bounds(seen, n_deals))
-    print(df.groupby('bound', sort=False)[['threshold','missed','wrong']].mean().round(4))
-    df = stored('promises', promises(d, seen, x, y, n_deals))
-    print(df.groupby(['promise','way','pictures']).measured.agg(['mean','std']).round(4))
+    if not parts or 'promises' in parts:
+        df = stored('promises', promises(d, seen, x, y, n_deals))
+        print(df.groupby(['promise','way','pictures']).measured.agg(['mean','std']).round(4))
+    if not parts or 'bounds' in parts:
+        df = stored('bounds', bounds(seen, n_deals//2))
+        print(df.groupby('bound', sort=False)[['threshold','missed','wrong']].mean().round(4))
 
 
 if __name__=='__main__':
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('parts', nargs='*', help='promises, bounds; both if none is named')
     parser.add_argument('--cache', type=Path, default=CACHE/'features', help='folder that keeps features')
-    parser.add_argument('--deals', type=int, default=200, help='of each size')
+    parser.add_argument('--deals', type=int, default=200, help='of each size; half as many for bounds')
     options = parser.parse_args()
-    main(options.cache, options.deals)
+    main(options.parts, options.cache, options.deals)
