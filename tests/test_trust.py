@@ -66,17 +66,16 @@ def test_luck_is_that_of_mapie(controller, seed):
     assert -1e-6<=rcps_thresh(probs, targets, .1)-grid[ours<=.05].max()<.005
 
 
-@pytest.mark.parametrize('bound', ('hoeffding','bernstein','wsr'))
+@pytest.mark.parametrize('bound', ('hoeffding','bernstein'))
 def test_bounds_of_mapie(controller, bound):
-    "Ours gives less away than Hoeffding and Bernstein, and more than WSR; Hoeffding by hand"
+    "Ours gives less away than Hoeffding, which is checked by hand, and Bernstein"
     probs,targets = answers(0, n=500, no_label=False)
     grid = np.arange(0, 1, .01)
     theirs = controller(lambda x: x, risk='recall', method='rcps', rcps_bound=bound, target_level=.9,
         confidence_level=.95, predict_params=grid)
     theirs.calibrate(probs.numpy(), targets.numpy().astype(int))
     found,ours = theirs.best_predict_param.item(),rcps_thresh(probs, targets, .1)
-    if bound=='wsr': assert ours<=found+.01
-    else: assert found<ours
+    assert found<ours
     if bound!='hoeffding': return
     slack = math.sqrt(math.log(1/.05)/(2*len(probs)))
     by_hand = [t for t in grid if missed_rate(probs, targets, t).mean()+slack<.1]
