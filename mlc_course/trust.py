@@ -53,7 +53,7 @@ def _true_scores(probs, targets):
     return scores[order],worth[order].cumsum()
 
 def _before(scores, n_lost, grid=None):
-    "Largest threshold that loses only the lowest `n_lost` of the sorted `scores`; equal ones are lost together"
+    "Largest threshold that loses only the lowest `n_lost` of the sorted `scores`, equal ones together"
     too_far = scores[n_lost].item() if n_lost<len(scores) else math.inf
     if grid is not None:
         kept = grid[grid<too_far]
@@ -164,7 +164,8 @@ def chance_of_few(
     share:float, # Chance of each, in (0,1)
 )->float:
     "Chance that at most `most` of `n` come true, if each does with chance `share` (binomial)"
+    _check_share('share', share)
     def log_chance(i): # logarithms, as the number of ways gets too large for a float
         ways = math.lgamma(n+1) - math.lgamma(i+1) - math.lgamma(n-i+1)
         return ways + i*math.log(share) + (n-i)*math.log(1-share)
-    return sum(math.exp(log_chance(i)) for i in range(most+1))
+    return sum(math.exp(log_chance(i)) for i in range(min(most, n)+1))
