@@ -6,7 +6,7 @@ from torchmetrics.functional.classification import binary_calibration_error
 
 from mlc_course.engine.promise import rcps_thresh
 from mlc_course.trust import *
-from mlc_course.ui.show import show_hist
+from mlc_course.ui.show_deals import show_hist
 
 FOUR = tensor([[.9,.1], [.2,.7], [.6,.3], [.1,.4]]), tensor([[1,0], [0,1], [1,1], [0,0]])
 

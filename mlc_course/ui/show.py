@@ -8,7 +8,7 @@ Docs: https://mlc-course.github.io/mlc_course/ui/show.html.md"""
 # %% auto #0
 __all__ = ['font_size', 'ink', 'canvas', 'dressed', 'pixels', 'show_images', 'sharp', 'show_boxes',
            'show_frames', 'show_maps', 'show_coins', 'number_grid', 'heat_table',
-           'show_targets', 'show_bars', 'curve', 'show_hist', 'show_dots', 'show_runs']
+           'show_targets', 'show_bars', 'curve', 'show_dots', 'show_runs']
 
 # %% ../../nbs/ui/show.ipynb #show-003
 from itertools import cycle
@@ -340,31 +340,6 @@ def curve(
     ax.grid(alpha=.3)
     ax.spines[['top','right']].set_visible(False)
     return dressed(ax, **kwargs)
-
-# %% ../../nbs/ui/show.ipynb #show-h02
-def show_hist(
-    values,     # A number each time
-    marks=None, # Dict from a text to the number at which an upright line stands
-    step=None,  # What the numbers are multiples of, as shares of few items are; None: of nothing
-    law=None,   # `law(x)`: the density that was expected
-    ax=None,    # matplotlib axes; None: new ones
-    **kwargs,   # For `dressed`
-): # The axes
-    "How often each number was found, beside what should have been"
-    ax = ax or canvas(size=(4.8,2.6))[0]
-    values = np.asarray(values, dtype=float)
-    width = np.ptp(values)/25
-    if step: width = step*max(1, round(width/step))
-    edges = np.arange(values.min()-(step or width)/2, values.max()+width, width)
-    ax.hist(values, edges, density=True, color='#CCCCCC')
-    for (text,at),ls in zip((marks or {}).items(), cycle((':','-','--'))):
-        ax.axvline(at, color=ink, ls=ls, label=plain(text))
-    if law:
-        x = np.linspace(edges[0], edges[-1], 200)
-        ax.plot(x, law(x), color=accent, lw=1.8, label='by the law')
-    if marks or law: ax.legend(loc='upper right')
-    ax.spines[['top','right','left']].set_visible(False)
-    return dressed(ax, **{'yticks': [], **kwargs})
 
 # %% ../../nbs/ui/show.ipynb #show-r02
 def show_dots(
