@@ -1,5 +1,5 @@
-"""A threshold of 0.5 is a habit. We give it a proof instead: a bound on the share of labels that go
-missing, checked over a thousand resplits, and then list what the proof leaves out.
+"""A label is given if its probability is above 0.5. Can you tell somebody how many labels that will
+miss?
 
 Docs: https://mlc-course.github.io/mlc_course/trust.html.md"""
 
@@ -7,16 +7,17 @@ Docs: https://mlc-course.github.io/mlc_course/trust.html.md"""
 
 # %% auto #0
 __all__ = ['reliability', 'ece', 'fit_temperature', 'missed_rate', 'crc_thresh', 'resplit',
-           'conformal_thresh']
+           'conformal_thresh', 'chance_of_few']
 
 # %% ../nbs/08_trust.ipynb #08-trust-003
 import math,torch
 from torch import Tensor
+
 from .engine.core import as_numbers
 from .metrics import above,as_table,refuse
 from .unknown import keep_thresh
 
-# %% ../nbs/08_trust.ipynb #08-trust-012
+# %% ../nbs/08_trust.ipynb #08-trust-h01
 def _as_probs(probs, targets):
     "As `as_table`, for scores that must be probabilities"
     probs,targets = as_table(probs, targets)
@@ -34,92 +35,104 @@ def _binned(probs, targets, n_bins):
     def added(o): return empty.scatter_add(1, bins, o.T.double())
     return torch.stack([added(probs), added(targets), added(torch.ones_like(probs))])
 
-def reliability(
-    probs:Tensor,   # Sigmoid outputs, `(n_items, n_classes)`
-    targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
-    n_bins:int=10,  # Bins of equal width over [0,1]
-)->tuple[Tensor,Tensor,Tensor]: # Mean probability, share of positives, count: `(n_classes, n_bins)` each
-    "What each label says in each bin, and how often it is so: nan in an empty bin, whose count is 0"
-    sums = _binned(probs, targets, n_bins)
-    sums[:,:,-2] += sums[:,:,-1]    # here the last bin holds its upper edge too
-    said,true,n = sums[:,:,:-1]
-    return (said/n).float(),(true/n).float(),n.long()
-
-# %% ../nbs/08_trust.ipynb #08-trust-016
-def ece(
-    probs:Tensor,   # Sigmoid outputs, `(n_items, n_classes)`
-    targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
-    n_bins:int=15,  # Bins of equal width over [0,1]; exactly 1 is a bin of its own, as in torchmetrics
-)->Tensor: # `(n_classes,)`, 0 to 1
-    "Expected calibration error of each label (arXiv:1706.04599, eq. 3): mean gap of probability and truth"
-    said,true,n = _binned(probs, targets, n_bins)
-    return ((said-true).abs().sum(1) / n.sum(1)).float()
-
-# %% ../nbs/08_trust.ipynb #08-trust-026
-def fit_temperature(
-    logits:Tensor,  # Raw scores of *validation* items, `(n_items, n_classes)`
-    targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
-    bounds:tuple=(0.05,20.), # Lowest and highest `T`; a label ranked perfectly, or upside down, ends there
-)->Tensor: # `(n_classes,)`; 1 for a label without positives or without negatives, which can't choose
-    "Temperature of each label with the least cross-entropy of `logits/T` (arXiv:1706.04599), by bisection"
+def _temperature_inputs(logits, targets, bounds):
+    "Logits and targets as doubles, and whether each label has both answers to choose by"
     logits,targets = as_table(logits, targets)
     refuse(logits.isinf(), 'logits are infinite')
     low,high = bounds
     if not 0<low<=high<math.inf: raise ValueError(f'{bounds=} must be positive, lowest first')
-    z = logits.double()
-    y = targets.double()
-    lo = -z.new_tensor(high).log()    # of log(1/T)
-    hi = -z.new_tensor(low).log()
-    for _ in range(60):
-        mid = (lo+hi)/2
-        slope = (((z*mid.exp()).sigmoid()-y) * z).mean(0)
-        lo = torch.where(slope<0, mid, lo)
-        hi = torch.where(slope<0, hi, mid)
-    can_choose = targets.any(0) & ~targets.all(0) & (z!=0).any(0)
-    return torch.where(can_choose, (-mid).exp(), 1.).float()
+    can_choose = targets.any(0) & ~targets.all(0) & (logits!=0).any(0)
+    return logits.double(),targets.double(),can_choose
 
-# %% ../nbs/08_trust.ipynb #08-trust-039
-def missed_rate(
-    probs:Tensor,   # Sigmoid outputs, `(n_items, n_classes)`
-    targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
-    thresh:float|Tensor, # A label is given if its probability is above; one for all, or `(n_classes,)`
-)->Tensor: # `(n_items,)`, 0 to 1; 0 for an item without labels
-    "Share of each item's true labels that are not given"
-    probs,targets = as_table(probs, targets)
-    missed = targets & ~above(probs, thresh)
-    return missed.sum(1) / targets.sum(1).clamp_min(1)
-
-# %% ../nbs/08_trust.ipynb #08-trust-046
-def crc_thresh(
-    probs:Tensor,   # Sigmoid outputs of calibration items, with and without labels, `(n_items, n_classes)`
-    targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
-    alpha:float,    # Bound on the expected `missed_rate` of a new item, in (0,1)
-    grid:Tensor=None, # Candidates to choose from; None: every number
-)->float: # Exact in float32; below 0 if nothing may be missed, 1 if everything may
-    "Largest threshold of which conformal risk control (arXiv:2208.02814, theorem 1) promises `alpha`"
-    probs,targets = _as_probs(probs, targets)
-    if not 0<alpha<1: raise ValueError(f'{alpha=} is not between 0 and 1')
-    n = len(probs)
-    left = alpha*(n+1) - 1 + 1e-9    # may be missed in all; 1e-9: 0.29*100 is 28.999999999999996
-    if left<0:
-        enough = math.ceil(1/alpha - 1 - 1e-9)
-        raise ValueError(f'{n} items are too few to promise {alpha=}: give at least {enough}')
+def _true_scores(probs, targets):
+    "Scores of all true labels, low to high, and how much is missed in all up to each"
     n_true = targets.sum(1)
-    scores = probs[targets].cpu()             # of the true labels, picture by picture
-    worth = (1/n_true.double()).cpu().repeat_interleave(n_true.cpu())
-    order = scores.numpy().argsort()          # low to high; numpy sorts quicker than torch
-    n_lost = worth.numpy()[order].cumsum().searchsorted(left, side='right')    # so many labels may go
-    too_far = math.inf
-    if n_lost<len(scores): too_far = scores[order[n_lost]].item() # equal scores are lost with it
+    scores = probs[targets].cpu().numpy()     # picture by picture; numpy sorts quicker than torch
+    worth = (1/n_true.double()).cpu().repeat_interleave(n_true.cpu()).numpy()
+    order = scores.argsort()
+    return scores[order],worth[order].cumsum()
+
+def _before(scores, n_lost, grid=None):
+    "Largest threshold that loses only the lowest `n_lost` of the sorted `scores`, equal ones together"
+    too_far = scores[n_lost].item() if n_lost<len(scores) else math.inf
     if grid is not None:
-        grid = as_numbers(grid, 'grid').to(probs.dtype)
         kept = grid[grid<too_far]
         if len(kept): return kept.max().item()
         raise ValueError(f'None of {grid.numel()} candidates keeps the promise: add lower ones')
     if too_far==math.inf: return 1.
     return torch.tensor(too_far).nextafter(torch.tensor(-1.)).item()
 
-# %% ../nbs/08_trust.ipynb #08-trust-051
+def _check_share(name, value):
+    if not 0<value<1: raise ValueError(f'{name}={value} is not between 0 and 1')
+
+# %% ../nbs/08_trust.ipynb #08-trust-014
+def reliability(
+    probs:Tensor,   # Sigmoid outputs, `(n_items, n_classes)`
+    targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
+    n_bins:int=10,  # Groups of equal width over [0,1]
+)->tuple[Tensor,Tensor,Tensor]: # Mean probability, share of positives, count: `(n_classes, n_bins)`
+    "What each label says in each group, and how often it is so; nan in a group of none"
+    sums = _binned(probs, targets, n_bins)
+    sums[:,:,-2] += sums[:,:,-1]    # the last group holds its upper edge too
+    said,true,n = sums[:,:,:-1]
+    return (said/n).float(),(true/n).float(),n.long()
+
+# %% ../nbs/08_trust.ipynb #08-trust-019
+def ece(
+    probs:Tensor,   # Sigmoid outputs, `(n_items, n_classes)`
+    targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
+    n_bins:int=15,  # Groups of equal width over [0,1]; as in torchmetrics, 1 is one of its own
+)->Tensor: # `(n_classes,)`, 0 to 1
+    "Expected calibration error of each label (arXiv:1706.04599, eq. 3)"
+    said,true,n = _binned(probs, targets, n_bins)
+    return ((said-true).abs().sum(1) / n.sum(1)).float()
+
+# %% ../nbs/08_trust.ipynb #08-trust-023
+def fit_temperature(
+    logits:Tensor,  # Raw scores of *validation* items, `(n_items, n_classes)`
+    targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
+    bounds:tuple=(0.05,20.), # Lowest and highest; one of them for a perfect ranking, or one upside down
+)->Tensor: # `(n_classes,)`; 1 for a label without positives or without negatives
+    "`T` of each label with the least cross-entropy of `logits/T` (arXiv:1706.04599)"
+    z,y,can_choose = _temperature_inputs(logits, targets, bounds)
+    hi,lo = -z.new_tensor(bounds).log()    # of log(1/T)
+    for _ in range(60):                    # halve the interval
+        mid = (lo+hi)/2
+        slope = (((z*mid.exp()).sigmoid()-y) * z).mean(0)
+        lo,hi = torch.where(slope<0, mid, lo),torch.where(slope<0, hi, mid)
+    return torch.where(can_choose, (-mid).exp(), 1.).float()
+
+# %% ../nbs/08_trust.ipynb #08-trust-034
+def missed_rate(
+    probs:Tensor,   # Sigmoid outputs, `(n_items, n_classes)`
+    targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
+    thresh:float|Tensor, # A label is given if its probability is above; or `(n_classes,)`
+)->Tensor: # `(n_items,)`, 0 to 1; 0 for an item without labels
+    "Share of each item's true labels that are not given"
+    probs,targets = as_table(probs, targets)
+    missed = targets & ~above(probs, thresh)
+    return missed.sum(1) / targets.sum(1).clamp_min(1)
+
+# %% ../nbs/08_trust.ipynb #08-trust-039
+def crc_thresh(
+    probs:Tensor,   # Of calibration items, with and without labels, `(n_items, n_classes)`
+    targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
+    alpha:float,    # Bound on the expected `missed_rate` of a new item, in (0,1)
+    grid:Tensor=None, # Candidates to choose from; None: every number
+)->float: # Exact in float32; below 0 if nothing may be missed, 1 if everything may
+    "Largest threshold that keeps `alpha` by conformal risk control (arXiv:2208.02814, theorem 1)"
+    probs,targets = _as_probs(probs, targets)
+    _check_share('alpha', alpha)
+    may_lose = alpha*(len(probs)+1) - 1 + 1e-9    # in all; 0.29*100 is 28.999999999999996
+    if may_lose<0:
+        enough = math.ceil(1/alpha - 1 - 1e-9)
+        raise ValueError(f'{len(probs)} items are too few to promise {alpha=}: '
+            f'give at least {enough}')
+    scores,lost = _true_scores(probs, targets)
+    if grid is not None: grid = as_numbers(grid, 'grid').to(probs.dtype)
+    return _before(scores, lost.searchsorted(may_lose, side='right'), grid)
+
+# %% ../nbs/08_trust.ipynb #08-trust-045
 def resplit(
     risk,             # `risk(cal_idx, test_idx) -> float`: calibrate on those, measure on these
     n_items:int,      # Items to deal out
@@ -128,20 +141,31 @@ def resplit(
     seed:int=0,       # Of the deals
 )->Tensor: # `(n_times,)`, what `risk` returned
     "Measure a promise over many random splits of the same items"
-    if not 0<n_cal<n_items: raise ValueError(f'{n_cal=} must leave items on both sides of {n_items=}')
+    if not 0<n_cal<n_items:
+        raise ValueError(f'{n_cal=} must leave items on both sides of {n_items=}')
     if n_times<1: raise ValueError(f'{n_times=}: need at least one deal')
     gen = torch.Generator().manual_seed(seed)
-    res = []
-    for _ in range(n_times):
-        deal = torch.randperm(n_items, generator=gen)
-        res.append(float(risk(deal[:n_cal], deal[n_cal:])))
-    return torch.tensor(res)
+    deals = [torch.randperm(n_items, generator=gen) for _ in range(n_times)]
+    return torch.tensor([float(risk(deal[:n_cal], deal[n_cal:])) for deal in deals])
 
-# %% ../nbs/08_trust.ipynb #08-trust-061
+# %% ../nbs/08_trust.ipynb #08-trust-049
 def conformal_thresh(
     scores:Tensor, # Of known calibration items, `(n_items,)`; higher means more surely known
     alpha:float,   # Bound on the share of new known items with `score < thresh`, in (0,1)
-)->float: # The `floor(alpha*(n_items+1))`-th smallest score; -inf, which answers everything, if that is 0
-    "A new known item goes unanswered with probability at most `alpha` (split conformal, arXiv:2107.07511)"
-    if not 0<alpha<1: raise ValueError(f'{alpha=} is not between 0 and 1')
+)->float: # The `floor(alpha*(n_items+1))`-th smallest score; -inf, which answers all, if that is 0
+    "A new known item is below it with probability `alpha` at most (arXiv:2107.07511)"
+    _check_share('alpha', alpha)
     return keep_thresh(scores, 1-alpha)
+
+# %% ../nbs/08_trust.ipynb #08-trust-054
+def chance_of_few(
+    most:int,    # Count
+    n:int,       # Tosses
+    share:float, # Chance of each, in (0,1)
+)->float:
+    "Chance that at most `most` of `n` come true, if each does with chance `share` (binomial)"
+    _check_share('share', share)
+    def log_chance(i): # logarithms, as the number of ways gets too large for a float
+        ways = math.lgamma(n+1) - math.lgamma(i+1) - math.lgamma(n-i+1)
+        return ways + i*math.log(share) + (n-i)*math.log(1-share)
+    return sum(math.exp(log_chance(i)) for i in range(min(most, n)+1))

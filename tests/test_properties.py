@@ -866,6 +866,16 @@ def test_resplit(n, n_cal, n_times, seed):
     assert resplit(lambda *_: nan, n, n_cal, 1).isnan().all()
 
 
+@covers(chance_of_few)
+@given(st.integers(-1, 30), st.integers(0, 25), st.integers(1, 99))
+def test_chance_of_few(most, n, percent):
+    "Counted in fractions"
+    share = Fraction(percent, 100)
+    each = [math.comb(n, i)*share**i*(1-share)**(n-i) for i in range(n+1)]
+    same(chance_of_few(most, n, percent/100), float(sum(each[:most+1])), 1e-9)
+    for o in (0,1,nan): refuses(chance_of_few, most, n, o, match='share')
+
+
 # --- rare
 
 @covers(stratified_split)
@@ -1102,7 +1112,8 @@ def flat(res):
 
 
 CALLED = {f for f,_,_ in calls(0)}
-NO_TABLES = (widen_conv, resplit, count_targets, density_maps, small_cnn, CountHead, PresenceAndCount,
+NO_TABLES = (widen_conv, resplit, chance_of_few, count_targets, density_maps, small_cnn, CountHead,
+    PresenceAndCount,
     MultiLabelHead)
 
 

@@ -2,7 +2,9 @@
 many deals. The rest is in test_properties.py"""
 import math
 import numpy as np, pytest, torch
-from mlc_course.trust import conformal_thresh, crc_thresh, fit_temperature, missed_rate, resplit
+from mlc_course.engine.promise import rcps_thresh
+from mlc_course.trust import (chance_of_few, conformal_thresh, crc_thresh, fit_temperature, missed_rate,
+    resplit)
 
 ALPHAS = .05, .1, .2
 
@@ -49,6 +51,37 @@ def test_mapie_refuses_pictures_without_labels(controller):
     assert crc_thresh(probs, targets, .1) > crc_thresh(probs[has], targets[has], .1)
 
 
+@pytest.mark.parametrize('seed', range(3))
+def test_luck_is_that_of_mapie(controller, seed):
+    "Its p-value is the smaller of Bentkus and Hoeffding: on a grid, both allow nearly the same thresholds"
+    methods = pytest.importorskip('mapie.risk_control.methods', reason='moved')
+    probs,targets = answers(seed, no_label=False)
+    n,grid = len(probs),np.arange(0, 1, .005)
+    missed = np.array([missed_rate(probs, targets, t).mean().item() for t in grid])
+    theirs = methods.compute_hoeffding_bentkus_p_value(missed, n, .1)[:,0]
+    ours = np.array([math.e*chance_of_few(math.ceil(n*m), n, .1) for m in missed])
+    assert (theirs<=ours+1e-9).all()
+    allowed = grid[theirs<=.05].max()
+    assert 0<=allowed-grid[ours<=.05].max()<.011
+    assert -1e-6<=rcps_thresh(probs, targets, .1)-grid[ours<=.05].max()<.005
+
+
+@pytest.mark.parametrize('bound', ('hoeffding','bernstein'))
+def test_bounds_of_mapie(controller, bound):
+    "Ours gives less away than Hoeffding, which is checked by hand, and Bernstein"
+    probs,targets = answers(0, n=500, no_label=False)
+    grid = np.arange(0, 1, .01)
+    theirs = controller(lambda x: x, risk='recall', method='rcps', rcps_bound=bound, target_level=.9,
+        confidence_level=.95, predict_params=grid)
+    theirs.calibrate(probs.numpy(), targets.numpy().astype(int))
+    found,ours = theirs.best_predict_param.item(),rcps_thresh(probs, targets, .1)
+    assert found<ours
+    if bound!='hoeffding': return
+    slack = math.sqrt(math.log(1/.05)/(2*len(probs)))
+    by_hand = [t for t in grid if missed_rate(probs, targets, t).mean()+slack<.1]
+    assert found==pytest.approx(max(by_hand))
+
+
 def test_temperature_is_the_minimum():
     "Against a general optimiser, label by label"
     from scipy.optimize import minimize_scalar
@@ -67,6 +100,16 @@ def test_temperature_is_the_minimum():
 
 
 # --- the promises
+
+def test_rcps_holds_for_most_deals():
+    "Of 300 deals, one in twenty may break it, and hardly one does"
+    probs,targets = answers(5, n=2000)
+    def missed(cal, test):
+        return missed_rate(probs[test], targets[test], rcps_thresh(probs[cal], targets[cal], .1)).mean()
+    r = resplit(missed, 2000, 300, n_times=300)
+    assert (r>.1).float().mean()<=.05
+    assert r.mean()>.04
+
 
 @pytest.mark.parametrize('dtype', (torch.float32, torch.float64))
 @pytest.mark.parametrize('seed', range(20))

@@ -1,5 +1,5 @@
-"""The smallest calibration set, a promise diluted by empty pictures, and one promise for each
-label.
+"""The smallest calibration set, a promise diluted by empty pictures, one promise for each label,
+and two ways to calibrate badly.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/trust.html.md"""
 
@@ -15,14 +15,14 @@ from torch import tensor
 from .answers import *
 from ..trust import conformal_thresh
 
-# %% ../../nbs/solutions/08_trust.ipynb #08-trust-006
+# %% ../../nbs/solutions/08_trust.ipynb #08-trust-031
 @exercise
 def check_1(answer):
     "Smallest number of calibration pictures for alpha = 0.02"
     n = number(answer, 'how many pictures')
     expect_fewest(n, 49, 'With nothing missed, when is (0 + 1)/(n+1) down to alpha?')
 
-# %% ../../nbs/solutions/08_trust.ipynb #08-trust-009
+# %% ../../nbs/solutions/08_trust.ipynb #08-trust-033
 @exercise
 def check_2(answer):
     "Share of labels lost by pictures that have some, if half of the pictures have none"
@@ -32,7 +32,7 @@ def check_2(answer):
         .05: 'empty pictures lose nothing. The others lose more.',
         20: 'write a share, not per cent.'}, eps=4e-3)
 
-# %% ../../nbs/solutions/08_trust.ipynb #08-trust-013
+# %% ../../nbs/solutions/08_trust.ipynb #08-trust-035
 def _of_label(thresh, own, p, alpha):
     "What is wrong with the threshold of one label, on its `own` of all scores `p`; None if nothing is"
     best = conformal_thresh(own, alpha)
