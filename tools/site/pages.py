@@ -13,7 +13,7 @@ THUMBS = {
     '03_bce': ('Sure and right costs nothing', (0,0,1,1)),
     '04_data': ('Thirty scenes as columns', (0,0,1,1)),
     '05_train': ('The best threshold differs', (0,0,1,1)),
-    '06_where': ('nothing found', (0,0,.67,1)),
+    '06_where': ('the threshold is asked', (.33,.1,1,1)),
     '07_unknown': ('Labels above 0.5', (0,0,1,1)),
     '08_trust': ('worlds = dict(same=', (0,0,.5,1)),
     '09_counting': ("'pack 7'", (.675,0,1,1)),
