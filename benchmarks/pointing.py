@@ -1,7 +1,7 @@
 """Does a class map point at the thing? PASCAL VOC 2007 has names and boxes; the network is given the names.
 
-`python benchmarks/pointing.py` writes nbs/results/06_voc.csv, a row for each photo and each of its labels, and
-nbs/photos/voc_head.safetensors, the head that made the maps. Features are kept in build/bench"""
+`python benchmarks/pointing.py` writes nbs/results/06_voc.csv, a row for each photo and each of its labels,
+and nbs/photos/voc_head.safetensors, the head that made the maps. Features are kept in build/bench"""
 import argparse
 from pathlib import Path
 
