@@ -7,7 +7,7 @@ from matplotlib.colors import to_rgb
 
 import mlc_course.data as data
 import mlc_course.draw.sources as sources
-from mlc_course.data import decode_labels, encode_labels, label_facts, read_labels
+from mlc_course.data import check_labels, decode_labels, encode_labels, label_facts, read_labels
 from mlc_course.draw.animals import colors
 from mlc_course.draw.datasets import scene_vocab
 from mlc_course.draw.scenes import draw_scene
@@ -45,6 +45,12 @@ def test_back_in_column_order():
 
 def test_columns_need_names():
     with pytest.raises(ValueError, match='3 names'): decode_labels(encode_labels(LISTS, VOCAB), VOCAB[:3])
+
+
+def test_unknown_names_are_said():
+    check_labels(['cat','pug'], VOCAB)
+    with pytest.raises(ValueError, match='Siamse'): check_labels(['cat','Siamse'], VOCAB)
+    with pytest.raises(ValueError, match='twice'): check_labels([], ['cat','cat'])
 
 
 def test_two_pugs_have_one_name():

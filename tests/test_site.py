@@ -71,6 +71,15 @@ def test_page(chapter):
     assert [list(o['data']) for o in pages.for_page(stored)]==[['image/png','text/plain'], ['text/html']]
 
 
+def test_page_asks_first(tmp_path):
+    "After a request to predict, what the cells show is closed, up to the next words"
+    nb = pages.page(notebook(tmp_path/'05_x.ipynb', '# T\n\n> P', ('1', shows(text_plain='1')),
+        'Why?\n\n**Predict, then run.** How many?', ('2', shows(text_plain='2')), ('3',),
+        'So many.', ('show(4, title="4!")', shows(text_plain='4')), '**Predict, then run.**', ('show(5, title="5!")',)))
+    assert [c.metadata['guess'] for c in nb.cells if c.cell_type=='code']==[False, True, True, False, True]
+    assert [c.metadata['open'] for c in nb.cells if c.cell_type=='code']==[True, True, True, True, False] # a title tells
+
+
 def test_thumbnail(chapter):
     nb = pages.page(chapter)
     left,right = (pages.thumbnail(nb, 'explore()', part) for part in ((0,0,.4,1), (.6,0,1,1)))
@@ -258,7 +267,8 @@ def test_small_site(tmp_path, capfd, playground):
     math = notebook(tmp_path/'01_math.ipynb',
         '# Math\n\nSee [the appendix](ui/course.ipynb), the [playground](playground/README.md), '
         '$p = \\frac{1}{1+e^{-z}}$.\n\n$$\\sum_i x_i^2$$',
-        ('1+1', shows(text_plain='2')), ('explore()', widget(image_png=half_red())))
+        ('1+1', shows(text_plain='2')), ('explore()', widget(image_png=half_red())),
+        '**Predict, then run.** Twice 21?', ('2*21', shows(text_plain='42')), 'It is 42.')
     course = ROOT/'nbs'/'ui'/'course.ipynb'
     paths = {'index': index, '01_math': math, 'ui/course': course}
     site,work = tmp_path/'site',tmp_path/'work'
@@ -268,7 +278,9 @@ def test_small_site(tmp_path, capfd, playground):
     assert page.count('<math ')==2
     assert '<mfrac>' in page
     assert 'display="block"' in page
-    assert page.count('<details class="fold" open>')==2
+    assert page.count('<details class="fold" open>')==3
+    guess, = re.findall('<details class="guess">(.*?)</details>', page, re.S) # closed
+    assert '42' in guess and 'It is' not in guess
     assert pages.STILL in page
     assert 'application/vnd' not in page
     api = (site/'api'/'ui.course.html').read_text(encoding='utf-8')

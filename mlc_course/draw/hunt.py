@@ -9,7 +9,8 @@ Docs: https://mlc-course.github.io/mlc_course/draw/hunt.html.md"""
 # %% auto #0
 __all__ = ['draw_cats', 'draw_alone', 'cut_ear', 'cut_ears', 'loudest', 'in_boxes', 'hit_rates',
            'larger', 'lay', 'move_error', 'draw_targets', 'draw_apart', 'share_like',
-           'share_green', 'painted_over', 'loudest_cells', 'small_net', 'tile_changes']
+           'share_green', 'painted_over', 'loudest_cells', 'boxes_of', 'small_net',
+           'tile_changes']
 
 # %% ../../nbs/draw/hunt.ipynb #hunt-003
 import random
@@ -18,6 +19,7 @@ import numpy as np
 import torch
 from itertools import compress
 from torch import Tensor,nn
+from torchvision.ops import masks_to_boxes
 from torchvision.transforms.functional import to_tensor
 
 from .animals import animal,cat_breeds,draw_animal,place
@@ -195,16 +197,19 @@ def painted_over(
         'without all else': paint(~(first|second))}
 
 def loudest_cells(
-    maps:Tensor,  # A map for each of two names, `(n, 2, rows, cols)`
-    masks:Tensor, # As from `draw_apart`
-)->dict: # From a question to a share for each name
-    "How often does the loudest cell of a name's map lie in which box?"
-    step = masks.shape[-1]//maps.shape[-1]
-    at = maps.flatten(2).argmax(2)[...,None]
-    boxes = masks[:,:,step//2::step,step//2::step].flatten(2) # 1 where the middle of a cell is in the box
-    return {'in its own box': boxes.gather(2, at).mean((0,2)),
-        "in the other's box": boxes.flip(1).gather(2, at).mean((0,2)),
-        'always the best cell': boxes.mean(0).amax(1)}
+    maps:Tensor, # A map for each picture, `(n, rows, cols)`
+    step:int,    # Pixels from the middle of a cell to the next
+)->Tensor: # `(n, 2)`: x and y of the cell's middle in the picture
+    "Where is each map the largest? The first cell of `small_net` has its middle at pixel 0"
+    row,col = torch.unravel_index(maps.flatten(1).argmax(1), maps.shape[1:])
+    return torch.stack([col,row], 1)*step
+
+def boxes_of(
+    masks:Tensor, # `(n, h, w)`: 1 in one box, as from `draw_apart`
+)->list: # As `in_boxes` takes them: of each mask a list with its box
+    "The box of each mask"
+    boxes = masks_to_boxes(masks) + torch.tensor([0,0,1,1])
+    return [[box] for box in boxes.tolist()]
 
 # %% ../../nbs/draw/hunt.ipynb #hunt-00f
 def small_net(

@@ -1,5 +1,5 @@
 """A side that can't be halved evenly, how far a ResNet-18 sees, why zeros are the wrong padding,
-larger cats, and two animals that always come together.
+larger cats, and two animals that are never apart.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/convolution.html.md"""
 

@@ -67,5 +67,5 @@ def check_4(answer):
     expect(both, 1, 'called beagle too: '+hint, {
         0: 'the training table has no pug without a beagle. How could it know?',
         .5: 'it is no coin: both columns hold the same numbers.'}, eps=.01)
-    if found>.5: return 'found: was it taught only by rows with both or neither?'
-    if found<.05: return 'found: a few of these pugs look enough like a pug beside a beagle. Run it.'
+    if found>.3: return 'found: was it taught only by rows with both or neither?'
+    if found<.1: return 'found: a few of these pugs look enough like a pug beside a beagle. Run it.'

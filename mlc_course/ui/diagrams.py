@@ -218,7 +218,9 @@ def field_stack(
     layers = list(layers)
     total,_ = receptive_field(layers)
     side = min(24, 400//(total+2))
-    middle = 110+side*(total+2)/2
+    sizes = [receptive_field(layers[:i]) for i in range(len(layers)+1)]
+    widest = max(((total-field)//jump+3)*jump for field,jump in sizes)
+    middle = 110+side*widest/2
     res = ''
     for i in range(len(layers)+1):
         field,jump = receptive_field(layers[:i])

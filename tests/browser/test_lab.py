@@ -13,7 +13,8 @@ from .lab import IDLE, open_chapter, run_all, save, serve_lab, shut_down, wait_f
 EXPLORERS = {'10_rare': 1, '05_train': 1, '07_unknown': 1, '06_where': 1, '09_counting': 1, '08_trust': 1,
     '11_ship': 1, '01_convolution': 1, 'ui/explorers_answers': 5, 'ui/explorers': 5, 'ui/asker': 1,
     'ui/explorer': 2, 'ui/app': 1, '04_data': 1, '03_bce': 1, '02_sigmoid': 1, 'index': 0}
-LONG = ('deeper/silence', 'deeper/simple_rules', 'deeper/unseen_sets', 'draw/cells', 'draw/datasets',
+LONG = ('deeper/hidden_labels', 'deeper/silence', 'deeper/simple_rules', 'deeper/unseen_sets',
+    'draw/cells', 'draw/datasets',
     'engine/machines', 'engine/networks', 'engine/onnx_file',
     'engine/quick_import', 'engine/training', 'ui/cli')
 TIMED = 'ui/explorers_answers', 'ui/explorers', 'ui/asker'

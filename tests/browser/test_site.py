@@ -116,6 +116,19 @@ def test_code_folds(page, site):
     assert page.locator('details.fold[open]').count()>20
 
 
+def test_guess_first(page, site, shot):
+    "Where a reader is asked to predict, a click or Enter shows what came out"
+    page.goto(f'{site}/02_sigmoid.html')
+    guess = page.locator('details.guess').first
+    answer = guess.locator('.cell_output')
+    assert not answer.is_visible()
+    guess.scroll_into_view_if_needed()
+    shot(page, 'site-guess')
+    guess.locator('summary').focus()
+    page.keyboard.press('Enter')
+    assert answer.is_visible()
+
+
 def test_api(page, site, shot):
     "Signature, table of parameters, source, and the way to the chapter and back"
     page.goto(f'{site}/api/metrics.html')

@@ -26,8 +26,16 @@ def visit_fold(self, node):
 def depart_fold(self, node): self.body.append('</details>')
 
 
+class Guess(nodes.General, nodes.Element):
+    "What a reader was asked to predict: closed at first"
+
+
+def visit_guess(self, node):
+    self.body.append('<details class="guess"><summary>Your guess first, then look</summary>')
+
+
 class FoldCode(SphinxPostTransform):
-    "Wrap the code of each cell"
+    "Wrap the code of each cell, and what it shows where a guess comes first"
     default_priority,formats = 199,('html',)
 
     def run(self, **kwargs):
@@ -37,6 +45,14 @@ class FoldCode(SphinxPostTransform):
             fold = Fold(lines=f'{n} line{"s"*(n>1)}', **cell['cell_metadata']) # as pages.page wrote it
             cell.replace(code, fold)
             fold += code
+            if cell['cell_metadata']['guess']: self.hide_outputs(cell)
+
+    def hide_outputs(self, cell):
+        for shown in list(cell):
+            if shown.get('nb_element')!='cell_code_output': continue
+            guess = Guess()
+            cell.replace(shown, guess)
+            guess += shown
 
 
 def visit_math(self, node):
@@ -129,6 +145,7 @@ def add_playground(app, pagename, templatename, context, doctree):
 
 def setup(app):
     app.add_node(Fold, html=(visit_fold, depart_fold))
+    app.add_node(Guess, html=(visit_guess, depart_fold))
     app.add_post_transform(FoldCode)
     app.add_html_math_renderer('mathml', (visit_math, None), (visit_math_block, None))
     app.connect('autodoc-process-docstring', add_docments)
