@@ -72,12 +72,16 @@ def test_page(chapter):
 
 
 def test_page_asks_first(tmp_path):
-    "After a request to predict, what the cells show is closed, up to the next words"
+    "After a request to predict, the last thing shown before the next words is closed"
     nb = pages.page(notebook(tmp_path/'05_x.ipynb', '# T\n\n> P', ('1', shows(text_plain='1')),
-        'Why?\n\n**Predict, then run.** How many?', ('2', shows(text_plain='2')), ('3',),
-        'So many.', ('show(4, title="4!")', shows(text_plain='4')), '**Predict, then run.**', ('show(5, title="5!")',)))
-    assert [c.metadata['guess'] for c in nb.cells if c.cell_type=='code']==[False, True, True, False, True]
-    assert [c.metadata['open'] for c in nb.cells if c.cell_type=='code']==[True, True, True, True, False] # a title tells
+        'Why?\n\n**Predict, then run.** How many?',
+        ('2', shows(text_plain='2')), ('3', shows(text_plain='3')), ('x = 3',),
+        'So many.', ('show(4, title="4!")', shows(text_plain='4')),
+        '**Predict, then run.**', ('show(5, title="5!")', shows(text_plain='5'))))
+    code = [c for c in nb.cells if c.cell_type=='code']
+    assert [c.source[:6] for c in code if c.metadata['guess']]==['3', 'show(5']
+    is_open = [c.metadata['open'] for c in code]
+    assert is_open==[True]*5+[False] # a title tells the answer
 
 
 def test_thumbnail(chapter):

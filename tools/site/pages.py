@@ -113,6 +113,18 @@ def is_left_out(cell):
     return 'hide' in cell.directives_ and not ('export' in cell.directives_ and defined(cell.source))
 
 
+def answers_to_predict(cells):
+    "After a request to predict, the last cell that shows something before the words go on"
+    res,asked,last = [],False,None
+    for c in [*cells, dict(cell_type='markdown', source='')]:
+        if c['cell_type']=='code':
+            if c['outputs']: last = c
+            continue
+        if asked and last: res.append(last)
+        asked,last = '**Predict, then run.**' in c['source'],None
+    return res
+
+
 def page(path):
     "The notebook at `path` as a page, without set-up and directives; code says if it is open, and for what"
     nb = NBProcessor(path).nb # drops the lines of directives
@@ -120,13 +132,13 @@ def page(path):
     nb.cells = [c for c in nb.cells if not is_left_out(c)]
     head = next(c for c in nb.cells if c.cell_type=='markdown')
     if path.parent.name!='solutions': head.source = head.source.replace('# ', f'# {number(path.stem)}', 1)
-    guess = False
+    predicted = answers_to_predict(nb.cells)
     for c in nb.cells:
-        if c.cell_type=='markdown': guess = '**Predict, then run.**' in c.source
         if c.cell_type!='code': continue
         c.outputs = [o for out in c.outputs for o in for_page(out)]
         exported = 'export' in c.directives_ and (c.directives_['export'] or module)
         is_set_up = path.stem=='index' and c.source.startswith(('import ','from '))
+        guess = c in predicted
         tells = guess and 'title=' in c.source # the answer, in a title
         is_open = bool(exported) or not (is_set_up or tells or is_plumbing(c))
         if 'hide' in c.directives_: is_open = False
