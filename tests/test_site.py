@@ -110,6 +110,15 @@ def test_course_map():
     assert not lost, f'no cell with the words that tools/site/pages.py looks for draws a picture: {lost}'
 
 
+def test_hidden_definitions_are_closed():
+    "What a lesson hides and the package takes can be opened on its page, so that links to it lead somewhere"
+    nb = pages.page(NOTEBOOKS['06_where'])
+    code = [c.metadata for c in nb.cells if c.cell_type=='code']
+    hidden, = [o for o in code if 'pointing_game' in o['exports']]
+    assert not hidden['open'] and hidden['module']=='cam'
+    assert all(o['open'] for o in code if o['module'] and o is not hidden)
+
+
 def test_tables_of_the_front_page(tmp_path):
     "A table of lessons becomes cards, one of other notebooks links, any other stays; each in its place"
     head = '| notebook | question | module |\n|---|---|---|\n'

@@ -52,9 +52,9 @@ def course_files(
     source=None, # Folder with the notebooks; None: those of the installed package
     kind='',     # Ending of the files, such as '.ipynb'; '': any
 )->list: # Paths, sorted
-    "Every file of the course: notebooks, tables of results, the playground; hidden ones and others left out"
+    "Every file of the course: notebooks, tables, a photo, the playground; hidden ones and others left out"
     source = Path(source or notebooks_path())
-    wanted = re.compile(r'.*\.ipynb|results/.*\.csv|playground/.*')
+    wanted = re.compile(r'.*\.ipynb|results/.*\.csv|photos/.*|playground/.*')
     files = []
     for file in sorted(source.rglob(f'*{kind}')):
         name = file.relative_to(source).as_posix()

@@ -19,15 +19,15 @@ import torch
 from fastcore.basics import noop
 from PIL import Image
 from torch import Tensor
-from torch.nn import functional as F
 
 # %% ../../nbs/ui/explorers_answers.ipynb #answers-004
 from .. import classifier,unknown
-from ..cam import cam
+from ..cam import cam,spread_maps
 from ..classifier import Classifier
 from ..data import encode_labels,pets,scene_table
 from ..draw.datasets import drawing_version,kept_in
 from ..engine import decision,networks
+from ..engine.fields import cell_middles
 from ..engine.labelling import raw_outputs
 from ..engine.pictures import normalise,picture_tensor
 from ..metrics import as_table,precision_recall_f1
@@ -161,12 +161,13 @@ def _dense(body):
     return body
 
 def _demo_maps(i):
-    "Class maps of item `i` of `demo`, `(n_classes, 12, 12)`"
+    "Class maps of item `i` of `demo`, `(n_classes, 12, 12)`, and the middles of their cells"
     clf = demo().clf
     body,head = clf.model
     x = picture_tensor(demo().files[i], clf.config['size'])[None].to(clf.device)
     x = normalise(x, (clf.config['mean'],clf.config['std']))
-    return cam((_dense(body),head), x)[0].cpu()
+    body = _dense(body)
+    return cam((body,head), x)[0].cpu(),cell_middles(body, x.shape[-1]).cpu()/x.shape[-1]
 
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-049
 def explore_where(
@@ -174,15 +175,17 @@ def explore_where(
     maps:Tensor=None, # Class maps or densities, `(n_classes, rows, cols)`
     vocab:list=None,  # Labels
     what:str='votes', # What the maps count
+    middles=None,     # Of their cells, as for `spread_maps`; None: the middles of their tiles
 )->Explorer:
     "One label's map over the picture, all labels on one scale"
     if img is None:
-        img,maps = demo().picture(53),_demo_maps(53)
+        img = demo().picture(53)
+        maps,middles = _demo_maps(53)
         vocab = demo().vocab
     if len(maps)!=len(vocab):
         raise ValueError(f'{len(maps)} maps but {len(vocab)} labels')
     img = np.asarray(img)
-    big = F.interpolate(maps[None].float(), img.shape[:2], mode='bilinear')[0]
+    big = spread_maps(maps.float(), img.shape[:2], middles)
     strongest = vocab[big.amax((1,2)).argmax()]
     draw = partial(_draw_where, img, dict(zip(vocab, big)), what)
     controls = dict(label=chooser('label', vocab, strongest),

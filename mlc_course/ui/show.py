@@ -175,12 +175,13 @@ def show_maps(
     title='',       # What to see, above all
     size:float=1.7, # Inches a map
     axs=None,       # matplotlib axes, one a map; None: new ones
+    middles=None,   # Of the cells, as for `cam.spread_maps`; None: the middles of their tiles
 ): # The axes
     "Maps side by side on one scale, alone or over their picture"
     n = len(maps)
     if axs is None: axs = canvas(n, size=(size,size+.3))
     if img is None: _plain_maps(axs, np.asarray(maps))
-    else: cam.show_maps(pixels(img), maps, np.ones(n), list(range(n)), axs=axs)
+    else: cam.show_maps(pixels(img), maps, np.ones(n), list(range(n)), axs=axs, middles=middles)
     for ax,o in zip(axs, titles or ['']*n): dressed(ax, o, xticks=[], yticks=[])
     return _headline(axs, title)
 

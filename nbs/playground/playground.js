@@ -337,7 +337,12 @@ function overlay() {
     const last = seen.layers.at(-1), k = chosenClass(), map = network.classMap(nets.sigmoid, last, k)
     const top = Math.max(...vocab.map((_, j) => Math.max(...network.classMap(nets.sigmoid, last, j))), 1e-6)
     over.imageSmoothingEnabled = true
-    over.drawImage(mapPicture(map, last.side, top, true), 0, 0, side, side)
+    const {start, field, jump} = fields.at(-1), zoom = side/size, n = last.side+1
+    const edged = new Float32Array(n*n) // its last row and column twice: the cells' middles lie left of their tiles'
+    for (let i = 0; i < n*n; i++)
+      edged[i] = map[Math.min(Math.floor(i/n), n-2)*(n-1) + Math.min(i%n, n-2)]
+    const moved = (start + field/2 - jump/2)*zoom
+    over.drawImage(mapPicture(edged, n, top, true), moved, moved, n*jump*zoom, n*jump*zoom)
   }
   if (!state.cell) return tell('Point at a cell of a feature map, and see here what it sees.')
   const {l, i, r, c} = state.cell, {start, field, jump} = fields[l]

@@ -13,7 +13,7 @@ THUMBS = {
     '03_bce': ('Sure and right costs nothing', (0,0,1,1)),
     '04_data': ('Thirty scenes as columns', (0,0,1,1)),
     '05_train': ('The best threshold differs', (0,0,1,1)),
-    '06_where': ('nothing found', (0,0,.67,1)),
+    '06_where': ('the threshold is asked', (.33,.1,1,1)),
     '07_unknown': ('Labels above 0.5', (0,0,1,1)),
     '08_trust': ('worlds = dict(same=', (0,0,.5,1)),
     '09_counting': ("'pack 7'", (.675,0,1,1)),
@@ -107,6 +107,12 @@ def for_page(output):
     return [output, note] if 'image/png' in data else [note]
 
 
+def is_left_out(cell):
+    "Hidden cells have no place on a page, unless the package takes a definition from them: those are closed"
+    if 'default_exp' in cell.directives_: return True
+    return 'hide' in cell.directives_ and not ('export' in cell.directives_ and defined(cell.source))
+
+
 def answers_to_predict(cells):
     "After a request to predict, the last cell that shows something before the words go on"
     res,asked,last = [],False,None
@@ -123,7 +129,7 @@ def page(path):
     "The notebook at `path` as a page, without set-up and directives; code says if it is open, and for what"
     nb = NBProcessor(path).nb # drops the lines of directives
     module = next((c.directives_['default_exp'] for c in nb.cells if 'default_exp' in c.directives_), '')
-    nb.cells = [c for c in nb.cells if not {'hide','default_exp'} & c.directives_.keys()]
+    nb.cells = [c for c in nb.cells if not is_left_out(c)]
     head = next(c for c in nb.cells if c.cell_type=='markdown')
     if path.parent.name!='solutions': head.source = head.source.replace('# ', f'# {number(path.stem)}', 1)
     predicted = answers_to_predict(nb.cells)
@@ -135,6 +141,7 @@ def page(path):
         guess = c in predicted
         tells = guess and 'title=' in c.source # the answer, in a title
         is_open = bool(exported) or not (is_set_up or tells or is_plumbing(c))
+        if 'hide' in c.directives_: is_open = False
         c.metadata = dict(module=exported or '', exports=defined(c.source) if exported else [], open=is_open,
             guess=guess, mystnb=dict(image=dict(alt=alt(c.source))))
     nb.metadata.pop('widgets', None)
