@@ -39,5 +39,5 @@ def bce_with_logits(
     logits = logits.as_subclass(Tensor)   # fastai's tensor types do not mix
     targets = targets.as_subclass(Tensor).to(logits.dtype)
     cost_yes,cost_no = F.softplus(-logits),F.softplus(logits)
-    weighted = targets if pos_weight is None else targets*pos_weight # 0 stays 0
+    weighted = targets if pos_weight is None else targets*pos_weight
     return (weighted*cost_yes + (1-targets)*cost_no).mean()

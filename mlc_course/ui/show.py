@@ -283,6 +283,8 @@ def show_targets(
     return dressed(ax, **kwargs)
 
 # %% ../../nbs/ui/show.ipynb #show-01f
+def _two_digits(number): return f'{number:.2f}'.replace('-0.00', '0.00')
+
 def show_bars(
     values,      # From name to number, a dict or a Series; DataFrame: a group of bars for each row
     lines=None,  # Dotted: a number, or one for each name
@@ -298,7 +300,7 @@ def show_bars(
     df.astype(float).plot.barh(ax=ax, xerr=errors, color=tones, width=.75, capsize=2, legend=False)
     for o in ax.containers:
         if not hasattr(o, 'patches'): continue # error bars
-        numbers = ax.bar_label(o, fmt='{:.2f}', padding=3)
+        numbers = ax.bar_label(o, fmt=_two_digits, padding=3)
         if lines is None: continue
         for text in numbers: text.set_bbox(dict(fc='white', ec='none', pad=.5)) # on a line
     if n_bars==1:
