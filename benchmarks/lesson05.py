@@ -1,7 +1,7 @@
 """The stored tables of chapter 05 and of nbs/deeper/how_many.ipynb: each part trains, and writes a CSV of nbs/results.
 
 `FASTAI_HOME=../shared TORCH_HOME=../shared/weights python benchmarks/lesson05.py`, with the names of parts for
-some of it. `seeds` and `animals` need drawings only, the others photos. Nothing is chosen on test pictures."""
+some of it. `animals` needs drawings only, the others photos. Nothing is chosen on test pictures."""
 import argparse
 import random
 from pathlib import Path
@@ -17,8 +17,8 @@ from mlc_course.draw.scenes import draw_scene
 from mlc_course.draw.sources import real_folder
 from mlc_course.engine.networks import ARCHS, build_model
 from mlc_course.engine.training import body_pass, fit_head
-from mlc_course.metrics import average_precision, best_threshs, macro_f1, mean_ap, precision_recall_f1
-from mlc_course.metrics import accuracy_multi, exact_match
+from mlc_course.metrics import average_precision, best_threshs, exact_match, macro_f1, mean_ap
+from mlc_course.metrics import precision_recall_f1
 from mlc_course.sigmoid import small_cnn
 
 RESULTS = Path(__file__).resolve().parent.parent/'nbs/results'
@@ -60,28 +60,6 @@ def fit(learn, n_epochs, lr):
 def said(learn, dl):
     "Probabilities and targets"
     with learn.no_bar(): return [plain(o) for o in learn.get_preds(dl=dl)]
-
-
-# --- the lesson's network, five times
-
-def seeds():
-    table = scene_table('drawn')
-    df = with_files(table.df, table.pictures)
-    test = with_files(table.test, table.path/'test')
-    rows = []
-    for seed in range(5):
-        dls,whole = batches(df, table.vocab, Resize(64), seed)
-        test_dl = keep_items(whole.test_dl(test, with_labels=True))
-        learn = small_learner(dls, table.vocab)
-        fit(learn, 8, 5e-3)
-        own = best_threshs(*said(learn, dls.valid))
-        probs,targets = said(learn, test_dl)
-        figures = dict(mAP=mean_ap(probs, targets), f1=macro_f1(probs, targets),
-            f1_own=macro_f1(probs, targets, own), accuracy=accuracy_multi(probs, targets),
-            exact=exact_match(probs, targets))
-        rows.append(dict(seed=seed, **{name: value.item() for name,value in figures.items()}))
-        print(rows[-1], flush=True)
-    store('seeds', pd.DataFrame(rows))
 
 
 # --- photos of PASCAL VOC 2007
@@ -293,7 +271,7 @@ def pairs(): on_folder('cats-dogs/pairs', pair_answers, 'train_real')
 def cards(): on_folder('cards', card_answers, 'train_cards_real')
 
 
-PARTS = dict(seeds=seeds, voc=voc, animals=animals, pairs=pairs, cards=cards)
+PARTS = dict(voc=voc, animals=animals, pairs=pairs, cards=cards)
 
 
 def main():
