@@ -1,7 +1,8 @@
-"""The stored tables of chapter 05 and of nbs/deeper/how_many.ipynb: each part trains, and writes a CSV of nbs/results.
+"""The stored tables of chapter 05 and of nbs/deeper/how_many.ipynb: each part trains, and writes one.
 
-`FASTAI_HOME=../shared TORCH_HOME=../shared/weights python benchmarks/lesson05.py`, with the names of parts for
-some of it. `animals` needs drawings only, the others photos. Nothing is chosen on test pictures."""
+`FASTAI_HOME=../shared TORCH_HOME=../shared/weights python benchmarks/lesson05.py`, with the names of
+parts for some of it, writes nbs/results/05_*.csv. `animals` needs drawings only, the others photos.
+Nothing is chosen on test pictures."""
 import argparse
 import random
 from pathlib import Path
@@ -211,7 +212,8 @@ def animals():
             probs,targets = said(learn, dls.valid)
             for k in (1,2):
                 own = [o[new.n.values==k][:,2:] for o in (probs,targets)] # without cat and dog
-                rows.append({'seed': seed, 'trained on': kind, 'animals in the picture': k, **counted(*own, k)})
+                which = {'seed': seed, 'trained on': kind, 'animals in the picture': k}
+                rows.append(which | counted(*own, k))
             print(seed, kind, flush=True)
     store('animals', pd.DataFrame(rows))
 

@@ -18,8 +18,8 @@ from .deeper.fast_metrics import above,as_flags,as_table,average_precision,best_
 from .deeper.fast_metrics import check_tables,exact_match,f1_by_thresh,mean_ap,refuse
 
 # counted fast in a notebook of their own
-_all_ = ['above','as_flags','as_table','average_precision','best_threshs','check_tables','exact_match',
-    'f1_by_thresh','mean_ap','refuse']
+_all_ = ['above','as_flags','as_table','average_precision','best_threshs','check_tables',
+    'exact_match','f1_by_thresh','mean_ap','refuse']
 
 # %% ../nbs/05_train.ipynb #05-train-019
 def accuracy_multi(

@@ -1,4 +1,4 @@
-"Edges of chapter 05: what each metric refuses, and what it makes of silence, ties and labels that never occur"
+"Edges of chapter 05: what each metric refuses, and what it makes of silence, ties and absent labels"
 import numpy as np, pandas as pd, pytest, torch
 from fastai import metrics as fastai_metrics
 from fastai.metrics import AccumMetric
@@ -79,7 +79,8 @@ def test_same_as_sklearn(scored):
     preds = (probs>.5).numpy()
     ref = skm.precision_recall_fscore_support(y_true=targets.numpy(), y_pred=preds, zero_division=np.nan)
     assert close(precision_recall_f1(probs, targets), np.stack(ref[:3], 1))
-    assert close(macro_f1(probs, targets), skm.f1_score(y_true=targets.numpy(), y_pred=preds, average='macro'))
+    expected = skm.f1_score(y_true=targets.numpy(), y_pred=preds, average='macro')
+    assert close(macro_f1(probs, targets), expected)
 
 
 def test_a_label_that_never_occurs_is_left_out():
@@ -161,6 +162,6 @@ def test_stored_table_of_animals():
     "A network is asked about 500 pictures of each kind; of one breed it can't name two"
     table = pd.read_csv(RESULTS/'05_animals.csv')
     shares = table[[f'names {k}' for k in range(3)]]
-    assert np.allclose(shares.sum(1), 1, atol=2e-4)
+    assert np.allclose(shares.sum(axis=1), 1, atol=2e-4)
     assert np.allclose(shares*500, (shares*500).round(), atol=.06)
     assert (table[table['animals in the picture']==1]['names 2']==0).all()
