@@ -8,7 +8,7 @@ WORKERS ?= $(CORES)
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 # Tables and benchmarks take the photos and weights beside the checkout, unless told otherwise
-TABLES ?= 05_train 07_unknown 09_counting
+TABLES ?= 07_unknown 09_counting
 ifneq ($(filter tables,$(MAKECMDGOALS)),)
 export MLC_DATA := real
 endif

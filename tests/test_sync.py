@@ -126,7 +126,7 @@ def level(name):
     folder = name.partition('.')[0]
     if name in LOWEST: return 0
     if name in PAGES: return 2
-    if folder=='draw' or name in LESSONS: return 1
+    if folder in ('draw','deeper') or name in LESSONS: return 1
     return dict(engine=2, classifier=3, ui=4, exercises=5)[folder]
 
 

@@ -1,4 +1,5 @@
-"""What silence scores, a ranking turned upside down, and F1 over the pooled answers.
+"""A ranking turned upside down, F1 from one pot, ten times as much noise, and a network that never
+saw a crowd.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/train.html.md"""
 
@@ -14,22 +15,9 @@ from torch import tensor
 from .answers import *
 from ..metrics import accuracy_multi,macro_f1
 
-# %% ../../nbs/solutions/05_train.ipynb #05-train-006
-@exercise
-def check_1(answer):
-    "What `accuracy_multi` says of twenty silent answers"
-    share = number(answer, 'a share from 0 to 1')
-    expect(share, .925, 'how many of the 400 questions want a yes?', {
-        .075: 'silence gets that share wrong.',
-        .95: 'silence misses the second names, too.',
-        .9: 'only half of the pictures have two names.',
-        0: 'no picture is right as a whole, '
-            'but each yes/no question counts.',
-        92.5: 'a share lies between 0 and 1.'}, eps=2e-3)
-
 # %% ../../nbs/solutions/05_train.ipynb #05-train-009
 @exercise
-def check_2(answer):
+def check_1(answer):
     "The average precision of the ranking turned upside down"
     found = number(answer, 'an average precision from 0 to 1')
     hint = 'write the new order, and at each hit the share of hits so far.'
@@ -60,7 +48,7 @@ def _pooled_f1(probs, targets, thresh):
     return 2*hits / (preds.sum()+targets.sum())
 
 @exercise
-def check_3(micro_f1):
+def check_2(micro_f1):
     "Whether a function gives micro F1, the threshold, a single label and silence included"
     for case in _micro_cases():
         probs,targets,thresh = case
@@ -77,3 +65,16 @@ def check_3(micro_f1):
     empty = one_number(micro_f1(nothing, nothing, .5), 'an F1')
     if empty and not math.isnan(empty):
         return 'return nan (or 0) where nothing is there and nothing named.'
+
+# %% ../../nbs/solutions/05_train.ipynb #05-train-127
+@exercise
+def check_3(answer):
+    "Macro F1 of chance at its best thresholds: 1,000 pictures with 20 labels, each in a tenth of them"
+    same,fresh = numbers(answer, 'macro F1 on the same pictures, macro F1 on fresh pictures')
+    if not 0<=min(same, fresh)<=max(same, fresh)<=1: return 'answer with F1, from 0 to 1.'
+    if same<fresh: return 'the pictures that chose look better than fresh ones. Turn the two round?'
+    expect(same, .19, 'same pictures: ten times the pictures leave some luck, but less. Run it.', {
+        .23: 'same pictures: that is the luck of 100. Take 1,000.'}, eps=.01)
+    expect(fresh, .175, 'fresh pictures: chance has nothing to carry over. What does *always yes* get?', {
+        .15: 'fresh pictures: that is what 100 pictures choose. Take 1,000.',
+        .19: 'fresh pictures: were they drawn anew, after choosing?'}, eps=.008)

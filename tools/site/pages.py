@@ -12,7 +12,7 @@ THUMBS = {
     '02_sigmoid': ('softmax: the dog pushes the cat out', (0,0,1,1)),
     '03_bce': ('Sure and right costs nothing', (0,0,1,1)),
     '04_data': ('Thirty scenes as columns', (0,0,1,1)),
-    '05_train': ('The best threshold differs', (0,0,1,1)),
+    '05_train': ('0.5 is too high', (0,0,1,1)),
     '06_where': ('the threshold is asked', (.33,.1,1,1)),
     '07_unknown': ('Labels above 0.5', (0,0,1,1)),
     '08_trust': ('worlds = dict(same=', (0,0,.5,1)),
