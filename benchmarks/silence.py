@@ -1,7 +1,8 @@
 """What each method's silence costs, on photos of pets and on scenes, for chapter 07.
 
-`python benchmarks/silence.py` writes nbs/results/unknown_curves.csv (share of known pictures answered, share of
-unknown ones silent) and unknown_rivals.csv (a row a deal). Features are kept in build/bench"""
+`python benchmarks/silence.py` writes nbs/results/unknown_rivals.csv (a row a deal), unknown_curves.csv (share of
+known pictures answered, share of unknown ones silent) and unknown_teachers.csv (who taught silence). Five minutes
+with the features of benchmarks/unknown.py, which are kept in build/bench"""
 import argparse
 from pathlib import Path
 
@@ -205,12 +206,28 @@ def voc(rows, curves, cache):
         print('scenes', i, len(rows), flush=True)
 
 
+def who_taught(df):
+    "Share silent by the energy, each kind of picture the unknown one in turn: a row for each kind of teacher"
+    unknown = dict.fromkeys(['horse','cow','sheep'], 'scenes: animals')
+    unknown |= dict.fromkeys(sorted(VEHICLES), 'scenes: vehicles')
+    unknown['breeds that did not teach'] = 'pets: breeds'
+    whole = {('animals','vehicles'): 'scenes: animals', ('vehicles','animals'): 'scenes: vehicles'}
+    teachers = {'': 'nobody', 'everyday photos': 'others', 'vehicles': 'others', 'animals': 'others'}
+    rows = []
+    for o in df[df.method=='energy'].itertuples():
+        name = unknown.get(o.group) or whole.get((o.group,o.taught))
+        if name: rows.append(dict(unknown=name, teachers=teachers.get(o.taught, 'likes'), n=o.n_unknown, s=o.silent))
+    by = pd.DataFrame(rows).eval('s = s*n').groupby(['unknown','teachers'], sort=False)[['s','n']].sum()
+    return by.assign(silent=by.s/by.n).silent.reset_index()
+
+
 def main(cache):
     rows,curves = Rows(),[]
     pets(rows, curves, cache)
     voc(rows, curves, cache)
     def store(name, df): df.to_csv(RESULTS/f'unknown_{name}.csv', index=False, float_format='%.4f')
     store('rivals', pd.DataFrame(rows))
+    store('teachers', who_taught(pd.DataFrame(rows)))
     keys = ['data','group','method','answered']
     store('curves', pd.DataFrame(curves).groupby(keys, sort=False).silent.mean().reset_index())
 

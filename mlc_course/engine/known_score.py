@@ -8,8 +8,8 @@ Docs: https://mlc-course.github.io/mlc_course/engine/known_score.html.md"""
 # %% auto #0
 __all__ = ['SCORES', 'rows_of', 'max_logit', 'max_prob', 'joint_energy', 'energy', 'directions',
            'nearest', 'knn_score', 'as_scores', 'auroc', 'fpr_at_tpr', 'aupr', 'half_prior',
-           'log_energy', 'score_parts', 'apply_score', 'fit_score', 'decide', 'silence_table',
-           'risk_coverage', 'aurc']
+           'log_energy', 'score_parts', 'apply_score', 'fit_score', 'keep_thresh', 'decide',
+           'silence_table', 'risk_coverage', 'aurc']
 
 # %% ../../nbs/engine/known_score.ipynb #knownsc-003
 import math,numpy as np,torch
@@ -211,6 +211,18 @@ def fit_score(
     return next(rules[o] for o,q in quality.items() if q>=best-slack)    # of equals, the first
 
 # %% ../../nbs/engine/known_score.ipynb #knownsc-030
+def keep_thresh(
+    scores:Tensor,   # Of known *validation* items, `(n_items,)`
+    keep:float=0.95, # Share of known items to keep, in (0,1]
+)->float: # The `floor((1-keep)*(n_items+1))`-th smallest score; -inf where so few items promise nothing less
+    "The highest cut that keeps a new known item with probability `keep`; items at the cut are kept"
+    scores = as_scores(scores)
+    if not 0<keep<=1: raise ValueError(f'{keep=} is not in (0,1]')
+    n_cut = math.floor((1-keep)*(len(scores)+1) + 1e-9)   # 1e-9: (1-0.9)*100 is 9.999999999999998
+    if not n_cut: return -math.inf
+    return scores.sort().values[:n_cut][-1].item()
+
+# %% ../../nbs/engine/known_score.ipynb #knownsc-033
 @takes_tables
 def decide(
     logits:Tensor,  # Raw scores of each label, `(n_items, n_classes)`
@@ -225,7 +237,7 @@ def decide(
     seems_known = (score >= thresh) & ~logits.isnan().any(1)
     return seems_known[:,None] & (is_first | (logits.sigmoid() > threshs))
 
-# %% ../../nbs/engine/known_score.ipynb #knownsc-033
+# %% ../../nbs/engine/known_score.ipynb #knownsc-036
 def _share(o): return o.float().mean().item()
 
 @takes_tables
@@ -249,7 +261,7 @@ def silence_table(
         rows.append(row)
     return rows
 
-# %% ../../nbs/engine/known_score.ipynb #knownsc-036
+# %% ../../nbs/engine/known_score.ipynb #knownsc-039
 @takes_tables
 def risk_coverage(
     score:Tensor,   # Confidence, `(n_items,)`; the highest are answered first

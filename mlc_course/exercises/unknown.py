@@ -1,4 +1,4 @@
-"""Two numbers by hand, which scores care how loud a stranger is, how many pictures a cut needs, and
+"""Two numbers by hand, which scores care how loud a donkey is, how many donkeys a figure needs, and
 two experiments with other teachers.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/unknown.html.md"""
@@ -43,9 +43,11 @@ def check_2(answer):
 # %% ../../nbs/solutions/07_unknown.ipynb #s07-unkno-024
 @exercise
 def check_3(answer):
-    "Smallest number of pictures with a cut, and how many of 200 lie below it"
-    n,below = numbers(answer, 'pictures needed, pictures below the cut')
-    expect_fewest(n, 19, 'When does floor(0.05*(n+1)) reach 1?')
-    expect(below, 9, 'how many scores are smaller than the cut?', {
-        10: 'a picture *at* the cut is answered.',
-        190: 'how many are *not* answered?'}, eps=0)
+    "Donkeys for a sampling error of 1 %, where 35 of 100 are silent"
+    n = number(answer, 'donkeys')
+    expect(n, 2275, 'set sqrt(p*(1-p)/n) to 0.01, with p=0.35, and solve for n.', {
+        500: 'the error falls with the root of n, not with n.',
+        477: 'the error falls with the root of n, not with n.',
+        3500: 'there is p*(1-p) under the root, not p.',
+        22.75: 'that is how many times as many.',
+        25: 'that is about how many times as many.'}, eps=30)
