@@ -49,5 +49,5 @@ def check_3(answer):
         500: 'the error falls with the root of n, not with n.',
         477: 'the error falls with the root of n, not with n.',
         3500: 'there is p*(1-p) under the root, not p.',
-        22.75: 'that is how many times as many.',
+        2500: 'the 5 % are rounded. Put p=0.35 into the formula.',
         25: 'that is about how many times as many.'}, eps=30)
