@@ -210,7 +210,7 @@ def who_taught(df):
     "Share silent by the energy, each kind of picture the unknown one in turn: a row for each kind of teacher"
     unknown = dict.fromkeys(['horse','cow','sheep'], 'scenes: animals')
     unknown |= dict.fromkeys(sorted(VEHICLES), 'scenes: vehicles')
-    unknown['breeds that did not teach'] = 'pets: breeds'
+    unknown['breeds that did not teach'] = 'pets (3 breeds)'
     whole = {('animals','vehicles'): 'scenes: animals', ('vehicles','animals'): 'scenes: vehicles'}
     teachers = {'': 'nobody', 'everyday photos': 'others', 'vehicles': 'others', 'animals': 'others'}
     rows = []

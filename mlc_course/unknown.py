@@ -8,7 +8,7 @@ Docs: https://mlc-course.github.io/mlc_course/unknown.html.md"""
 __all__ = ['is_silent', 'SCORES', 'apply_score', 'aupr', 'auroc', 'aurc', 'decide', 'directions',
            'energy', 'fit_score', 'fpr_at_tpr', 'half_prior', 'joint_energy', 'keep_thresh',
            'knn_score', 'log_energy', 'max_logit', 'max_prob', 'nearest', 'risk_coverage',
-           'score_parts', 'silence_table']
+           'score_parts', 'silence_table', 'silent_at']
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-003
 import torch
@@ -19,12 +19,13 @@ from .engine.known_score import SCORES,apply_score,aupr,auroc,aurc,decide,direct
 from .engine.known_score import energy,fit_score,fpr_at_tpr,half_prior,joint_energy
 from .engine.known_score import keep_thresh,knn_score,log_energy,max_logit,max_prob
 from .engine.known_score import nearest,risk_coverage,score_parts,silence_table
+from .engine.known_score import silent_at
 from .metrics import check_tables
 
 # for other modules
 _all_ = ['SCORES','apply_score','aupr','auroc','aurc','decide','directions','energy','fit_score',
     'fpr_at_tpr','half_prior','joint_energy','keep_thresh','knn_score','log_energy','max_logit',
-    'max_prob','nearest','risk_coverage','score_parts','silence_table']
+    'max_prob','nearest','risk_coverage','score_parts','silence_table','silent_at']
 
 # %% ../nbs/07_unknown.ipynb #07-unkno-016
 @takes_tables

@@ -7,9 +7,9 @@ Docs: https://mlc-course.github.io/mlc_course/engine/known_score.html.md"""
 
 # %% auto #0
 __all__ = ['SCORES', 'rows_of', 'max_logit', 'max_prob', 'joint_energy', 'energy', 'directions',
-           'nearest', 'knn_score', 'as_scores', 'auroc', 'fpr_at_tpr', 'aupr', 'half_prior',
-           'log_energy', 'score_parts', 'apply_score', 'fit_score', 'keep_thresh', 'decide',
-           'silence_table', 'risk_coverage', 'aurc']
+           'nearest', 'knn_score', 'as_scores', 'auroc', 'fpr_at_tpr', 'aupr', 'silent_at',
+           'half_prior', 'log_energy', 'score_parts', 'apply_score', 'fit_score',
+           'keep_thresh', 'decide', 'silence_table', 'risk_coverage', 'aurc']
 
 # %% ../../nbs/engine/known_score.ipynb #knownsc-003
 import math,numpy as np,torch
@@ -131,6 +131,14 @@ def aupr(
     scores = torch.cat([positive, as_scores(negative)])
     targets = torch.arange(len(scores)) < len(positive)
     return average_precision(scores[:,None], targets[:,None])[0].item()
+
+def silent_at(
+    known:Tensor,    # Scores of pictures with a known class, `(n_known,)`
+    unknown:Tensor,  # Scores of unknown ones, `(n_unknown,)`
+    answered:float=0.95, # Share of known pictures that is answered, in (0,1]
+)->float: # Share of unknown pictures that is not
+    "Share of unknown pictures below the highest threshold that `answered` of the known ones reach"
+    return 1-fpr_at_tpr(known, unknown, answered)
 
 # %% ../../nbs/engine/known_score.ipynb #knownsc-024
 @takes_tables
