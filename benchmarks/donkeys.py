@@ -1,6 +1,6 @@
 """A hundred donkeys: who stays silent, and who taught it, on drawn pets, with several seeds, for chapter 07.
 
-`python benchmarks/donkeys.py` (five minutes) writes nbs/results/unknown_drawn.csv and unknown_breeds_out.csv"""
+`python benchmarks/donkeys.py` writes nbs/results/unknown_drawn.csv and unknown_breeds_out.csv (5 minutes)"""
 from pathlib import Path
 
 import pandas as pd
@@ -87,7 +87,8 @@ def scores_of(net, loss, x):
     near = {part: knn_score(o, feats['train'], 10) for part,o in feats.items()}
     if 'other' in loss: return {'not "other"': each(lambda z: energy(z[:,:-1])-z[:,-1]), 'neighbours': near}
     if loss=='softmax':
-        return {'surest label': each(lambda z: z.softmax(1).amax(1)), 'energy': each(energy), 'neighbours': near}
+        return {'surest label': each(lambda z: z.softmax(1).amax(1)), 'energy': each(energy),
+            'neighbours': near}
     evidence = each(log_energy)
     def sum_of(part): return sum((o[part]-o['valid'].mean())/o['valid'].std() for o in (evidence,near))
     return {'surest label': each(max_logit), 'energy': evidence, 'neighbours': near,
@@ -149,10 +150,12 @@ def breeds_out(vocab, x, y):
             out = {part: y[part][:,i]==1 for part in ('valid','test')}
             cut = keep_thresh(s['valid'][~out['valid']], .95)
             new = torch.cat([s[part][o] for part,o in out.items()])
-            yield dict(seed=seed, left_out=breed, n=len(new), silent=share(new<cut), donkeys=share(s['donkey']<cut))
+            yield dict(seed=seed, left_out=breed, n=len(new), silent=share(new<cut),
+                donkeys=share(s['donkey']<cut))
 
 
-def store(name, rows): pd.DataFrame(rows).to_csv(RESULTS/f'unknown_{name}.csv', index=False, float_format='%.4f')
+def store(name, rows):
+    pd.DataFrame(rows).to_csv(RESULTS/f'unknown_{name}.csv', index=False, float_format='%.4f')
 
 
 def of_donkeys(row):

@@ -1,8 +1,9 @@
 """What each method's silence costs, on photos of pets and on scenes, for chapter 07.
 
-`python benchmarks/silence.py` writes nbs/results/unknown_rivals.csv (a row a deal), unknown_curves.csv (share of
-known pictures answered, share of unknown ones silent) and unknown_teachers.csv (who taught silence). Five minutes
-with the features of benchmarks/unknown.py, which are kept in build/bench"""
+`python benchmarks/silence.py` writes nbs/results/unknown_rivals.csv (a row a deal),
+unknown_curves.csv (share of known ones answered, share of unknown ones silent) and
+unknown_teachers.csv (who taught silence). Five minutes with the features of benchmarks/unknown.py,
+which are kept in build/bench"""
 import argparse
 from pathlib import Path
 
@@ -69,7 +70,7 @@ def in_spread(score, usual): return (score-usual.mean())/usual.std()
 
 
 def methods(x, y, parts, taught=None):
-    "From each method to its scores of each part, and to the mAP of its head on `test`; `taught`: more features"
+    "From each method to its scores of each part, and to logits to rank names by; `taught`: more features"
     trained,targets = x,y
     if taught is not None:
         trained = torch.cat([x,taught])
@@ -98,7 +99,7 @@ def methods(x, y, parts, taught=None):
 
 
 def two_levels(x, y, parts, families):
-    "Sure of any label, or of a narrow one, where wide labels were learnt too; `families`: 0/1, one column each"
+    "Sure of any label, or of a narrow one, where wide ones were learnt too; `families`: 0/1 columns"
     sigmoids = fit_sigmoids(x, torch.cat([y,families], 1))
     n = y.shape[1]
     logits = {g: sigmoids(o) for g,o in parts.items()}
@@ -141,7 +142,8 @@ class Rows(list):
                 self.append(row)
                 if curves is None: continue
                 curve = [silent_at(score['test'], score[g], a) for a in ANSWERED]
-                curves += [dict(facts, group=g, method=name, answered=a, silent=s) for a,s in zip(ANSWERED, curve)]
+                points = zip(ANSWERED, curve)
+                curves += [dict(facts, group=g, method=name, answered=a, silent=s) for a,s in points]
 
 
 def unknown_alone(rows, curves, d, groups, families, **facts):
@@ -154,7 +156,8 @@ def unknown_alone(rows, curves, d, groups, families, **facts):
     rows.add(two_levels(x, y, parts, families[d.train]), groups, curves, taught='', **facts)
     for thresh in (.5,.95):
         for g in groups:
-            rows.append(dict(facts, group=g, method=f'threshold {thresh}', taught='', **at_thresh(logits, g, thresh)))
+            shares = at_thresh(logits, g, thresh)
+            rows.append(dict(facts, group=g, method=f'threshold {thresh}', taught='', **shares))
 
 
 def taught_by(rows, d, groups, teachers, name, **facts):
@@ -207,7 +210,7 @@ def voc(rows, curves, cache):
 
 
 def who_taught(df):
-    "Share silent by the energy, each kind of picture the unknown one in turn: a row for each kind of teacher"
+    "Share silent by the energy, each kind of picture the unknown one in turn, for each kind of teacher"
     unknown = dict.fromkeys(['horse','cow','sheep'], 'scenes: animals')
     unknown |= dict.fromkeys(sorted(VEHICLES), 'scenes: vehicles')
     unknown['breeds that did not teach'] = 'pets (3 breeds)'
@@ -216,7 +219,8 @@ def who_taught(df):
     rows = []
     for o in df[df.method=='energy'].itertuples():
         name = unknown.get(o.group) or whole.get((o.group,o.taught))
-        if name: rows.append(dict(unknown=name, teachers=teachers.get(o.taught, 'likes'), n=o.n_unknown, s=o.silent))
+        who = teachers.get(o.taught, 'likes')
+        if name: rows.append(dict(unknown=name, teachers=who, n=o.n_unknown, s=o.silent))
     by = pd.DataFrame(rows).eval('s = s*n').groupby(['unknown','teachers'], sort=False)[['s','n']].sum()
     return by.assign(silent=by.s/by.n).silent.reset_index()
 

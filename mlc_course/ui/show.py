@@ -8,7 +8,7 @@ Docs: https://mlc-course.github.io/mlc_course/ui/show.html.md"""
 # %% auto #0
 __all__ = ['font_size', 'ink', 'canvas', 'dressed', 'pixels', 'show_images', 'sharp', 'show_boxes',
            'show_frames', 'show_maps', 'show_coins', 'number_grid', 'heat_table',
-           'show_targets', 'show_bars', 'curve', 'show_dots', 'show_prices', 'show_runs']
+           'show_targets', 'show_bars', 'curve', 'show_dots', 'show_runs']
 
 # %% ../../nbs/ui/show.ipynb #show-003
 from itertools import cycle
@@ -26,7 +26,6 @@ from .. import cam
 from ..draw import scenes
 from ..draw.animals import colors
 from ..draw.datasets import picture_seed
-from ..engine.known_score import silent_at
 from ..engine.pictures import open_picture
 from .explorer import accent,blue,color_of,grey,plain
 
@@ -358,23 +357,6 @@ def show_dots(
     ax.axvline(0, color=ink, lw=.8)
     ax.legend(fontsize=font_size)
     return dressed(ax, **kwargs)
-
-# %% ../../nbs/ui/show.ipynb #show-s02
-def show_prices(
-    rules,        # From a name to a rule's scores of known and of unknown pictures, two vectors
-    marks=None,   # As for `curve`
-    by_lot=False, # Also a line that refuses pictures by lot
-    ax=None,      # matplotlib axes; None: new ones
-    **kwargs,     # For `dressed`
-): # The axes
-    "Share of known pictures answered, and share of unknown ones silent there: a line for each rule"
-    x = np.linspace(.5, 1, 51)
-    lines = {}
-    for name,(known,unknown) in rules.items(): lines[name] = [silent_at(known, unknown, o) for o in x]
-    if by_lot: lines['by lot'] = 1-x
-    usual = dict(xlabel='share of known pictures answered', ylabel='share of unknown ones silent',
-        ylim=(0,1.05))
-    return curve(x, lines, marks, ax=ax or canvas(size=(5.2,3.3))[0], **{**usual, **kwargs})
 
 # %% ../../nbs/ui/show.ipynb #show-r05
 _rivals = {'sigmoids': (ink,'o'), 'softmax': ('#999933','s'), 'softmax with none': ('#BB5566','D'),
