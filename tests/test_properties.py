@@ -473,7 +473,7 @@ def test_fpr_at_tpr(ab, tpr):
 @covers(silent_at)
 @given(two_scores(), shares)
 def test_silent_at(ab, answered):
-    "What the highest threshold refuses that so many known ones reach; all known ones answered is the dearest"
+    "What the highest threshold that so many known ones reach refuses; to answer all is the dearest"
     a,b = ab
     same(silent_at(a, b, answered), 1-fpr_at_tpr(a, b, answered))
     assert silent_at(a, b, answered) >= silent_at(a, b, 1)
