@@ -147,7 +147,7 @@ def any_breeds(cache, n_deals=12):
 
 
 def drawings(cache, n_deals=6):
-    "Six drawn breeds; near, far and other breeds as in chapter 07"
+    "Six drawn breeds; other breeds, animals that are no pets, and things"
     files,feats = features('drawn', cache)
     kinds = np.array([breed_of(f) for f in files])
     names = dict(breeds=['Persian','samoyed'], near=['donkey','rabbit'], far=['car','ball'])

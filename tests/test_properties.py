@@ -30,7 +30,7 @@ from mlc_course.unknown import *
 settings.register_profile('course', derandomize=True, deadline=None, max_examples=40, database=None)
 settings.load_profile('course')
 MODULES = ('convolution', 'loss', 'metrics', 'deeper.fast_metrics', 'unknown', 'trust', 'rare',
-    'engine.fields')
+    'engine.fields', 'engine.known_score')
 COVERED = {}
 nan, inf = math.nan, math.inf
 seeds = st.integers(0, 10**6)
@@ -469,6 +469,16 @@ def test_fpr_at_tpr(ab, tpr):
     assert fpr <= fpr_at_tpr(a, b, 1)
     assert fpr_at_tpr(a, a, 1)==1
     for o in (0,nan,1.01): refuses(fpr_at_tpr, a, b, o, match='tpr')
+
+
+@covers(silent_at)
+@given(two_scores(), shares)
+def test_silent_at(ab, answered):
+    "What the highest threshold that so many known ones reach refuses; to answer all is the dearest"
+    a,b = ab
+    same(silent_at(a, b, answered), 1-fpr_at_tpr(a, b, answered))
+    assert silent_at(a, b, answered) >= silent_at(a, b, 1)
+    assert silent_at(a, a, answered)<=1-answered+1e-9
 
 
 @covers(aupr)
@@ -1060,6 +1070,7 @@ def calls(seed):
         (silence_table, dict(probs=p, targets=t, unknown=dict(a=p)), {}),
         (auroc, dict(known=p[:,0], unknown=p[:5,1]), {}),
         (fpr_at_tpr, dict(known=p[:,0], unknown=p[:5,1]), {}),
+        (silent_at, dict(known=p[:,0], unknown=p[:5,1]), {}),
         (aupr, dict(positive=p[:,0], negative=p[:5,1]), {}),
         (nearest, dict(feats=feats, unit_refs=directions(refs)), dict(k=2)),
         (knn_score, dict(feats=feats, refs=refs), {}),
@@ -1200,9 +1211,10 @@ def test_a_name_that_stands_twice_is_refused():
 # --- all of them
 
 def exports(module):
+    "What a module defines; what it only passes on is asked where it comes from"
     m = importlib.import_module(module)
-    found = [(name,getattr(m, name)) for name in m.__all__]
-    return [(module,name) for name,f in found if callable(f) and f.__module__==module]
+    def is_own(o): return callable(o) and getattr(o, '__module__', module)==module
+    return [(module,name) for name in m.__all__ if is_own(getattr(m, name))]
 
 EXPORTS = [o for m in MODULES for o in exports(f'mlc_course.{m}')]
 

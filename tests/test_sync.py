@@ -113,6 +113,8 @@ LOWEST = ['engine.core','engine.files']
 # These write files and show nothing: the classifier calls them
 PAGES = 'ui.page ui.report_tables ui.report_curves ui.report_mistakes ui.report'.split()
 LESSONS = 'convolution sigmoid loss data metrics cam unknown trust counting rare'.split()
+# What a lesson names and does not show: on the lesson's own floor
+PARTS = ['engine.known_score']
 
 
 def name_of(path):
@@ -126,7 +128,7 @@ def level(name):
     folder = name.partition('.')[0]
     if name in LOWEST: return 0
     if name in PAGES: return 2
-    if folder in ('draw','deeper') or name in LESSONS: return 1
+    if folder in ('draw','deeper') or name in LESSONS+PARTS: return 1
     return dict(engine=2, classifier=3, ui=4, exercises=5)[folder]
 
 

@@ -291,7 +291,7 @@ class Decision:
         logits:Tensor, # `(n_items, n_classes)`
         score:Tensor,  # `(n_items,)`
     )->Tensor: # Bool, `(n_items, n_classes)`
-        "Labels given, by the rule of chapter 07; the likeliest too needs a threshold that was asked for"
+        "Labels given, by the rule of `decide`; the likeliest too needs a threshold that was asked for"
         threshs = self._threshs_like(logits)
         given = decide(logits, score, self.thresh, threshs)
         return given & (~self._asked_like(logits) | (logits.sigmoid()>threshs))

@@ -1,4 +1,5 @@
-"""Which scores care how loud a stranger is, how many pictures a cut needs, and AUROC pair by pair.
+"""Two numbers by hand, which scores care how loud a donkey is, how many donkeys a figure needs, and
+two experiments with other teachers.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/unknown.html.md"""
 
@@ -7,17 +8,27 @@ Docs: https://mlc-course.github.io/mlc_course/solutions/unknown.html.md"""
 # %% auto #0
 __all__ = ['check_1', 'check_2', 'check_3']
 
-# %% ../../nbs/solutions/07_unknown.ipynb #07-unkno-003
-import torch
-from torch import tensor
-
+# %% ../../nbs/solutions/07_unknown.ipynb #s07-unkno-003
 from .answers import *
-from ..unknown import auroc
 
-# %% ../../nbs/solutions/07_unknown.ipynb #07-unkno-006
+# %% ../../nbs/solutions/07_unknown.ipynb #s07-unkno-020
 @exercise
 def check_1(answer):
-    "Which AUROCs change when the strangers get louder"
+    "AUROC of four pets against four donkeys, and the share silent where three of four pets are answered"
+    expect_each(answer,
+        AUROC=(13/16, 'compare each pet with each donkey: what share of the pairs does the pet win?', {
+            3/16: 'that is the share of pairs that the donkey wins.',
+            13: 'divide by the number of pairs.',
+            13/4: 'divide by the number of pairs, not of pets.'}),
+        silent=(3/4, 'which threshold do three of four pets reach, and which donkeys do not reach it?', {
+            1/4: 'that is the share that comes in.',
+            1/2: 'the threshold is 2: three of four pets reach it.',
+            3: 'a share, not a count.'}))
+
+# %% ../../nbs/solutions/07_unknown.ipynb #s07-unkno-022
+@exercise
+def check_2(answer):
+    "Which AUROCs change when the donkeys get louder"
     parts = dict(
         max_logit=(True, 'what do ten times the features make of a logit?'),
         joint_energy=(True, 'what do ten times the logits make of the sum?'),
@@ -29,36 +40,14 @@ def check_1(answer):
             return 'write True or False, without quotes.'
         if bool(said)!=truth: return f'{name}: {hint}'
 
-# %% ../../nbs/solutions/07_unknown.ipynb #07-unkno-010
+# %% ../../nbs/solutions/07_unknown.ipynb #s07-unkno-024
 @exercise
-def check_2(answer):
-    "Smallest number of pictures with a cut, and how many of 200 lie below it"
-    n,below = numbers(answer, 'pictures needed, pictures below the cut')
-    expect_fewest(n, 19, 'When does floor(0.05*(n+1)) reach 1?')
-    expect(below, 9, 'how many scores are smaller than the cut?', {
-        10: 'a picture *at* the cut is answered.',
-        190: 'how many are *not* answered?'}, eps=0)
-
-# %% ../../nbs/solutions/07_unknown.ipynb #07-unkno-013
-@exercise
-def check_3(count_pairs):
-    "Against `auroc`, with ties, with groups of different size, and with one picture each"
-    randn,_ = seeded()
-    cases = [(tensor([3.,4,5,6]), tensor([.5,1.5,4.5])),
-        (randn(30)+.5, randn(20)),
-        (tensor([2.,2,3]), tensor([1.,2])),
-        (torch.ones(3), torch.ones(5)),
-        (tensor([1.]), tensor([2.]))]
-    tie = 'a tie counts one half, or chance would not be 0.5.'
-    for known,unknown in cases:
-        out = count_pairs(known.clone(), unknown.clone())
-        out = one_number(out, 'the share of all pairs')
-        truth = auroc(known, unknown)
-        ties = (known[:,None]==unknown).double()
-        half = ties.mean()/2
-        expect(out, truth, 'compare each known score with each stranger.', {
-            1-truth: 'it is the wrong way round. Known pictures shall win.',
-            truth*ties.numel(): 'divide by the number of pairs.',
-            truth-half: tie,
-            truth+half: tie},
-            eps=1e-4, start=f'for known {few(known)} and strangers {few(unknown)}: ')
+def check_3(answer):
+    "Donkeys for a sampling error of 1 %, where 35 of 100 are silent"
+    n = number(answer, 'donkeys')
+    expect(n, 2275, 'set sqrt(p*(1-p)/n) to 0.01, with p=0.35, and solve for n.', {
+        500: 'the error falls with the root of n, not with n.',
+        477: 'the error falls with the root of n, not with n.',
+        3500: 'there is p*(1-p) under the root, not p.',
+        2500: 'the 5 % are rounded. Put p=0.35 into the formula.',
+        25: 'that is about how many times as many.'}, eps=30)

@@ -14,7 +14,7 @@ THUMBS = {
     '04_data': ('Thirty scenes as columns', (0,0,1,1)),
     '05_train': ('0.5 is too high', (0,0,1,1)),
     '06_where': ('the threshold is asked', (.33,.1,1,1)),
-    '07_unknown': ('Labels above 0.5', (0,0,1,1)),
+    '07_unknown': ('A step to the left buys silence', (0,0,1,1)),
     '08_trust': ('worlds = dict(same=', (0,0,.5,1)),
     '09_counting': ("'pack 7'", (.675,0,1,1)),
     '10_rare': ('of the seven rarest', (0,.08,.575,1)),
