@@ -9,7 +9,7 @@ from PIL import Image, ImageOps
 # Chapter: words in the code that draws its picture for the map; its part to show (left, top, right, bottom)
 THUMBS = {
     '01_convolution': ('Move the picture and the map moves with it', (.22,.2,.66,.98)),
-    '02_sigmoid': ('softmax: the dog pushes the cat out', (0,0,1,1)),
+    '02_sigmoid': ("title='softmax, cat held at 2'", (0,0,1,1)),
     '03_bce': ('Sure and right costs nothing', (0,0,1,1)),
     '04_data': ('Thirty scenes as columns', (0,0,1,1)),
     '05_train': ('0.5 is too high', (0,0,1,1)),
