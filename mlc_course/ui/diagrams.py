@@ -230,7 +230,8 @@ def field_stack(
         y = 20+60*(len(layers)-i)
         name,sees = 'picture',f'{n} pixels'
         if i:
-            name,sees = f'layer {i}',f'{n} cells, each sees {field}' if n>1 else f'1 cell sees {field} pixels'
+            name,sees = f'layer {i}',f'{n} cells, each sees {field}'
+            if n==1: sees = f'1 cell sees {field} pixels'
             cone = f'M{left} {y+24}h{n*wide}L{2*middle-base} {y+60}H{base}z'
             res += _path(cone, 'none', fill='#FBE0CC')
         base = left
