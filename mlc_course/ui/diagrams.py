@@ -228,17 +228,18 @@ def field_stack(
         wide = side*jump
         left = middle-n*wide/2
         y = 20+60*(len(layers)-i)
-        name,sees = 'picture','pixels'
+        name,sees = 'picture',f'{n} pixels'
         if i:
-            name,sees = f'layer {i}',f'a cell sees {field}'
+            name,sees = f'layer {i}',f'{n} cells, each sees {field}'
+            if n==1: sees = f'1 cell sees {field} pixels'
             cone = f'M{left} {y+24}h{n*wide}L{2*middle-base} {y+60}H{base}z'
             res += _path(cone, 'none', fill='#FBE0CC')
         base = left
         res += _cells(left-wide, y, n+2, 1, 'white', 24, wide) # one more on each side
         res += _cells(left, y, n, 1, accent, 24, wide)
-        res += _words(50, y+17, name) + _words(2*middle-20, y+17, sees)
+        res += _words(50, y+17, name) + _words(2*middle+25, y+17, sees)
     said = f'One cell of layer {len(layers)} sees {total} pixels'
-    return _drawing(2*middle+40, 60*len(layers)+70, res, said)
+    return _drawing(2*middle+110, 60*len(layers)+70, res, said)
 
 # %% ../../nbs/ui/diagrams.ipynb #diagrams-h02
 _tints = '#FBD5B5','#C9DDF0'

@@ -231,6 +231,7 @@ def number_grid(
     top=None,   # The number with the fullest colour; None: the largest
     cmap='gray',# matplotlib's colours, from 0 to `top`; with negative numbers always purple to orange
     ax=None,    # matplotlib axes; None: new ones
+    frame=None, # `(x1, y1, x2, y2)` in cells, framed
     **kwargs,   # For `dressed`
 ): # The axes
     "Numbers in their cells"
@@ -242,6 +243,7 @@ def number_grid(
     for at,number in np.ndenumerate(x if fmt else x[:0]):
         color = 'white' if dark[at] else 'black'
         ax.text(*at[::-1], f'{number:{fmt}}', ha='center', va='center', color=color)
+    if frame: _frame(ax, frame, blue, ':')
     return dressed(ax, **{'xticks': [], 'yticks': [], **kwargs})
 
 # %% ../../nbs/ui/show.ipynb #show-01b

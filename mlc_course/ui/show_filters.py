@@ -17,15 +17,18 @@ from .show import canvas,number_grid,show_images,show_maps
 
 # %% ../../nbs/ui/show_filters.ipynb #filters-007
 def show_crop(
-    grey,      # Numbers from 0 to 1, `(rows, cols)`
-    frame,     # `(x1, y1, x2, y2)` in pixels
-    fmt='.1f', # Of a number
+    grey,        # Numbers from 0 to 1, `(rows, cols)`
+    frame,       # `(x1, y1, x2, y2)` in pixels
+    window=None, # A smaller frame in it, in pixels too
+    fmt='.1f',   # Of a number
 ): # The axes
     "A grey picture with a dotted frame, and the numbers in the frame"
     x1,y1,x2,y2 = frame
+    if window: window = window[0]-x1,window[1]-y1,window[2]-x1,window[3]-y1
     axs = canvas(2, size=(3.7,2.7))
     show_images([grey], frames=[[frame]], axs=axs[:1])
-    number_grid(grey[y1:y2,x1:x2], fmt, top=1, ax=axs[1], title='What is in the frame')
+    number_grid(grey[y1:y2,x1:x2], fmt, top=1, ax=axs[1], frame=window,
+        title='What is in the frame')
     return axs
 
 # %% ../../nbs/ui/show_filters.ipynb #filters-009
@@ -70,7 +73,7 @@ def show_hits(
     boxes:list,        # As many lists of `(x1, y1, x2, y2)`
     missed:bool=False, # Only pictures that are not hit? False: the first six
 )->Tensor: # `(n,)`: 1 or 0
-    "A cross at each point, the boxes dotted, and how many are hit"
+    "A cross at each point, the boxes dotted, and how many are hit (✓)"
     hits = in_boxes(points, boxes)
     title = f'{hits.sum():.0f} of {len(x)} hit'
     shown = list(range(len(x)))[:6]
@@ -79,5 +82,6 @@ def show_hits(
         title += '. These are not'
     frames = [boxes[i] for i in shown]
     n_cols = 4 if missed else 6
-    show_images(x[shown], points=points[shown], frames=frames, title=title, n_cols=n_cols)
+    show_images(x[shown], right=None if missed else hits[shown], points=points[shown],
+        frames=frames, title=title, n_cols=n_cols)
     return hits
