@@ -56,7 +56,7 @@ def decode_labels(
 def label_facts(
     df,         # Has `labels`, names separated by spaces, and `is_valid`
     vocab:list, # All names
-)->dict: # `blank, names_in_a_row, train, valid`
+)->dict: # `blank, names_per_picture, train, valid`
     "What to look at before training; an error for a name outside `vocab`"
     lists = df.labels.fillna('').str.split()
     targets = encode_labels(lists, vocab)
@@ -64,5 +64,5 @@ def label_facts(
     def counts(rows): return dict(zip(vocab, rows.sum(0).int().tolist()))
     return dict(
         blank=int((lists.str.len()==0).sum()),                               # trap 2: which kind?
-        names_in_a_row=lists.str.len().value_counts().sort_index().to_dict(), # trap 5: any mixtures?
+        names_per_picture=lists.str.len().value_counts().sort_index().to_dict(), # trap 5: any mixtures?
         train=counts(targets[~valid]), valid=counts(targets[valid]))         # trap 3: any 0?

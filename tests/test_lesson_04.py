@@ -126,7 +126,7 @@ def test_facts_of_a_table():
     df = pd.DataFrame(dict(labels=['cat Siamese',None,'dog pug',''], is_valid=[0,0,1,1]))
     facts = label_facts(df, VOCAB)
     assert facts['blank']==2
-    assert facts['names_in_a_row']=={0: 2, 2: 2}
+    assert facts['names_per_picture']=={0: 2, 2: 2}
     assert facts['train']==dict(cat=1, dog=0, Siamese=1, pug=0)
     assert facts['valid']==dict(cat=0, dog=1, Siamese=0, pug=1)
     with pytest.raises(ValueError, match='pug'): label_facts(df, VOCAB[:3])
