@@ -990,6 +990,19 @@ def test_receptive_fields(layers, pools, seed):
     refuses(receptive_field, [(1,0)], match='stride=0')
 
 
+@covers(cell_middles)
+@given(st.lists(st.sampled_from([1,2]), min_size=1, max_size=4), st.integers(33, 70), st.booleans())
+def test_cell_middles(strides, size, trains):
+    "As far apart as the tiles, inside the picture; the network is left as it was"
+    body = small_cnn(2, (4,)*len(strides), strides)[0].train(trains)
+    middles = cell_middles(body, size)
+    n = body(torch.zeros(2,3,size,size)).shape[-1]
+    assert middles.shape==(n,)
+    assert torch.allclose(middles.diff(), torch.full((n-1,), size/n), atol=1e-3)
+    assert 0<=middles.min() and middles.max()<=size
+    assert body.training==trains
+
+
 @covers(longest_path, receptive_field)
 @given(layer_lists, layer_lists)
 def test_longest_of_two_paths(a, b):

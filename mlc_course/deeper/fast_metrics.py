@@ -134,6 +134,7 @@ def _best_thresh(scores, hits):
     if len(rejected): below = rejected[-1]
     elif accepted>0: below = 0
     else: below = 2*accepted-1
+    if below==-np.inf: return below
     middle = below/2 + accepted/2
     return middle if middle<accepted else below
 
