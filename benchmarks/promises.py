@@ -119,7 +119,7 @@ def bounds(seen, n_deals, n=500):
                 wrong=wrong.sum(1).double().mean().item())
 
 
-def promises(d, seen, x, n_deals, sizes=(60,100,200,500,1000)):
+def promises(d, seen, x, n_deals, sizes=(60,100,200,500)):
     "Rows of `one_deal`, for each number of pictures that decide"
     one = partial(one_deal, seen, d.vocab, x)
     return [row for n in sizes for seed in range(n_deals) for row in one(n, seed)]
