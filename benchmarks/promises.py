@@ -56,19 +56,30 @@ def broken(fit, promise, logits, parts, targets):
     return missed_rate(given, targets, .5).mean().item()
 
 
-def one_deal(seen, vocab, rehearsal, prior, n, seed):
-    "A row for each promise and each way, `n` pictures deciding, all others judging"
+def rule_of(feats, targets, parts):
+    "The rule that these pictures choose by rehearsing among themselves"
+    return best_rule(rehearse(feats, targets), parts, targets.bool().any(1))
+
+
+def one_deal(seen, vocab, feats, n, seed):
+    """A row for each promise and each way, `n` pictures deciding, all others judging. All is dealt anew but
+    the heads, which never saw the picture that they judge: rule, spread of the scores, thresholds"""
     logits,parts,targets = seen
     order = torch.randperm(len(logits), generator=torch.Generator().manual_seed(seed))
     def rows(who): return logits[who], {o: x[who] for o,x in parts.items()}, targets[who]
     ours,others = rows(order[:n]),rows(order[n:])
-    name = best_rule(rehearsal, ours[1], torch.ones(n, dtype=bool))
+    who_chooses = {'halves': decision.choose_and_set(ours[2].bool().any(1))[0],
+        'all': torch.ones(n, dtype=bool)}
+    prior = label_shares(ours[2])
     for way,instead in WAYS.items():
+        chooses = who_chooses[way]
+        chosen = order[:n][chooses]
+        name = rule_of(feats[chosen], targets[chosen], {o: x[chooses] for o,x in ours[1].items()})
         for promise,(bound,wish) in PROMISES.items():
             wish = dict(keep=None, max_missed=None) | wish
             with patch.multiple(decision, **instead) if instead else nullcontext():
                 fit = Decision.fit(vocab, wish['keep'], *ours, name, prior, wish['max_missed'])
-            yield dict(promise=promise, bound=bound, way=way, pictures=n, seed=seed,
+            yield dict(promise=promise, bound=bound, way=way, pictures=n, seed=seed, rule=name,
                 measured=broken(fit, promise, *others))
 
 
@@ -83,12 +94,17 @@ def mapie_thresh(probs, targets, **kwargs):
     return fit.best_predict_param.item()
 
 
+def on_grid(thresh):
+    "The next lower threshold that MAPIE might try"
+    return GRID[GRID<=thresh].max().item()
+
+
 def bounds(seen, n_deals, n=500):
     "A row for each way to a threshold that misses at most 0.1, and each deal"
     probs,targets = seen[0].sigmoid().double(),seen[2]
     finders = {'on average, ours': lambda *o: crc_thresh(*o, .1, GRID),
         'on average, MAPIE': lambda *o: mapie_thresh(*o, method='crc'),
-        'Bentkus, ours': lambda *o: rcps_thresh(*o, .1, .05)}
+        'Bentkus, ours': lambda *o: on_grid(rcps_thresh(*o, .1, .05))}
     for bound in 'hoeffding','bernstein','wsr':
         wish = dict(method='rcps', rcps_bound=bound, confidence_level=.95)
         finders[f'{bound.upper() if bound=="wsr" else bound.title()}, MAPIE'] = partial(mapie_thresh, **wish)
@@ -103,9 +119,9 @@ def bounds(seen, n_deals, n=500):
                 wrong=wrong.sum(1).double().mean().item())
 
 
-def promises(d, seen, x, y, n_deals, sizes=(60,100,200,500,1000)):
+def promises(d, seen, x, n_deals, sizes=(60,100,200,500)):
     "Rows of `one_deal`, for each number of pictures that decide"
-    one = partial(one_deal, seen, d.vocab, rehearse(x, y), label_shares(y))
+    one = partial(one_deal, seen, d.vocab, x)
     return [row for n in sizes for seed in range(n_deals) for row in one(n, seed)]
 
 
@@ -115,7 +131,7 @@ def stored(name, rows):
     return df
 
 
-def main(parts=(), cache=CACHE/'features', n_deals=200):
+def main(parts=(), cache=CACHE/'features', n_deals=100):
     torch.set_num_threads(1)
     d = next(scenes(cache, 1))
     known = torch.cat([d.train, d.test])
@@ -124,10 +140,10 @@ def main(parts=(), cache=CACHE/'features', n_deals=200):
     seen = *cross_fit(x, y, folds),y
     print(len(known), 'known scenes')
     if not parts or 'promises' in parts:
-        df = stored('promises', promises(d, seen, x, y, n_deals))
+        df = stored('promises', promises(d, seen, x, n_deals))
         print(df.groupby(['promise','way','pictures']).measured.agg(['mean','std']).round(4))
     if not parts or 'bounds' in parts:
-        df = stored('bounds', bounds(seen, n_deals//2))
+        df = stored('bounds', bounds(seen, n_deals))
         print(df.groupby('bound', sort=False)[['threshold','missed','wrong']].mean().round(4))
 
 
@@ -135,6 +151,6 @@ if __name__=='__main__':
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('parts', nargs='*', help='promises, bounds; both if none is named')
     parser.add_argument('--cache', type=Path, default=CACHE/'features', help='folder that keeps features')
-    parser.add_argument('--deals', type=int, default=200, help='of each size; half as many for bounds')
+    parser.add_argument('--deals', type=int, default=100, help='of each size')
     options = parser.parse_args()
     main(options.parts, options.cache, options.deals)
