@@ -32,22 +32,26 @@ def _prepare_process():
         if hasattr(stream, 'reconfigure'): stream.reconfigure(errors='backslashreplace')
     warnings.filterwarnings('ignore', module='PIL') # rubbish in EXIF blocks, pictures refused anyway
 
+_asked = []
+
+def _interrupt(*_):
+    _asked.append(True)
+    raise KeyboardInterrupt
+
 @contextmanager
 def _interruptible():
     "Inside, Ctrl-C is a `KeyboardInterrupt`, so that temporary files go; outside it ends a command at once"
-    is_command = signal.getsignal(signal.SIGINT) is end_at_once
-    asked = []
-    def interrupt(*_):
-        asked.append(True)
-        raise KeyboardInterrupt
-    try:
-        if is_command: signal.signal(signal.SIGINT, interrupt)
-        yield
+    if signal.getsignal(signal.SIGINT) is end_at_once: signal.signal(signal.SIGINT, _interrupt)
+    try: yield
     except Exception:
-        if not asked: raise
+        if not _asked: raise
         raise KeyboardInterrupt from None # a library that was being loaded had made another error of it
     finally:
-        if is_command: signal.signal(signal.SIGINT, end_at_once)
+        if signal.getsignal(signal.SIGINT) is _interrupt: signal.signal(signal.SIGINT, end_at_once)
+
+def _too_late():
+    "From here on Ctrl-C changes nothing: \"nothing was saved\" would no longer be true"
+    if signal.getsignal(signal.SIGINT) is _interrupt: signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 @contextmanager
 def one_line_errors(
@@ -96,6 +100,7 @@ def saved(
 )->str: # `dest`
     "Save it; if that fails, in a temporary folder, which an `InputError` names: nothing learned is lost"
     from tempfile import gettempdir,mkdtemp
+    _too_late()
     try: return model.save(dest)
     except (InputError,OSError) as e: why = str(e)
     try: other = model.save(mkdtemp(prefix='mlc_model_'))
