@@ -1,8 +1,8 @@
 """The stored tables of chapter 05 and of nbs/deeper/how_many.ipynb: each part trains, and writes one.
 
 `FASTAI_HOME=../shared TORCH_HOME=../shared/weights python benchmarks/lesson05.py`, with the names of
-parts for some of it, writes nbs/results/05_*.csv. `animals` and `seeds` need drawings only, the others photos.
-Nothing is chosen on test pictures."""
+parts for some of it, writes nbs/results/05_*.csv. `animals` and `seeds` need drawings only, the others
+photos. Nothing is chosen on test pictures."""
 import argparse
 import random
 from pathlib import Path
