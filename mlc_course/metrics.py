@@ -1,5 +1,4 @@
-"""Your network gets 93 % accuracy. Before you celebrate: what would a network get that never says a
-word?
+"""Your network gets 93 % accuracy. What would a network get that never says a word?
 
 Docs: https://mlc-course.github.io/mlc_course/train.html.md"""
 
