@@ -118,6 +118,7 @@ def show_maps(
     axs=None,      # One matplotlib axes per label; None: new ones
     middles=None,  # Of what the cells see, as for `spread_maps`
     title='',      # What to see, above all
+    top=None,      # The votes that are brightest; None: the largest of `maps`
 ): # The axes
     "Each label's votes over the picture, all on one scale; a label that was not found gets words instead"
     if not len(maps)==len(probs)==len(vocab):
@@ -129,7 +130,7 @@ def show_maps(
         axs = subplots(1, n, figsize=(2.3*n,2.5), layout='constrained', squeeze=False)[1][0]
     img = np.asarray(img)
     votes = spread_maps(maps, img.shape[:2], middles).numpy()
-    top = max(votes.max(), 1e-6)
+    top = max(votes.max() if top is None else float(top), 1e-6)
     found = torch.as_tensor(probs) > torch.as_tensor(thresh)
     for ax,label in zip(axs, labels):
         k = vocab.index(label)
