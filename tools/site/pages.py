@@ -12,7 +12,7 @@ THUMBS = {
     '02_sigmoid': ("title='softmax, cat held at 2'", (0,0,1,1)),
     '03_bce': ('Sure and right costs nothing', (0,0,1,1)),
     '04_data': ('Thirty scenes as columns', (0,0,1,1)),
-    '05_train': ('0.5 is too high', (0,0,1,1)),
+    '05_train': ('F1 wants a lower threshold', (0,0,1,1)),
     '06_where': ('the threshold is asked', (.33,.1,1,1)),
     '07_unknown': ('A step to the left buys silence', (0,0,1,1)),
     '08_trust': ('worlds = dict(same=', (0,0,.5,1)),
