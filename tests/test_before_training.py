@@ -208,6 +208,28 @@ def test_ctrl_c_while_a_library_is_loaded():
     assert (res.returncode, res.stderr)==(130, 'mlc_x: interrupted, nothing was saved\n')
 
 
+HEEDLESS = '''import os, signal, sys, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.argv[0] = 'mlc_x'
+from mlc_course.ui.cli import one_line_errors
+with one_line_errors('mlc_x'):
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        for _ in range(1000): pass
+    except KeyboardInterrupt: pass
+    try: time.sleep(50)
+    finally:
+        time.sleep(.5)
+        print('tidied')'''
+
+def test_ctrl_c_that_a_library_swallows():
+    "It comes again, so that nobody waits for ever, but never while something is tidied up"
+    start = time.monotonic()
+    res = python(HEEDLESS)
+    assert (res.returncode, res.stdout, res.stderr)==(130, 'tidied\n', 'mlc_x: interrupted, nothing was saved\n')
+    assert time.monotonic()-start<20
+
+
 @pytest.mark.parametrize('cmd', ['mlc_train', 'mlc_predict', 'mlc_evaluate', 'mlc_app', 'mlc_notebooks'])
 def test_version(cmd):
     res = call(cmd, '--version')

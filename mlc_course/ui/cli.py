@@ -34,9 +34,26 @@ def _prepare_process():
 
 _asked = []
 
-def _interrupt(*_):
+def _is_bad_moment(frame):
+    "A library in C that is being loaded may crash; or a `with` is tidying up after an earlier Ctrl-C"
+    while frame:
+        if 'importlib' in frame.f_code.co_filename: return True
+        frame = frame.f_back
+    e = sys.exc_info()[1]
+    while e and not isinstance(e, KeyboardInterrupt): e = e.__context__
+    return bool(e)
+
+def _ask_again(secs):
+    "0: no more"
+    if not hasattr(signal, 'setitimer'): return # Windows, where Ctrl-C is pressed again
+    if secs: signal.signal(signal.SIGALRM, _interrupt)
+    signal.setitimer(signal.ITIMER_REAL, secs)
+
+def _interrupt(_, frame):
+    "`KeyboardInterrupt` at the next good moment, and again until it is heeded: a library may swallow it"
     _asked.append(True)
-    raise KeyboardInterrupt
+    _ask_again(.1)
+    if not _is_bad_moment(frame): raise KeyboardInterrupt
 
 @contextmanager
 def _interruptible():
@@ -47,10 +64,12 @@ def _interruptible():
         if not _asked: raise
         raise KeyboardInterrupt from None # a library that was being loaded had made another error of it
     finally:
+        _ask_again(0)
         if signal.getsignal(signal.SIGINT) is _interrupt: signal.signal(signal.SIGINT, end_at_once)
 
 def _too_late():
     "From here on Ctrl-C changes nothing: \"nothing was saved\" would no longer be true"
+    if _asked: raise KeyboardInterrupt
     if signal.getsignal(signal.SIGINT) is _interrupt: signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 @contextmanager
