@@ -28,7 +28,7 @@ def check_1(answer):
 # %% ../../nbs/solutions/07_unknown.ipynb #s07-unkno-022
 @exercise
 def check_2(answer):
-    "Which AUROCs change when the donkeys get louder"
+    "Which scores of the donkeys grow, so that their AUROC falls"
     parts = dict(
         max_logit=(True, 'what do ten times the features make of a logit?'),
         joint_energy=(True, 'what do ten times the logits make of the sum?'),

@@ -273,15 +273,15 @@ def _draw_silence(known, unknown, valid, fig, keep):
     bins = np.linspace(both.min(), both.max(), 41)
     ax = fig.add_axes((.09,.2,.89,.67))
     ax.hist(known.numpy(), bins, density=True, color=blue, label='known (filled)')
-    ax.hist(unknown.numpy(), bins, density=True, color='#CC3311', label='strangers (outlined)',
+    ax.hist(unknown.numpy(), bins, density=True, color='#CC3311', label='unknown (outlined)',
         lw=2, histtype='step')
     ax.axvline(max(thresh, bins[0]), color='k', ls=':', lw=2)
-    titled(ax, 'answered: what lies right of the threshold (dotted)',
-        xlabel='score', ylabel='density', yticks=[])
-    ax.legend(fontsize=8)
     kept = (known>=thresh).float().mean()
     silent = (unknown<thresh).float().mean()
+    titled(ax, f'left of the threshold (dotted): {1-kept:.0%} of the known, {silent:.0%} of the unknown',
+        xlabel='score', ylabel='density', yticks=[])
+    ax.legend(fontsize=8)
     return (f'To keep {keep:.0%}, the threshold is <b>{thresh:.2f}</b>: '
         f'it answers {kept:.0%} of other known pictures, and stays silent on '
-        f'<b>{silent:.0%}</b> of the strangers. '
+        f'<b>{silent:.0%}</b> of the unknown ones. '
         f'At any threshold: AUROC {auroc(known, unknown):.3f} (chance 0.500).')

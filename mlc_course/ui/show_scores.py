@@ -18,7 +18,7 @@ from .show import canvas,curve
 def show_prices(
     rules,        # From a name to a rule's scores of known and of unknown pictures, two vectors
     marks=None,   # As for `curve`
-    by_lot=False, # Also a line that refuses pictures by lot
+    by_lot=False, # Also a line that refuses pictures at random
     ax=None,      # matplotlib axes; None: new ones
     **kwargs,     # For `dressed`
 ): # The axes
@@ -26,7 +26,7 @@ def show_prices(
     x = np.linspace(.5, 1, 51)
     lines = {}
     for name,(known,unknown) in rules.items(): lines[name] = [silent_at(known, unknown, o) for o in x]
-    if by_lot: lines['by lot'] = 1-x
+    if by_lot: lines['at random'] = 1-x
     usual = dict(xlabel='share of known pictures answered', ylabel='share of unknown ones silent',
         ylim=(0,1.05))
     return curve(x, lines, marks, ax=ax or canvas(size=(5.2,3.3))[0], **{**usual, **kwargs})
