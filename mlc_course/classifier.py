@@ -225,38 +225,30 @@ def fitted_classifier(
     prior = label_shares(targets.train)
     by_turns = folds is not None
     judged = targets.train if by_turns else targets.valid
-    labelled = judged.bool().any(1)
-    chooses,_ = choose_and_set(labelled) # the others set the threshold, and have no say in the score
-    def of_choosers(parts): return {o: x[chooses] for o,x in parts.items()}
-    def rehearsed(teach, who=slice(None)):
-        if not frozen: return Rehearsal()
-        return rehearse(fitted.feats[who], targets.train[who], teach, seed, device)
 
     def look(logits, teach=True):
         "What validation pictures look like to a head, and how labels that are left out fare"
-        rehearsal = rehearsed(teach, chooses if by_turns else slice(None))
+        rehearsal = rehearse(fitted.feats, targets.train, teach, seed, device) if frozen else Rehearsal()
         if by_turns: return (rehearsal, *cross_fit(fitted.feats, judged, folds, device, teach))
         parts = {}
         if len(logits): parts = score_parts(logits, fitted.valid_feats, refs.float(), prior=prior)
         return rehearsal,logits,parts
 
-    teach = True
     rehearsal,logits,parts = look(fitted.logits)
     if frozen and rehearsal.rounds and not known.all():
         head = model[1][-1]
         untaught = fit_head(deepcopy(head), fitted.feats[known], targets.train[known])
         with torch.no_grad(): its_logits = untaught(fitted.valid_feats.to(head.weight.device)).cpu()
         plain = look(its_logits, teach=False)
-        views = (rehearsal,of_choosers(parts)),(plain[0],of_choosers(plain[2]))
-        teach = _lesson_helps(*views, judged[chooses], say)
-        if not teach:
+        if not _lesson_helps((rehearsal,parts), (plain[0],plain[2]), judged, say):
             rehearsal,logits,parts = plain
             head.load_state_dict(untaught.state_dict())
-    name = best_rule(rehearsal, of_choosers(parts), labelled[chooses])
+    labelled = judged.bool().any(1)
+    has_say,_ = choose_and_set(labelled)
+    name = best_rule(rehearsal, {o: x[has_say] for o,x in parts.items()}, labelled[has_say])
     decision = Decision.fit(vocab, keep, logits, parts, judged, name, prior, max_missed)
     if max_missed: say(_promise(decision))
     metrics = _measured(decision, logits, parts, judged, say)
-    if by_turns and not chooses.all(): rehearsal = rehearsed(teach) # what is only told may come from all
     told = tell(rehearsal, name)
     if told: _say_told(told, decision.keep, say)
     config = dict(config, versions=versions(), metrics=metrics, rehearsal=told and told._asdict())

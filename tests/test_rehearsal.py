@@ -5,7 +5,7 @@ from torch import nn
 from conftest import config_of, draw, untrained
 from mlc_course.classifier import Classifier, fitted_classifier
 from mlc_course.engine import rehearsal as module
-from mlc_course.engine.decision import Decision, choose_and_set
+from mlc_course.engine.decision import Decision
 from mlc_course.engine.evaluation import Told
 from mlc_course.engine.networks import ARCHS, RootHead
 from mlc_course.engine.rehearsal import (RULES, Rehearsal, Round, best_rule, min_left_out, play, rehearse,
@@ -269,19 +269,10 @@ def after_training(feats, targets, frozen=True):
     return clf, said, folds
 
 
-def seen_by_choosers(feats, targets, folds, teach):
-    "What the rule is chosen by: nothing of the pictures that set the threshold"
-    known = targets.bool().any(1)
-    who, _ = choose_and_set(known)
-    assert 0<who.sum()<len(who)
-    parts = cross_fit(feats, targets, folds, teach=teach)[1]
-    return rehearse(feats[who], targets[who], teach), {o: x[who] for o,x in parts.items()}, known[who]
-
-
 def quality(feats, targets, folds, teach):
     "How well known and unknown are told apart, with the lesson and without"
-    seen = seen_by_choosers(feats, targets, folds, teach)
-    return max(separation(o, *seen) for o in RULES)
+    seen = rehearse(feats, targets, teach), cross_fit(feats, targets, folds, teach=teach)[1]
+    return max(separation(o, *seen, targets.bool().any(1)) for o in RULES)
 
 
 # Pictures without label that look like a thing of their own; and such as are the opposite of all labels, and
@@ -309,7 +300,7 @@ def test_lesson(lesson, seed):
     assert head.weight.equal(clf.model[1][-1].weight)
     rehearsal = rehearse(feats, targets, taken)
     logits, parts = cross_fit(feats, targets, folds, teach=taken)
-    name = best_rule(*seen_by_choosers(feats, targets, folds, taken))
+    name = best_rule(rehearsal, parts, known)
     prior = targets[known].mean(0)
     assert clf.decision==Decision.fit(clf.vocab, .9, logits, parts, targets, name, prior)
     assert clf.config['rehearsal']==tell(rehearsal, name)._asdict()
