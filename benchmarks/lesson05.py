@@ -215,7 +215,8 @@ def seeds():
         row = dict(seed=seed, mAP=mean_ap(probs, targets), behind=behind(first, probs, targets),
             error=error(behind, first, probs, targets))
         for name,thresh in {'half': .5, 'one': one_thresh(*valid), 'own': best_threshs(*valid)}.items():
-            row |= {f'valid_f1_{name}': macro_f1(*valid, thresh), f'f1_{name}': macro_f1(probs, targets, thresh),
+            row |= {f'valid_f1_{name}': macro_f1(*valid, thresh),
+                f'f1_{name}': macro_f1(probs, targets, thresh),
                 f'accuracy_{name}': accuracy_of_probs(probs, targets, thresh)}
         rows.append({name: float(value) for name,value in row.items()})
         print(rows[-1], flush=True)
