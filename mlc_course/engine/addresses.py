@@ -29,7 +29,7 @@ def is_address(
 def _store(kind, host):
     "File system of PyArrow, and the path there below which all lies"
     if not find_spec('pyarrow'):
-        raise InputError(f'{kind}://{host}: reading addresses needs pyarrow: pip install mlc_course[parquet]')
+        raise InputError(f'{kind}://{host}: addresses need pyarrow: pip install mlc_course[parquet]')
     from pyarrow.fs import FileSystem
     try: return FileSystem.from_uri(f'{kind}://{host}/')
     except Exception as e:

@@ -305,7 +305,8 @@ def mlc_predict(
         part,wanted = read_part(shard),(csv, parquet, sort, link)
         if actors and not ray: raise InputError('--actors says how many work together: add --ray')
         if ray:
-            done = _by_ray(paths, part!=(1,1), parquet, csv or sort or link or json, model, exact, device, actors)
+            others = csv or sort or link or json
+            done = _by_ray(paths, part!=(1,1), parquet, others, model, exact, device, actors)
             return _tell_unread(done.n, done.n_errors, done.error)
         from mlc_course.classifier import Classifier
         _check_outlets(paths, *wanted)

@@ -77,7 +77,7 @@ class Labeller:
         "How many answers there are, and how many of them are errors"
         from mlc_course.engine.addresses import RemotePicture,is_address
         if self.ray.get(self.tries.add.remote(i))>_most_tries:
-            raise InputError(f'{names[0]} or one of the {len(names)-1} photos after it has killed its process '
+            raise InputError(f'{names[0]} or one of the {len(names)-1} after it has killed its process '
                 f'{_most_tries} times, or memory is short: leave them out, or ask for fewer --actors')
         pictures = [RemotePicture(o) if is_address(o) else o for o in names]
         answers = self.clf.predict(pictures, exact=self.plan.exact)
