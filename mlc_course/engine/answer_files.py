@@ -7,7 +7,8 @@ Docs: https://mlc-course.github.io/mlc_course/engine/answer_files.html.md"""
 
 # %% auto #0
 __all__ = ['own_columns', 'label_columns', 'as_columns', 'to_frame', 'check_table', 'csv_answers',
-           'parquet_answers', 'folder_names', 'check_sorted', 'PhotoSorter', 'sorted_photos']
+           'arrow_table', 'parquet_answers', 'folder_names', 'check_sorted', 'PhotoSorter',
+           'sorted_photos']
 
 # %% ../../nbs/engine/answer_files.ipynb #answer_files-003
 import csv,os,re,shutil,unicodedata
@@ -101,6 +102,16 @@ def csv_answers(
             rows.writerows(zip(*(map(_cell, column) for column in columns)))
         yield add
 
+def arrow_table(
+    answers:list, # From `Classifier.predict`
+    vocab, # Labels
+): # `pyarrow.Table`: `own_columns`, then one for each label
+    "The answers as Parquet holds them"
+    import pyarrow as pa
+    types = dict.fromkeys(as_columns([], vocab), pa.float32())
+    types |= dict(path=pa.string(), labels=pa.string(), known=pa.bool_(), error=pa.string())
+    return pa.table(as_columns(answers, vocab), schema=pa.schema(types.items()))
+
 @contextmanager
 def parquet_answers(
     file,  # A table of answers that is there is replaced
@@ -108,13 +119,10 @@ def parquet_answers(
 ): # Function that takes a list of answers
     "Inside, answers become row groups of a Parquet file; it has its name at the end only"
     real = check_table(file, 'parquet')
-    import pyarrow as pa
     from pyarrow.parquet import ParquetWriter
-    types = dict.fromkeys(as_columns([], vocab), pa.float32())
-    types |= dict(path=pa.string(), labels=pa.string(), known=pa.bool_(), error=pa.string())
-    schema = pa.schema(types.items())
+    schema = arrow_table([], vocab).schema
     with growing_file(real) as part, ParquetWriter(part, schema) as writer:
-        yield lambda answers: writer.write_table(pa.table(as_columns(answers, vocab), schema=schema))
+        yield lambda answers: writer.write_table(arrow_table(answers, vocab))
 
 # %% ../../nbs/engine/answer_files.ipynb #answer_files-031
 def _alike(name): return unicodedata.normalize('NFC', name).casefold() # to some file systems
