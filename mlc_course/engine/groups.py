@@ -48,7 +48,7 @@ def _others(x, lot, groups):
 
 def grouped(
     feats:Tensor, # `(n_items, n_feat)`
-    least:int=None, # Pictures that a group needs; None: half the root of their number, but 5
+    least:int=None, # Pictures that a group needs; None: 0.6 times the root of their number, but 6
     n_dims:int=16,  # Directions that count
 )->Tensor: # Group of each, the largest first, from 0; -1: like no others; `(n_items,)`
     "Pictures that look alike"
@@ -59,7 +59,7 @@ def grouped(
     x = x-x[lot].mean(0)
     _,_,axes = torch.linalg.svd(x[lot], full_matrices=False)
     x = x @ axes[:n_dims].T
-    groups = _crowds(x[lot], least or max(5, round(math.sqrt(len(lot))/2)))
+    groups = _crowds(x[lot], least or max(6, round(.6*math.sqrt(len(lot)))))
     if (groups<0).all(): return torch.full((n,), -1)
     groups = _others(x, lot, groups)
     sizes = groups[groups>=0].bincount()
