@@ -1,12 +1,12 @@
 "The photos that get no answer, in groups: who is with whom, what is written, what is left alone"
 import csv, json, re, shutil
 import pytest, torch
-from conftest import call, draw, names, refused, tree
+from conftest import call, draw, names, refused
 from fastcore.basics import noop
 from mlc_course.classifier import Classifier
 from mlc_course.engine.core import InputError
 from mlc_course.engine.groups import grouped
-from mlc_course.ui.discover import check_out, discover, discover_page
+from mlc_course.ui.discover import check_out, discover, discover_page, mlc_discover
 
 
 @pytest.fixture(scope='module')
@@ -20,7 +20,7 @@ def photos(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def clf(photos): return Classifier.train(photos/'old', size=64, say=noop)
+def clf(photos): return Classifier.train(photos/'old', size=128, say=noop)
 
 
 @pytest.fixture(scope='module')
@@ -62,21 +62,19 @@ def test_groups_are_pure(found):
 
 
 def test_names_come_back(found, model, photos, tmp_path):
-    "The column filled in by hand, then mlc_train --add"
+    "The column filled in by hand, then added"
     lines = (found[0]/'groups.csv').read_text().splitlines()
     rows = [next(csv.reader([o])) for o in lines]
     for row in rows[1:]:
         if row[1]: row[2] = re.findall('car|samoyed|pug', row[0])[-1]
     with open(tmp_path/'named.csv', 'w', newline='') as f: csv.writer(f).writerows(rows)
-    res = call('mlc_train', '--add', model, tmp_path/'named.csv', '--out', tmp_path/'new')
-    assert res.returncode==0, res.stderr
-    new = Classifier.load(tmp_path/'new')
+    new = Classifier.load(model).add(tmp_path/'named.csv', say=noop)
     assert {'car','samoyed'}<={*new.vocab}
     answers = new.predict(draw(tmp_path/'more', ['samoyed'], 24, 60))
     assert sum('samoyed' in o['labels'] for o in answers)>=12
 
 
-def test_nothing_is_overwritten(found, model, photos, tmp_path):
+def test_nothing_is_overwritten(found, tmp_path):
     "Neither names nor anything that is not ours; a table without names may be written anew"
     mine = tmp_path/'mine'
     shutil.copytree(found[0], mine)
@@ -85,13 +83,14 @@ def test_nothing_is_overwritten(found, model, photos, tmp_path):
     row = next(csv.reader([table[1]]))
     row[2] = 'cart'
     with open(mine/'groups.csv', 'w', newline='') as f: csv.writer(f).writerows([table[0].split(','), row])
-    before = tree(mine)
-    refused(call('mlc_discover', model, photos/'mixed', '--out', mine), 'holds names')
+    with pytest.raises(InputError, match='holds names'): check_out(mine)
     (mine/'groups.csv').write_text('x\n')
     (mine/'thesis.txt').write_text('mine')
     with pytest.raises(InputError, match='not empty'): check_out(mine)
     with pytest.raises(InputError, match='is a file'): check_out(mine/'thesis.txt')
-    refused(call('mlc_discover', model, photos/'mixed'), '--out FOLDER')
+
+
+def test_refused(model, photos): refused(call('mlc_discover', model, photos/'mixed'), '--out FOLDER')
 
 
 def test_bad_photos_and_none(clf, photos, tmp_path, capsys):
@@ -105,11 +104,10 @@ def test_bad_photos_and_none(clf, photos, tmp_path, capsys):
     with pytest.raises(InputError, match='none of 1 photos'): discover(clf, tmp_path/'bad.jpg')
 
 
-def test_all_known(clf, model, photos, tmp_path):
+def test_all_known(clf, model, photos, tmp_path, capsys):
     known = [o['path'] for o in clf.predict(photos/'old') if o['labels']][:4]
-    res = call('mlc_discover', model, *known, '--out', tmp_path/'found')
-    assert res.returncode==0
-    assert 'nothing to group' in res.stdout
+    mlc_discover(str(model), known, out=str(tmp_path/'found'))
+    assert 'nothing to group' in capsys.readouterr().out
     assert names(tmp_path)==[]
 
 

@@ -159,7 +159,7 @@ def report():
 
 
 def groups():
-    "Two breeds and a few cars that a model of the others stays silent on; one has got its name"
+    "Two breeds and cars that a model of the other breeds stays silent on; the cars have got their name"
     with TemporaryDirectory() as folder:
         folder = Path(folder)
         hidden = ['samoyed','Bombay','car']
@@ -173,7 +173,7 @@ def groups():
         (folder/'groups.html').write_text(html, encoding='utf-8')
         with tab(height=1000) as page:
             page.goto((folder/'groups.html').as_uri())
-            page.locator('[data-group]').first.fill('samoyed')
+            page.locator('[data-group]').first.fill('car')
             page.locator('[data-row]').nth(3).uncheck()
             take(page, 'discover')
 

@@ -88,8 +88,11 @@ _style = '''
 .tiles input { position: absolute; left: 5px; top: 5px; width: 20px; height: 20px; margin: 0; }
 .tiles label:has(input:not(:checked)) img { opacity: .25; }
 .tiles label:has(input:focus-visible) { outline: 3px solid var(--link); outline-offset: 2px; }
-#bar { position: sticky; bottom: 0; display: flex; flex-wrap: wrap; gap: .5em 1em; align-items: center;
-  margin-top: 2em; padding: .8em 0; background: var(--back); border-top: 1px solid var(--line); }
+#bar { position: fixed; bottom: 0; left: 0; right: 0; display: flex; flex-wrap: wrap; gap: .4em 1em;
+  align-items: center; padding: .6em max(16px, (100vw - 1048px)/2); background: var(--back);
+  border-top: 1px solid var(--line); }
+main { padding-bottom: 130px; }
+html { scroll-padding-bottom: 110px; }
 #bar button { font: inherit; font-weight: 600; padding: .55em 1.1em; border: 0; border-radius: 5px;
   background: #0068a5; color: #fff; cursor: pointer; }
 #bar button:disabled { background: #777; cursor: default; }

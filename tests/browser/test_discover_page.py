@@ -15,7 +15,7 @@ def found(tmp_path_factory):
     for o in 'Siamese', 'pug', 'beagle': draw(path/'old'/o, [o], 20, 64)
     draw(path/'mixed', ['car','samoyed'], 16, 64)
     (path/'mixed/car_0.jpg').rename(path/'mixed/<b>a car, "red"<!--.jpg')
-    clf = Classifier.train(path/'old', size=64, say=noop)
+    clf = Classifier.train(path/'old', size=128, say=noop)
     silent = discover(clf, path/'mixed')
     file = path/'groups.html'
     file.write_text(discover_page(silent, clf.vocab, 'model'), encoding='utf-8')
