@@ -107,15 +107,15 @@ def may_show(
     device='cpu',   # Where to compute
 )->Tensor: # Bool `(n_items, n_new)`
     "Old pictures that look more like a new label than a twentieth of those that have it"
-    from mlc_course.engine.training import fit_head # not above: brings fastai
-    n_new = targets.shape[1]
+    from mlc_course.engine.training import fit_head,side_by_side # not above: brings fastai
     logits = torch.zeros_like(targets)
     folds = torch.randperm(len(feats), generator=torch.Generator().manual_seed(seed))%5
-    for fold in range(5):
+    def judge(fold):
         out = folds==fold
-        head = nn.Linear(feats.shape[1], n_new, device=device)
+        head = nn.Linear(feats.shape[1], targets.shape[1], device=device)
         fit_head(head, feats[~out], targets[~out], steps=30)
         with torch.no_grad(): logits[out] = head(feats[out].to(device)).cpu()
+    side_by_side(judge, range(5), feats.numel(), device)
     least = [logits[has,c].quantile(.05) for c,has in enumerate(targets.T.bool())]
     return (logits>=torch.stack(least)) & ~asked[:,None]
 

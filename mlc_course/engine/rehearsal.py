@@ -17,7 +17,7 @@ import torch
 from torch import nn,Tensor
 
 from .evaluation import Told
-from .training import has_label,judge
+from .training import has_label,judge,side_by_side
 from ..unknown import apply_score,auroc,fit_score,keep_thresh
 
 # %% ../../nbs/engine/rehearsal.ipynb #rehearsal-011
@@ -117,7 +117,8 @@ def rehearse(
     turns = rounds_of(targets, seed=seed)
     gen = torch.Generator().manual_seed(seed)
     part = torch.randperm(len(feats), generator=gen) % 5
-    played = [play(feats, targets, o, part==i%5, device, start) for i,o in enumerate(turns)]
+    def one(i): return play(feats, targets, turns[i], part==i%5, device, start)
+    played = side_by_side(one, range(len(turns)), feats.numel(), device)
     return Rehearsal(tuple(o for o in played if o))
 
 # %% ../../nbs/engine/rehearsal.ipynb #rehearsal-031

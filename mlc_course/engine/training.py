@@ -7,11 +7,12 @@ Docs: https://mlc-course.github.io/mlc_course/engine/training.html.md"""
 
 # %% auto #0
 __all__ = ['fit_head', 'big_tensor', 'body_pass', 'Parts', 'Fitted', 'train_loop', 'train_pretrained',
-           'has_label', 'label_shares', 'n_references', 'judge', 'cross_fit', 'train_scratch',
-           'parts_of', 'fit']
+           'has_label', 'label_shares', 'n_references', 'judge', 'side_by_side', 'cross_fit',
+           'train_scratch', 'parts_of', 'fit']
 
 # %% ../../nbs/engine/training.ipynb #transfer-003
 import math,os,tempfile,threading,warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager,nullcontext
 from typing import NamedTuple
 
@@ -67,12 +68,10 @@ def fit_head(
     targets = targets.nan_to_num()
     w,b = torch.zeros_like(head.weight),torch.zeros_like(head.bias)
     if start is not None:
-        w = start.weight.detach()*spread
-        b = start.bias.detach() + start.weight.detach()@mean
+        with torch.no_grad(): w,b = start.weight*spread,start.bias+start.weight@mean
     w.requires_grad_()
     b.requires_grad_()
-    steps = steps or (100 if start is None else 20)
-    opt = torch.optim.LBFGS([w,b], max_iter=steps, line_search_fn='strong_wolfe')
+    opt = torch.optim.LBFGS([w,b], max_iter=steps or (20 if start else 100), line_search_fn='strong_wolfe')
     def loss():
         opt.zero_grad()
         bce = F.binary_cross_entropy_with_logits(F.linear(x, w, b), targets, counts, reduction='sum')
@@ -298,6 +297,19 @@ def judge(
     parts = score_parts(logits, others, refs, prior=label_shares(targets).to(device))
     return logits.cpu(),{name: o.cpu() for name,o in parts.items()}
 
+def side_by_side(
+    fn,    # Of one item; it computes with few threads
+    items, # For example, folds
+    size:int, # Numbers that each takes: several at a time if these are many, and memory allows
+    device='cpu', # Where it computes
+)->list: # What `fn` returns, in order
+    "Several small problems at a time, one thread each, instead of threads that share each small step"
+    n = min(os.cpu_count() or 1, 200_000_000//max(1, size))
+    if n<2 or size<1_000_000 or torch.device(device).type!='cpu': return list(map(fn, items))
+    def alone(item):
+        with _one_thread(): return fn(item)
+    with ThreadPoolExecutor(n) as pool: return list(pool.map(alone, items))
+
 def cross_fit(
     feats:Tensor,   # Of training pictures, `(n_items, n_feat)`
     targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
@@ -310,11 +322,12 @@ def cross_fit(
     logits = torch.zeros_like(targets)
     parts = {name: torch.zeros(len(targets)) for name in SCORES}
     trains = has_label(targets) | teach
-    for fold in folds[folds>=0].unique():
-        out = folds==fold
-        rest = trains & ~out
-        n_all = int(trains.sum())
-        logits[out],judged = judge(feats[rest], targets[rest], feats[out], n_all, device, start)
+    n_all = int(trains.sum())
+    def one(fold):
+        rest,out = trains & (folds!=fold),folds==fold
+        return out,judge(feats[rest], targets[rest], feats[out], n_all, device, start)
+    for out,(its_logits,judged) in side_by_side(one, folds[folds>=0].unique(), feats.numel(), device):
+        logits[out] = its_logits
         for name,value in judged.items(): parts[name][out] = value
     return logits,parts
 
