@@ -249,8 +249,8 @@ def fitted_classifier(
 
     def look(logits, teach=True):
         "What validation pictures look like to a head, and how labels that are left out fare"
-        rehearsal = Rehearsal()
-        if frozen: rehearsal = rehearse(fitted.feats, targets.train, teach, seed, device, start)
+        rehearsal,most = Rehearsal(),4 if near else 12
+        if frozen: rehearsal = rehearse(fitted.feats, targets.train, teach, seed, device, start, most)
         if by_turns:
             logits,parts = cross_fit(fitted.feats, targets.train, folds, device, teach, start)
             return rehearsal,logits[in_turn],{name: o[in_turn] for name,o in parts.items()}

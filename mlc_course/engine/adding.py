@@ -113,7 +113,7 @@ def may_show(
     def judge(fold):
         out = folds==fold
         head = nn.Linear(feats.shape[1], targets.shape[1], device=device)
-        fit_head(head, feats[~out], targets[~out], steps=30)
+        fit_head(head, feats[~out], targets[~out], steps=20)
         with torch.no_grad(): logits[out] = head(feats[out].to(device)).cpu()
     side_by_side(judge, range(5), feats.numel(), device)
     least = [logits[has,c].quantile(.05) for c,has in enumerate(targets.T.bool())]
@@ -192,7 +192,7 @@ def joined(
     place[order] = torch.arange(n)
     model = nn.Sequential(clf.model[0], _wider(clf.model[1], targets))
     last = model[1][-1]
-    fit_head(last, feats[train], targets[train], start=last, steps=50)
+    fit_head(last, feats[train], targets[train], start=last, steps=30)
     with torch.no_grad(): logits = last(feats[valid].to(last.weight.device)).cpu()
     judged = (turns[:n_old]!=trains).nonzero()[:,0]
     return Added(model, Fitted(feats[train], feats[valid], logits), Parts(targets[train], targets[valid]),

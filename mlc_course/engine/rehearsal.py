@@ -109,12 +109,13 @@ def rehearse(
     seed:int=0,     # Of the lots
     device='cpu',   # Where to compute
     start=None,     # The head of all labels, where that is solved already
+    most:int=12,    # Of the rounds so many are played: fewer tell less
 )->Rehearsal: # Without rounds where it can't be done
     "Each label, or group of labels, plays the unknown one in turn"
     if not teach:
         known = has_label(targets)
         feats,targets = feats[known],targets[known]
-    turns = rounds_of(targets, seed=seed)
+    turns = rounds_of(targets, seed=seed)[:most]
     gen = torch.Generator().manual_seed(seed)
     part = torch.randperm(len(feats), generator=gen) % 5
     def one(i): return play(feats, targets, turns[i], part==i%5, device, start)

@@ -54,7 +54,7 @@ def fit_head(
     targets:Tensor,  # 0/1 labels, `(n_items, n_classes)`; nan where nobody has said: that teaches nothing
     prior:float=160., # Items that the penalty on the weights counts as much as, for features of spread 1
     start=None, # A head that is near the solution; None: zeros
-    steps:int=None, # Of L-BFGS, at most; None: 100, or 20 where `start` is near
+    steps:int=None, # Of L-BFGS, at most; None: 100, or 12 where `start` is near
 )->nn.Linear: # `head`
     "The logistic regression of each label on the features, solved by L-BFGS where `head` is: no luck"
     feats = feats.to(head.weight.device)
@@ -71,7 +71,7 @@ def fit_head(
         with torch.no_grad(): w,b = start.weight*spread,start.bias+start.weight@mean
     w.requires_grad_()
     b.requires_grad_()
-    opt = torch.optim.LBFGS([w,b], max_iter=steps or (20 if start else 100), line_search_fn='strong_wolfe')
+    opt = torch.optim.LBFGS([w,b], max_iter=steps or (12 if start else 100), line_search_fn='strong_wolfe')
     def loss():
         opt.zero_grad()
         bce = F.binary_cross_entropy_with_logits(F.linear(x, w, b), targets, counts, reduction='sum')
