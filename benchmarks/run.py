@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 HERE = Path(__file__).resolve().parent
-PARTS = 'labelling', 'training', 'scoring', 'checking', 'machines'
+PARTS = 'labelling', 'training', 'scoring', 'checking', 'machines', 'loop'
 LIBRARIES = 'torch', 'torchvision', 'fastai', 'pillow', 'scikit-learn', 'torchmetrics', 'mapie'
 
 

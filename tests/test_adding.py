@@ -1,4 +1,4 @@
-"More pictures and labels for a trained model: what is remembered, what is learned, what is said of the old figures"
+"More pictures and labels for a trained model: what is remembered, learned, and said of the old figures"
 import hashlib, json, shutil
 import pytest, torch
 from conftest import call, config_of, draw, refused, tree
@@ -164,13 +164,15 @@ def test_without_memory(frozen, photos, tmp_path):
     dict(min_images=2), dict(max_missed=.1), dict(loss='focal')])
 def test_options_of_training(how):
     "They need training anew, and the message says which"
-    with pytest.raises(InputError, match=f"--{[*how][0]} .*without --add".replace('_', '-')): check_unchanged(how)
+    option = f'--{[*how][0]}'.replace('_', '-')
+    with pytest.raises(InputError, match=f'{option} .*without --add'): check_unchanged(how)
 
 
 def test_model_of_format_5(frozen, photos, tmp_path):
     "It loads, and says in one line that nothing can be added"
-    folder = spoil(frozen.save(tmp_path/'m'), lambda state: [state.pop(o) for o in to_tensors(frozen.memory)],
-        format='mlc_course model 5')
+    def forget(state):
+        for o in to_tensors(frozen.memory): del state[o]
+    folder = spoil(frozen.save(tmp_path/'m'), forget, format='mlc_course model 5')
     old = Classifier.load(folder)
     assert old.predict(photos/'new')==frozen.predict(photos/'new')
     with pytest.raises(InputError, match='train it again'): old.add(photos/'new')

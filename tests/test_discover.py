@@ -55,7 +55,8 @@ def test_groups_are_pure(found):
     "Cars are with cars, and samoyeds with samoyeds"
     of_group = {}
     for row in rows_of(found[0]):
-        if row['group']: of_group.setdefault(row['group'], []).append(re.findall('car|samoyed|pug', row['path'])[-1])
+        kind = re.findall('car|samoyed|pug', row['path'])[-1]
+        if row['group']: of_group.setdefault(row['group'], []).append(kind)
     assert len(of_group)>=2
     n = sum(map(len, of_group.values()))
     assert sum(max(map(o.count, set(o))) for o in of_group.values())>=.9*n
@@ -128,7 +129,8 @@ def test_page_holds_no_code_of_a_name(clf, photos, tmp_path):
 def crowds(sizes, n_feat=32, seed=0):
     gen = torch.Generator().manual_seed(seed)
     kind = torch.arange(len(sizes)).repeat_interleave(torch.tensor(sizes))
-    return torch.randn(len(sizes), n_feat, generator=gen)[kind]+.1*torch.randn(len(kind), n_feat, generator=gen),kind
+    centres = torch.randn(len(sizes), n_feat, generator=gen)
+    return centres[kind]+.1*torch.randn(len(kind), n_feat, generator=gen),kind
 
 
 def test_largest_first():

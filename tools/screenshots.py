@@ -1,4 +1,4 @@
-"Pictures for the README, into images/: site, playground, explorer, app, check, report, discover. Needs Chromium"
+"Pictures for the README, into images/: site, playground, explorer, app, check, report, discover"
 import io, os, shutil, subprocess, sys
 from contextlib import contextmanager
 from pathlib import Path

@@ -87,11 +87,11 @@ def looked_at(
 )->tuple: # `PhotoSet`; features `(n_items, n_feat)`
     "The new pictures, once through the body"
     from mlc_course.engine.training import body_pass # not above: brings fastai
-    stats,bad = (clf.config['mean'],clf.config['std']),{}
+    how = dict(size=clf.config['size'], stats=(clf.config['mean'],clf.config['std']), store=False)
+    bad = {}
     while True: # until no picture is bad; without `skip_bad` that is at once
         photos = from_first(lambda: added_photos(clf, path, unknown, skip_bad, bad))
-        what = 'looking at new pictures'
-        try: _,feats = body_pass(clf.model[0], photos.files, clf.config['size'], what, store=False, stats=stats)
+        try: _,feats = body_pass(clf.model[0], photos.files, what='looking at new pictures', **how)
         except BadPictures as e:
             if not skip_bad: raise
             tell_bad(e.errors, len(photos.files))
@@ -184,8 +184,9 @@ def joined(
         targets[:,len(clf.vocab):][unsaid] = torch.nan
         turns[unsaid.any(1)] = trains
         for label,some_old in zip(fresh, unsaid.T):
-            if some_old.any(): notes.append(f'{int(some_old.sum())} old pictures may show {label}, which nobody '
-                'was asked: they teach nothing about it, and validate no longer')
+            k = int(some_old.sum())
+            if k: notes.append(f'{k} old pictures may show {label}, which nobody was asked: '
+                'they teach nothing about it, and validate no longer')
     train,valid = (turns!=validates).nonzero()[:,0],(turns==validates).nonzero()[:,0]
     order = torch.cat([train,valid])
     place = torch.empty_like(order)

@@ -64,9 +64,8 @@ def discover(
     given = clf.decision.given(logits, score).any(1)
     quiet = [i for i,file in enumerate(files) if file not in errors and not given[i]]
     if not quiet: return Silent([], [], [], [], len(files)-len(errors))
-    stats = clf.config['mean'],clf.config['std']
-    what = 'looking at silent ones'
-    _,feats = body_pass(clf.model[0], [files[i] for i in quiet], clf.config['size'], what, store=False, stats=stats)
+    how = dict(size=clf.config['size'], stats=(clf.config['mean'],clf.config['std']), store=False)
+    _,feats = body_pass(clf.model[0], [files[i] for i in quiet], what='looking at silent ones', **how)
     feats = directions(feats[:,0])
     groups = grouped(feats)
     order = _typical_first(feats, groups)
@@ -153,8 +152,9 @@ def _group(silent, group, most):
     near = ', '.join(f'{label} ({n} of {len(rows)})' for label,n in first.most_common(3))
     parts = [paragraph(f'Nearest label: {near}.', 'read')]
     if group:
-        field = f'<input id="name-{group}" data-group="{group}" autocomplete="off" list="labels" maxlength="200">'
-        parts.append(Html(f'<div class="name"><label for="name-{group}">What is this?</label>{field}</div>'))
+        parts.append(Html(f'<div class="name"><label for="name-{group}">What is this?</label>'
+            f'<input id="name-{group}" data-group="{group}" autocomplete="off" list="labels" maxlength="200">'
+            '</div>'))
     parts.append(_tiles(silent, rows[:most], bool(group)))
     if len(rows)>most:
         said = f'The {most} most typical of {len(rows)}; a name is meant for all of them.'
@@ -165,12 +165,14 @@ def _group(silent, group, most):
 
 def _data(table):
     from json import dumps
-    return Html(f'<script type="application/json" id="rows">{dumps(table).replace("<", chr(92)+"u003c")}</script>')
+    text = dumps(table).replace('<', chr(92)+'u003c') # no tag begins inside
+    return Html(f'<script type="application/json" id="rows">{text}</script>')
 
 def _rows(silent):
     "As `groups_table` takes them"
-    return [[os.path.abspath(file), group or '', '', ' '.join(near), round(score, 3)] for file,group,near,score
-        in zip(silent.files, silent.groups, silent.nearest, silent.score)]
+    columns = zip(silent.files, silent.groups, silent.nearest, silent.score)
+    return [[os.path.abspath(file), group or '', '', ' '.join(near), round(score, 3)]
+        for file,group,near,score in columns]
 
 def discover_page(
     silent:Silent,
@@ -186,10 +188,11 @@ def discover_page(
         'No five of them look alike, so there is no group to name.'
     sections = [_group(silent, g, most) for g in [*range(1, k+1),None] if silent.of(g)]
     options = ''.join(f'<option value="{html_of(o)}">' for o in vocab)
-    bar = ('<div id="bar"><button type="button">Save the names</button><output aria-live="polite"></output></div>'
-        f'<datalist id="labels">{options}</datalist>')
-    how = Html(f'<p>Then let the model learn them: <code>mlc_train --add {html_of(model)} named.csv --out NEW</code>. '
-        'Two groups may have the same name. Separate several labels by commas. A group without a name is left out, '
+    bar = ('<div id="bar"><button type="button">Save the names</button>'
+        f'<output aria-live="polite"></output></div><datalist id="labels">{options}</datalist>')
+    line = f'<code>mlc_train --add {html_of(model)} named.csv --out NEW</code>'
+    how = Html(f'<p>Then let the model learn them: {line}. Two groups may have the same name. '
+        'Separate several labels by commas. A group without a name is left out, '
         'and so is a photo without its tick. Instead of this page you can fill in the column '
         '<code>labels</code> of groups.csv.</p>')
     data = _data([list(columns), *_rows(silent)])
@@ -244,7 +247,8 @@ def mlc_discover(
         for g in range(1, k+1):
             rows = silent.of(g)
             near = Counter(silent.nearest[i][0] for i in rows).most_common(1)[0][0]
-            print(one_line(f'group {g}: {len(rows)} photos, such as {silent.files[rows[0]]} (nearest label: {near})'))
+            first = silent.files[rows[0]]
+            print(one_line(f'group {g}: {len(rows)} photos, such as {first} (nearest label: {near})'))
         print(f'{said}; {len(silent.of(None))} of them are like no others')
         print(one_line(f'name the groups in {Path(out)/names[1]}, save the names, then: '
             f'mlc_train --add {model} named.csv --out NEW'))

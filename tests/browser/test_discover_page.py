@@ -1,5 +1,5 @@
-"The page of mlc_discover in a browser: groups are named by mouse and by keyboard, and the names can be learned"
-import csv, shutil
+"The page of mlc_discover in a browser: groups are named by mouse and by keyboard, and names are learned"
+import csv
 import pytest
 from conftest import draw
 from fastcore.basics import noop
@@ -10,7 +10,7 @@ from mlc_course.ui.discover import discover, discover_page
 
 @pytest.fixture(scope='module')
 def found(tmp_path_factory):
-    "A page with at least two groups, one file of an awkward name; the model and what it was silent on beside it"
+    "A page with two groups or more, one file of an awkward name; its model, and what that was silent on"
     path = tmp_path_factory.mktemp('discover')
     for o in 'Siamese', 'pug', 'beagle': draw(path/'old'/o, [o], 20, 64)
     draw(path/'mixed', ['car','samoyed'], 16, 64)
@@ -42,7 +42,7 @@ def saved(page, path, by_keyboard=False):
 @pytest.mark.parametrize('scheme', ['light','dark'])
 def test_page(page, found, width, scheme, shot):
     opened(page, found, width, scheme)
-    page.locator('[data-group]').first.fill('samoyed')
+    page.locator('[data-group]').first.fill('car')
     page.locator('[data-row]').nth(1).uncheck()
     shot(page, f'discover_{width}_{scheme}')
     assert page.evaluate('document.documentElement.scrollWidth')<=width
