@@ -224,7 +224,7 @@ def fitted_classifier(
     vocab,        # Labels, in column order
     keep:float,   # Share of known pictures that shall get an answer; None: see `usual_keep`
     config:dict,  # Facts: `arch, size, mean, std, weights, rare`, and `training` with its `seed`
-    folds=None,   # Where training pictures validate by turns, fold of each, `(n_train,)`; below 0: it only trains
+    folds=None,   # Where training pictures validate by turns, fold of each, `(n_train,)`; below 0: never
     device=None,  # Where the classifier shall compute, see `find_device`
     frozen:bool=False, # Has the body learned nothing from these pictures? Then labels can be left out
     say=print,    # Told the figures
@@ -379,12 +379,13 @@ def _add_to(clf, path, unknown, skip_bad, say):
     check_memory(clf)
     photos,feats = looked_at(clf, path, unknown, skip_bad)
     added = joined(clf, photos, feats)
-    say(f'{photos.source}: {photos.kind}; {len(photos.files)} pictures join {clf.memory.n} that are remembered')
+    n = len(photos.files)
+    say(f'{photos.source}: {photos.kind}; {n} pictures join {clf.memory.n} that are remembered')
     for note in added.notes: say(f'note: {note}')
     how,decision = clf.config['training'],clf.decision
     frozen = how['pretrained'] and not how['epochs']
-    res = fitted_classifier(added.model, added.fitted, added.targets, added.vocab, decision.keep, added.config,
-        added.folds, clf.device, frozen, say, decision.max_missed, added.keys, near=True)
+    res = fitted_classifier(*added[:4], decision.keep, added.config, added.folds, clf.device, frozen, say,
+        decision.max_missed, added.keys, near=True)
     res.trained = torch.cat([res.trained, clf.trained]).unique()
     for line in changes(clf, res, added): say(line)
     asked = {o: x for o,x in zip(clf.vocab, decision.threshs) if o in decision.asked}

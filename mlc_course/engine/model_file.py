@@ -178,7 +178,8 @@ def save_model(
     "Write `model.safetensors` and `config.json`: the folder appears whole or not at all"
     from safetensors.torch import save as to_bytes
     real = check_dest(dest)
-    tensors = dict(clf.model.state_dict(), references=clf.refs, trained=clf.trained, **to_tensors(clf.memory))
+    knows = dict(references=clf.refs, trained=clf.trained, **to_tensors(clf.memory))
+    tensors = dict(clf.model.state_dict(), **knows)
     weights = to_bytes({k: v.cpu().contiguous() for k,v in tensors.items()})
     if len(weights)>_max_weights:
         raise InputError(f'{dest}: a model of {len(weights)/1e6:.0f} MB could not be loaded: '

@@ -153,8 +153,8 @@ def _group(silent, group, most):
     parts = [paragraph(f'Nearest label: {near}.', 'read')]
     if group:
         parts.append(Html(f'<div class="name"><label for="name-{group}">What is this?</label>'
-            f'<input id="name-{group}" data-group="{group}" autocomplete="off" list="labels" maxlength="200">'
-            '</div>'))
+            f'<input id="name-{group}" data-group="{group}" list="labels" '
+            'autocomplete="off" maxlength="200"></div>'))
     parts.append(_tiles(silent, rows[:most], bool(group)))
     if len(rows)>most:
         said = f'The {most} most typical of {len(rows)}; a name is meant for all of them.'
