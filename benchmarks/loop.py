@@ -186,8 +186,8 @@ def tables_of(n_train=2700, n_new=60, n_test=1000):
             out = csv.writer(f)
             out.writerow(('fname','labels'))
             for i in ix:
-                name = f'{files[i].parent.name}/{files[i].name}'
-                out.writerow((name, ' '.join(sorted(labels[i]-set(drop)))))
+                place = f'{files[i].parent.name}/{files[i].name}'
+                out.writerow((place, ' '.join(sorted(labels[i]-set(drop)))))
         return folder/f'{name}.csv'
     # nobody was asked for animals in the old pictures, neither by training anew nor by adding
     both = write('both', [*old, *new])
