@@ -3,7 +3,8 @@
 `python benchmarks/loop.py` writes nbs/results/loop_groups.csv (how pure the groups are, beside chance and
 k-means) and loop_add.csv (figures before, after, and of training anew): a few minutes with the features of
 benchmarks/unknown.py, which are kept in build/bench. `python benchmarks/loop.py old` writes loop_old.csv:
-what to make of old photos that may show a new label, and prints what a byte a feature costs. `rows` times `add` for benchmarks/run.py"""
+what to make of old photos that may show a new label, and prints what a byte a feature costs. `rows` times
+`add` for benchmarks/run.py"""
 import argparse, csv, time
 from pathlib import Path
 
