@@ -22,7 +22,8 @@ from .engine.evaluation import measure_validation,validation_line
 from .engine.forms import path_of
 from .engine.labelling import answer_labelled,raw_outputs
 from .engine.machines import from_first,on_each_machine,rank
-from .engine.model_file import content_keys,load_model,max_refs,save_model,versions
+from .engine.memory import remembered,trains,validates
+from .engine.model_file import distinct,file_keys,load_model,max_refs,save_model,versions
 from .engine.networks import build_model,check_size,fetch_weights,find_arch
 from .engine.options import Options,find_device,name_of_loss
 from .engine.photos import gather_photos
@@ -39,12 +40,14 @@ class Classifier:
         refs:Tensor,         # Features of known training pictures, int8 `(n_refs, n_feat)`
         config:dict,         # Facts: `arch, size, mean, std, weights, rare, versions, training, metrics`
         device=None,         # Where it computes, see `find_device`
-        trained=()):         # What `content_keys` makes of the training pictures; nothing: not known
+        trained=(),          # What `content_keys` makes of the training pictures; nothing: not known
+        memory=None):        # `Memory` of its training, for `add`; None: nothing can be added
         self.device = find_device(device)
         self.model = model.eval().to(self.device, memory_format=torch.channels_last)
         self.refs = refs.to(self.device)
         self.decision,self.config = decision,config
         self.trained = torch.as_tensor(trained, dtype=torch.int64)
+        self.memory = memory
 
     @property
     def vocab(self): return list(self.decision.vocab)
@@ -93,6 +96,20 @@ class Classifier:
         if not how['epochs'] and not how['pretrained']:
             say('note: it has learned nothing, and its answers are chance: '
                 f'{arch} has no pretrained weights here, and epochs are 0')
+        return res
+
+    @plain_torch()
+    def add(self,
+        path,         # Labelled pictures as for `train`, their labels new or not; or a CSV of `mlc_discover`
+        unknown=None, # Folder of pictures with none of the labels
+        skip_bad:bool=False, # Leave out what cannot be read; else a `BadPictures` lists it
+        say=print,    # Told what happens, and what became of the old figures; `noop` for silence
+    )->'Classifier': # Shares the body of the network
+        "The same model with more pictures or more labels, in seconds: the old pictures are not needed"
+        started = time.time()
+        if rank(): say = noop
+        res = _add_to(self, path, unknown, skip_bad, say)
+        say(f'{time.time()-started:.1f} s in all')
         return res
 
     @plain_torch()
@@ -152,7 +169,8 @@ class Classifier:
 
     def _with(self, decision):
         if decision is self.decision: return self
-        return Classifier(self.model, decision, self.refs, self.config, self.device, self.trained)
+        return Classifier(self.model, decision, self.refs, self.config, self.device, self.trained,
+            self.memory)
 
     @plain_torch()
     def save(self,
@@ -169,8 +187,8 @@ class Classifier:
     )->'Classifier':
         "A saved model, ready to predict: runs no code from the folder, needs no fastai and no network"
         device = find_device(device)
-        model,decision,refs,config,trained = load_model(path)
-        return cls(model, decision, refs, config, device, trained)
+        model,decision,refs,config,*knows = load_model(path)
+        return cls(model, decision, refs, config, device, *knows)
 
     @plain_torch()
     def to_onnx(self,
@@ -202,34 +220,40 @@ def references(
 def fitted_classifier(
     model:nn.Sequential, # `(body, head)`, trained
     fitted,       # `Fitted`: what `model` makes of training and validation pictures
-    targets,      # `Parts`: their 0/1 labels
+    targets,      # `Parts`: their 0/1 labels; of those that only train nan where nobody has said
     vocab,        # Labels, in column order
     keep:float,   # Share of known pictures that shall get an answer; None: see `usual_keep`
     config:dict,  # Facts: `arch, size, mean, std, weights, rare`, and `training` with its `seed`
-    folds=None,   # Where training pictures validate by turns, fold of each, `(n_train,)`
+    folds=None,   # Where training pictures validate by turns, fold of each, `(n_train,)`; below 0: never
     device=None,  # Where the classifier shall compute, see `find_device`
     frozen:bool=False, # Has the body learned nothing from these pictures? Then labels can be left out
     say=print,    # Told the figures
     max_missed:float=None, # Share of a new known picture's labels that may be missed, see `Decision.fit`
-    trained=(),   # What `content_keys` makes of the training pictures
+    keys=None,    # What `file_keys` makes of training and validation pictures; None: not known
+    near:bool=False, # Has the head of `model` been solved from one near it? Then fewer steps do for others
 )->Classifier:
     "Choose references, score and thresholds, measure on validation pictures, and put all together"
     # not above: brings fastai
     from mlc_course.engine.rehearsal import Rehearsal,best_rule,rehearse,tell
-    from mlc_course.engine.training import cross_fit,fit_head,label_shares,n_references
+    from mlc_course.engine.training import cross_fit,fit_head,has_label,label_shares,n_references
     device = find_device(device)
-    known = targets.train.bool().any(1)
+    known = has_label(targets.train)
     seed = config['training']['seed']
     n_refs = min(n_references(len(vocab)), max_refs//fitted.feats.shape[-1])
     refs = references(fitted.feats[known], n_refs, seed)
     prior = label_shares(targets.train)
     by_turns = folds is not None
-    judged = targets.train if by_turns else targets.valid
+    in_turn = folds>=0 if by_turns else slice(None)
+    judged = targets.train[in_turn] if by_turns else targets.valid
+    start = model[1][-1] if near else None
 
     def look(logits, teach=True):
         "What validation pictures look like to a head, and how labels that are left out fare"
-        rehearsal = rehearse(fitted.feats, targets.train, teach, seed, device) if frozen else Rehearsal()
-        if by_turns: return (rehearsal, *cross_fit(fitted.feats, judged, folds, device, teach))
+        rehearsal,most = Rehearsal(),4 if near else 12
+        if frozen: rehearsal = rehearse(fitted.feats, targets.train, teach, seed, device, start, most)
+        if by_turns:
+            logits,parts = cross_fit(fitted.feats, targets.train, folds, device, teach, start)
+            return rehearsal,logits[in_turn],{name: o[in_turn] for name,o in parts.items()}
         parts = {}
         if len(logits): parts = score_parts(logits, fitted.valid_feats, refs.float(), prior=prior)
         return rehearsal,logits,parts
@@ -237,7 +261,7 @@ def fitted_classifier(
     rehearsal,logits,parts = look(fitted.logits)
     if frozen and rehearsal.rounds and not known.all():
         head = model[1][-1]
-        untaught = fit_head(deepcopy(head), fitted.feats[known], targets.train[known])
+        untaught = fit_head(deepcopy(head), fitted.feats[known], targets.train[known], start=start)
         with torch.no_grad(): its_logits = untaught(fitted.valid_feats.to(head.weight.device)).cpu()
         plain = look(its_logits, teach=False)
         if not _lesson_helps((rehearsal,parts), (plain[0],plain[2]), judged, say):
@@ -252,7 +276,19 @@ def fitted_classifier(
     told = tell(rehearsal, name)
     if told: _say_told(told, decision.keep, say)
     config = dict(config, versions=versions(), metrics=metrics, rehearsal=told and told._asdict())
-    return Classifier(model, decision, refs, config, device, trained)
+    if keys is None: keys = torch.zeros(len(fitted.feats)+len(fitted.valid_feats), dtype=torch.int64)
+    memory = _memory(fitted, targets, folds, decision, logits, parts, keys)
+    return Classifier(model, decision, refs, config, device, distinct(keys[:len(fitted.feats)]), memory)
+
+def _memory(fitted, targets, folds, decision, logits, parts, keys):
+    "What `Classifier.add` will need"
+    score = apply_score(parts, decision.rule) if parts else torch.zeros(len(logits))
+    if folds is None: folds = torch.tensor([trains]*len(fitted.feats) + [validates]*len(fitted.valid_feats))
+    judged = folds!=trains
+    its_logits,its_score = torch.zeros(len(folds), len(decision.vocab)),torch.zeros(len(folds))
+    its_logits[judged],its_score[judged] = logits,score
+    feats = torch.cat([fitted.feats, fitted.valid_feats])
+    return remembered(feats, torch.cat(targets), folds, its_logits, its_score, keys)
 
 def _lesson_helps(taught, plain, targets, say):
     "Whether pictures without label do more good than harm: to themselves, and to labels left out in turn"
@@ -330,9 +366,27 @@ def _train_on(photos, options, n_left_out, say):
         by_turns=plan.cross_validate, n_train=n_train, n_valid=n_valid,
         n_unlabelled=photos.labels.count([]), n_left_out=n_left_out,
         loss=name_of_loss(options.loss), augment=plan.augment)
-    trained = from_first(lambda: content_keys(files.train))
+    keys = from_first(lambda: file_keys([*files.train, *files.valid]))
     config = dict(arch=arch, size=options.size, **kind.facts(plan.pretrained),
         rare=list(photos.rare), training=training)
     folds = tensor(photos.folds) if plan.cross_validate else None
     return fitted_classifier(model, fitted, targets, photos.vocab, plan.keep, config,
-        folds, options.device, plan.pretrained and not plan.epochs, say, options.max_missed, trained)
+        folds, options.device, plan.pretrained and not plan.epochs, say, options.max_missed, keys)
+
+def _add_to(clf, path, unknown, skip_bad, say):
+    "What `clf` becomes with further pictures"
+    from mlc_course.engine.adding import changes,check_memory,joined,looked_at
+    check_memory(clf)
+    photos,feats = looked_at(clf, path, unknown, skip_bad)
+    added = joined(clf, photos, feats)
+    n = len(photos.files)
+    say(f'{photos.source}: {photos.kind}; {n} pictures join {clf.memory.n} that are remembered')
+    for note in added.notes: say(f'note: {note}')
+    how,decision = clf.config['training'],clf.decision
+    frozen = how['pretrained'] and not how['epochs']
+    res = fitted_classifier(*added[:4], decision.keep, added.config, added.folds, clf.device, frozen, say,
+        decision.max_missed, added.keys, near=True)
+    res.trained = torch.cat([res.trained, clf.trained]).unique()
+    for line in changes(clf, res, added): say(line)
+    asked = {o: x for o,x in zip(clf.vocab, decision.threshs) if o in decision.asked}
+    return res.with_threshs(asked)

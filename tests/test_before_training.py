@@ -231,7 +231,8 @@ def test_ctrl_c_that_a_library_swallows():
     assert time.monotonic()-start<20
 
 
-@pytest.mark.parametrize('cmd', ['mlc_train', 'mlc_predict', 'mlc_evaluate', 'mlc_app', 'mlc_notebooks'])
+@pytest.mark.parametrize('cmd', ['mlc_train', 'mlc_predict', 'mlc_evaluate', 'mlc_app', 'mlc_discover',
+    'mlc_notebooks'])
 def test_version(cmd):
     res = call(cmd, '--version')
     assert (res.returncode, res.stderr)==(0, '')

@@ -121,14 +121,14 @@ def rewrite(folder, config):
 
 
 def test_format_4(knowing, pets, tmp_path):
-    "Older models load, and know of no picture; saved again they are of format 5"
+    "Older models load, and know of no picture; saved again they are of format 6"
     folder = knowing.save(tmp_path/'m')
     as_format_4(folder)
     again = Classifier.load(folder)
     assert (again.decision, len(again.trained))==(knowing.decision, 0)
     assert again.predict(pets)==knowing.predict(pets)
     again.save(folder)
-    assert config_of(folder)['format']=='mlc_course model 5'
+    assert config_of(folder)['format']=='mlc_course model 6'
     assert Classifier.load(folder).predict(pets)==knowing.predict(pets)
 
 

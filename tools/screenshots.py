@@ -1,4 +1,4 @@
-"Pictures for the README, into images/: site, playground, explorer, app, check, report. Needs Chromium"
+"Pictures for the README, into images/: site, playground, explorer, app, check, report, discover"
 import io, os, shutil, subprocess, sys
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +18,7 @@ from mlc_course.draw.animals import breeds,strangers
 from mlc_course.draw.scenes import draw_portrait
 from mlc_course.engine.check import check_photos
 from mlc_course.ui.check_page import check_page
+from mlc_course.ui.discover import discover, discover_page
 from mlc_course.ui.explorers_answers import demo
 from serve import serve_site
 
@@ -157,7 +158,27 @@ def report():
             take(page, 'report')
 
 
+def groups():
+    "Two breeds and cars that a model of the other breeds stays silent on; the cars have got their name"
+    with TemporaryDirectory() as folder:
+        folder = Path(folder)
+        hidden = ['samoyed','Bombay','car']
+        for name,kinds,numbers in (('train', [o for o in breeds if o not in hidden], range(30)),
+                ('month', hidden, range(40, 64))):
+            for kind in kinds:
+                (folder/name/kind).mkdir(parents=True)
+                for i in numbers: draw_portrait(kind, i, 256)[0].save(folder/name/kind/f'{kind}_{i}.jpg')
+        clf = Classifier.train(folder/'train', say=noop)
+        html = discover_page(discover(clf, folder/'month'), clf.vocab, 'model')
+        (folder/'groups.html').write_text(html, encoding='utf-8')
+        with tab(height=1000) as page:
+            page.goto((folder/'groups.html').as_uri())
+            page.locator('[data-group]').first.fill('car')
+            page.locator('[data-row]').nth(3).uncheck()
+            take(page, 'discover')
+
+
 if __name__ == '__main__':
     known = dict(site=site, playground=playground, explorer=explorer, app=app,
-        check=check, report=report)
+        check=check, report=report, discover=groups)
     for name in sys.argv[1:] or known: known[name]()

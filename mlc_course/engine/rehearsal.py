@@ -14,10 +14,10 @@ import math
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import nn,Tensor
 
 from .evaluation import Told
-from .training import judge
+from .training import has_label,judge,side_by_side
 from ..unknown import apply_score,auroc,fit_score,keep_thresh
 
 # %% ../../nbs/engine/rehearsal.ipynb #rehearsal-011
@@ -48,26 +48,37 @@ def rounds_of(
     return [tuple(sorted(order[i::n])) for i in range(n)]
 
 # %% ../../nbs/engine/rehearsal.ipynb #rehearsal-021
+def _columns(head, columns):
+    "The head of some labels only"
+    columns = columns.to(head.weight.device)
+    res = nn.Linear(head.in_features, len(columns), device=head.weight.device)
+    with torch.no_grad():
+        res.weight.copy_(head.weight[columns])
+        res.bias.copy_(head.bias[columns])
+    return res
+
 def play(
     feats:Tensor,   # Of training pictures, `(n_items, n_feat)`
     targets:Tensor, # Their 0/1 labels; those without any teach silence, `(n_items, n_classes)`
     left_out:tuple, # Columns of the labels that play the unknown ones
     held:Tensor,    # Pictures that do not train, bool `(n_items,)`
     device='cpu',   # Where to compute
+    start=None,     # The head of all labels, where that is solved already: rounds then take fewer steps
 )->Round: # None where too few pictures are left out, or too few are known
     "One round of `rehearse`"
     stay = [c for c in range(targets.shape[1]) if c not in left_out]
-    was_known = targets.bool().any(1)
+    was_known = has_label(targets)
     targets = targets[:,stay]
-    known = targets.bool().any(1)
+    known = has_label(targets)
     unknown = was_known & ~known
     judged = held & known
     if min(unknown.sum(), judged.sum())<min_left_out: return None
     trains = ~unknown & ~judged
-    has_pictures = targets[trains].bool().any(0)
+    has_pictures = targets[trains].nan_to_num().bool().any(0)
     who = torch.cat([judged.nonzero()[:,0], unknown.nonzero()[:,0]])
     n_all = int((~unknown).sum())
-    _,parts = judge(feats[trains], targets[trains][:,has_pictures], feats[who], n_all, device)
+    near = start and _columns(start, torch.tensor(stay)[has_pictures])
+    _,parts = judge(feats[trains], targets[trains][:,has_pictures], feats[who], n_all, device, near)
     return Round(left_out, parts, known[who])
 
 class Rehearsal(NamedTuple):
@@ -97,15 +108,18 @@ def rehearse(
     teach:bool=True,# Do pictures without label train the heads too?
     seed:int=0,     # Of the lots
     device='cpu',   # Where to compute
+    start=None,     # The head of all labels, where that is solved already
+    most:int=12,    # Of the rounds so many are played: fewer tell less
 )->Rehearsal: # Without rounds where it can't be done
     "Each label, or group of labels, plays the unknown one in turn"
     if not teach:
-        known = targets.bool().any(1)
+        known = has_label(targets)
         feats,targets = feats[known],targets[known]
-    turns = rounds_of(targets, seed=seed)
+    turns = rounds_of(targets, seed=seed)[:most]
     gen = torch.Generator().manual_seed(seed)
     part = torch.randperm(len(feats), generator=gen) % 5
-    played = [play(feats, targets, o, part==i%5, device) for i,o in enumerate(turns)]
+    def one(i): return play(feats, targets, turns[i], part==i%5, device, start)
+    played = side_by_side(one, range(len(turns)), feats.numel(), device)
     return Rehearsal(tuple(o for o in played if o))
 
 # %% ../../nbs/engine/rehearsal.ipynb #rehearsal-031

@@ -7,11 +7,12 @@ Docs: https://mlc-course.github.io/mlc_course/engine/training.html.md"""
 
 # %% auto #0
 __all__ = ['fit_head', 'big_tensor', 'body_pass', 'Parts', 'Fitted', 'train_loop', 'train_pretrained',
-           'label_shares', 'n_references', 'judge', 'cross_fit', 'train_scratch', 'parts_of',
-           'fit']
+           'has_label', 'label_shares', 'n_references', 'judge', 'side_by_side', 'cross_fit',
+           'train_scratch', 'parts_of', 'fit']
 
 # %% ../../nbs/engine/training.ipynb #transfer-003
 import math,os,tempfile,threading,warnings
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager,nullcontext
 from typing import NamedTuple
 
@@ -50,8 +51,10 @@ def _one_thread():
 def fit_head(
     head:nn.Linear,  # Changed in place
     feats:Tensor,    # Pooled features, `(n_items, n_feat)`
-    targets:Tensor,  # 0/1 labels, `(n_items, n_classes)`
+    targets:Tensor,  # 0/1 labels, `(n_items, n_classes)`; nan where nobody has said: that teaches nothing
     prior:float=160., # Items that the penalty on the weights counts as much as, for features of spread 1
+    start=None, # A head that is near the solution; None: zeros
+    steps:int=None, # Of L-BFGS, at most; None: 100, or 12 where `start` is near
 )->nn.Linear: # `head`
     "The logistic regression of each label on the features, solved by L-BFGS where `head` is: no luck"
     feats = feats.to(head.weight.device)
@@ -60,12 +63,18 @@ def fit_head(
     spread = (feats-mean).square().mean().sqrt()+1e-6
     x = (feats-mean)/spread
     decay = min(prior/len(feats), 0.5)
-    w = torch.zeros_like(head.weight, requires_grad=True)
-    b = torch.zeros_like(head.bias, requires_grad=True)
-    opt = torch.optim.LBFGS([w,b], max_iter=100, line_search_fn='strong_wolfe')
+    said = ~targets.isnan()
+    counts = None if said.all() else said.float()
+    targets = targets.nan_to_num()
+    w,b = torch.zeros_like(head.weight),torch.zeros_like(head.bias)
+    if start is not None:
+        with torch.no_grad(): w,b = start.weight*spread,start.bias+start.weight@mean
+    w.requires_grad_()
+    b.requires_grad_()
+    opt = torch.optim.LBFGS([w,b], max_iter=steps or (12 if start else 100), line_search_fn='strong_wolfe')
     def loss():
         opt.zero_grad()
-        bce = F.binary_cross_entropy_with_logits(F.linear(x, w, b), targets, reduction='sum')
+        bce = F.binary_cross_entropy_with_logits(F.linear(x, w, b), targets, counts, reduction='sum')
         res = bce/len(x) + decay*w.square().sum()/2
         res.backward()
         return res
@@ -251,11 +260,17 @@ def _outputs(model, inputs, prepare, n):
     return rows_of_all(torch.cat(feats), n),rows_of_all(torch.cat(logits), n)
 
 # %% ../../nbs/engine/training.ipynb #transfer-044
+def has_label(
+    targets:Tensor, # 0/1 labels, `(n_items, n_classes)`; nan where nobody has said
+)->Tensor: # Bool, `(n_items,)`
+    "Which pictures have any"
+    return targets.nan_to_num().bool().any(1)
+
 def label_shares(
-    targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
+    targets:Tensor, # 0/1 labels, `(n_items, n_classes)`; nan where nobody has said
 )->Tensor: # `(n_classes,)`
     "How many of the pictures with a label have each of them"
-    return targets[targets.bool().any(1)].mean(0)
+    return targets[has_label(targets)].nan_to_num().mean(0)
 
 def n_references(
     n_classes:int, # `len(vocab)`
@@ -269,11 +284,12 @@ def judge(
     others:Tensor,  # Features of pictures to judge, `(n_others, n_feat)`
     n_all:int,      # Training pictures of the final head, whose penalty this one takes
     device='cpu',   # Where to compute
+    start=None,     # A head that is near the solution, see `fit_head`
 )->tuple: # Logits `(n_others, n_classes)`, and their score's parts as from `score_parts`
     "A head solved on some pictures, and what it and they say of others"
     head = nn.Linear(feats.shape[1], targets.shape[1], device=device)
-    fit_head(head, feats, targets, 160*len(feats)/n_all)
-    refs = feats[targets.bool().any(1)]
+    fit_head(head, feats, targets, 160*len(feats)/n_all, start)
+    refs = feats[has_label(targets)]
     lot = torch.randperm(len(refs), generator=torch.Generator().manual_seed(0))
     refs = refs[lot[:n_references(targets.shape[1])]].to(device) # as many as a classifier keeps
     others = others.to(device)
@@ -281,21 +297,37 @@ def judge(
     parts = score_parts(logits, others, refs, prior=label_shares(targets).to(device))
     return logits.cpu(),{name: o.cpu() for name,o in parts.items()}
 
+def side_by_side(
+    fn,    # Of one item; it computes with few threads
+    items, # For example, folds
+    size:int, # Numbers that each takes: several at a time if these are many, and memory allows
+    device='cpu', # Where it computes
+)->list: # What `fn` returns, in order
+    "Several small problems at a time, one thread each, instead of threads that share each small step"
+    n = min(os.cpu_count() or 1, 200_000_000//max(1, size))
+    if n<2 or size<1_000_000 or torch.device(device).type!='cpu': return list(map(fn, items))
+    def alone(item):
+        with _one_thread(): return fn(item)
+    with ThreadPoolExecutor(n) as pool: return list(pool.map(alone, items))
+
 def cross_fit(
     feats:Tensor,   # Of training pictures, `(n_items, n_feat)`
     targets:Tensor, # 0/1 labels, `(n_items, n_classes)`
-    folds:Tensor,   # Fold of each item, whole numbers, `(n_items,)`
+    folds:Tensor,   # Fold of each item, whole numbers, `(n_items,)`; below 0: it only trains
     device='cpu',   # Where to compute
     teach:bool=True,# Do pictures without label train the head too?
+    start=None,     # A head that is near the solution, see `fit_head`
 )->tuple: # Logits `(n_items, n_classes)`; parts of a score, as from `score_parts`
     "Each item as seen by a head and by references from the other folds"
     logits = torch.zeros_like(targets)
     parts = {name: torch.zeros(len(targets)) for name in SCORES}
-    trains = targets.bool().any(1) | teach
-    for fold in folds.unique():
-        out = folds==fold
-        rest = trains & ~out
-        logits[out],judged = judge(feats[rest], targets[rest], feats[out], int(trains.sum()), device)
+    trains = has_label(targets) | teach
+    n_all = int(trains.sum())
+    def one(fold):
+        rest,out = trains & (folds!=fold),folds==fold
+        return out,judge(feats[rest], targets[rest], feats[out], n_all, device, start)
+    for out,(its_logits,judged) in side_by_side(one, folds[folds>=0].unique(), feats.numel(), device):
+        logits[out] = its_logits
         for name,value in judged.items(): parts[name][out] = value
     return logits,parts
 

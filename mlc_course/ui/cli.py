@@ -173,6 +173,7 @@ def mlc_train(
     # named like Siamese_12.jpg; COCO, VOC or YOLO; or table with columns such as fname,labels[,is_valid]
     photos:Annotated[str, dict(nargs='?', opt=False)]=None,
     out:str=None, # Folder for the model; a model that is already there is replaced
+    add:str=None, # Model that shall learn these photos too, in seconds and without its old ones
     arch:str='efficientnet_lite2', # Network: one that --archs lists, or timm/NAME
     archs:bool=False, # List the networks there are, each timed on this machine, and do nothing else
     unknown:str=None, # Folder of photos with none of the labels: they teach the model to stay silent
@@ -199,6 +200,7 @@ def mlc_train(
     2: nothing was written, stderr says why and lists each bad photo"""
     with one_line_errors('mlc_train'):
         from mlc_course.classifier import Classifier
+        from mlc_course.engine.adding import check_unchanged
         from mlc_course.engine.machines import from_first,rank,together
         from mlc_course.engine.model_file import check_dest,model_bytes
         if archs:
@@ -208,9 +210,13 @@ def mlc_train(
             if not photos: raise InputError('what should it learn from? Name a folder or a CSV')
             if not out: raise InputError('where should the model go? Add --out FOLDER')
             from_first(lambda: check_dest(out, model_bytes(arch)))
-            model = Classifier.train(photos, arch, unknown, epochs=epochs, size=size, seed=seed, keep=keep,
-                min_images=min_images, skip_bad=skip_bad, device=device, say=_say,
+            how = dict(arch=arch, epochs=epochs, size=size, seed=seed, keep=keep, min_images=min_images,
                 max_missed=max_missed, loss=loss, augment=not no_augment)
+            usual = dict(unknown=unknown, skip_bad=skip_bad, say=_say)
+            if add:
+                check_unchanged(how)
+                model = Classifier.load(add, device).add(photos, **usual)
+            else: model = Classifier.train(photos, device=device, **usual, **how)
             if rank(): return
             saved(model, out)
             print(f'model saved in {out}')

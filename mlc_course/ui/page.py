@@ -11,7 +11,7 @@ __all__ = ['ink', 'accent', 'blue', 'grey', 'Html', 'html_of', 'joined', 'counte
            'picture_uri', 'canvas', 'figure', 'beside', 'page']
 
 # %% ../../nbs/ui/page.ipynb #page-253667
-import base64,re
+import base64,hashlib,re
 from html import escape
 from io import BytesIO
 
@@ -230,20 +230,27 @@ def page(
     title,    # Of the page
     lead,     # What it is about and what it found, text or `Html`
     sections, # Pairs of a heading and `Html`
+    style='',  # CSS of this page alone
+    script='', # JavaScript of this page alone; the browser is told to run that and no other
 )->str: # The whole file
-    "One HTML file that is complete: it runs no script and asks nobody for anything"
+    "One HTML file that is complete: it asks nobody for anything, and runs no script that is not its own"
     parts = list(sections)
     links = ''.join(f'<a href="#part-{i}">{html_of(o)}</a>' for i,(o,_) in enumerate(parts, 1))
     body = [f'<section id="part-{i}"><h2>{html_of(heading)}</h2>\n{html_of(html)}\n</section>\n'
         for i,(heading,html) in enumerate(parts, 1)]
+    policy,end = _policy,''
+    if script:
+        checksum = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+        policy = f"{policy}; script-src 'sha256-{checksum}'"
+        end = f'<script>{script}</script>\n'
     return f'''<!DOCTYPE html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<meta http-equiv="Content-Security-Policy" content="{_policy}">
+<meta http-equiv="Content-Security-Policy" content="{policy}">
 <title>{html_of(title)}</title>
-<style>{_style}</style>
+<style>{_style}{style}</style>
 </head>
 <body>
 <main>
@@ -251,6 +258,6 @@ def page(
 {paragraph(lead, 'lead')}
 <nav aria-label="Parts">{links}</nav>
 {"".join(body)}</main>
-</body>
+{end}</body>
 </html>
 '''
