@@ -9,8 +9,9 @@ Docs: https://mlc-course.github.io/mlc_course/ui/app_routes.html.md"""
 __all__ = ['Desk', 'model_facts', 'make_app']
 
 # %% ../../nbs/ui/app_routes.ipynb #app-routes-003
-import asyncio,os
+import asyncio,ctypes,os
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager,suppress
 from io import BytesIO
 from urllib.parse import parse_qs
 
@@ -25,7 +26,7 @@ from ..engine.core import InputError
 from ..engine.labelling import Looker,answer_of,not_a_number
 from ..engine.pictures import batch_size,open_picture,picture_tensor
 from .app_guard import Guard,Limits,Refused,Room,too_large
-from .app_page import Look,answer_card,main_page,token_page
+from .app_page import Look,answer_card,main_page,refused_card,token_page
 from .cli import json_line
 from .course import page_file
 from .report_mistakes import map_of,map_over,middles_of
@@ -118,6 +119,10 @@ def _json_lines(answers):
     text = ''.join(json_line(o, is_utf8=True)+'\n' for o in answers)
     return Response(text.encode(), 422 if len(bad)==len(answers) else 200, media_type=kind)
 
+def _give_back_memory():
+    "What is free goes to the system: glibc keeps it for threads that may never ask again"
+    with suppress(OSError,AttributeError,TypeError): ctypes.CDLL(None).malloc_trim(0)
+
 class _Routes:
     "The handlers of one app"
     def __init__(self, clf, limits):
@@ -125,13 +130,26 @@ class _Routes:
         self.look,self.desk,self.room = Look(clf),Desk(clf),Room(limits)
         self.page = main_page(self.look, limits.file_bytes)
         self.files = {o: page_file(o).encode() for o in ('page.css','page.js')}
+        self.tidying = False
+
+    @contextmanager
+    def visit(self):
+        "A place for one request; a second after the last one memory goes back"
+        with self.room.visit() as visit: yield visit
+        if self.tidying: return
+        self.tidying = True
+        asyncio.get_running_loop().call_later(1, self.tidy)
+
+    def tidy(self):
+        self.tidying = False
+        if not self.room.n: self.desk.readers.submit(_give_back_memory)
 
     async def home(self, req):
         if self.guard.admits(req): return HTMLResponse(self.page)
         return HTMLResponse(token_page(), 401)
 
     async def enter(self, req):
-        with self.room.visit() as visit: (_,data), = await visit.pictures(req)
+        with self.visit() as visit: (_,data), = await visit.pictures(req)
         if self.guard.token is None: return RedirectResponse('./', 303)
         token, = parse_qs(data.decode(errors='replace')).get('token', [''])[:1]
         if not self.guard.is_token(token): return HTMLResponse(token_page(is_wrong=True), 403)
@@ -143,7 +161,7 @@ class _Routes:
     async def model(self, req): return JSONResponse(model_facts(self.clf))
 
     async def predict(self, req):
-        with self.room.visit() as visit:
+        with self.visit() as visit:
             pictures = await visit.pictures(req)
             return _json_lines(await asyncio.gather(*(self._answer(*o) for o in pictures)))
 
@@ -153,13 +171,14 @@ class _Routes:
         return await self.desk.answer(name, data)
 
     async def ask(self, req):
-        with self.room.visit() as visit:
+        with self.visit() as visit:
             (name,data), = (await visit.pictures(req))[:1]
-            seen = await self.desk.see(name, data)
+            try: seen = await self.desk.see(name, data)
+            except InputError as e: return HTMLResponse(refused_card(str(e)))
             return HTMLResponse(answer_card(self.look, name, *seen))
 
     async def map(self, req):
-        with self.room.visit() as visit:
+        with self.visit() as visit:
             (name,data), = (await visit.pictures(req))[:1]
             png = await self.desk.map(name, data, req.query_params.get('label', ''))
             return Response(png, media_type='image/png')
@@ -191,6 +210,7 @@ def make_app(
     handlers = [('GET',*o) for o in get.items()] + [('POST',*o) for o in post.items()]
     app = Starlette(routes=[Route(path, _plainly(o), methods=[method]) for method,path,o in handlers],
         exception_handlers={HTTPException: _http_error, Exception: _bug})
+    app.router.redirect_slashes = False
     routes.guard = Guard(app, limits, **door)
     routes.guard.close = routes.desk.close
     return routes.guard

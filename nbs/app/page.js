@@ -66,6 +66,7 @@ async function ask(card, file) {
   const frame = document.createElement('template')
   frame.innerHTML = html
   const answer = frame.content.firstElementChild
+  if (answer.matches('.refused')) return card.replaceWith(answer)
   const img = new Image()
   img.alt = ''
   img.onerror = () => img.remove() // a kind that this browser cannot show
@@ -132,8 +133,13 @@ async function map(button) {
   status.textContent = `Bright is what spoke for ${label}.`
 }
 
-for (const id of ['photos', 'camera'])
-  at(id).addEventListener('change', e => { take(e.target.files); e.target.value = '' })
+for (const id of ['photos', 'camera']) {
+  const input = at(id)
+  const chosen = () => { take(input.files); input.value = '' }
+  input.addEventListener('change', chosen)
+  input.addEventListener('keydown', e => { if (e.key == 'Enter') input.click() })
+  chosen() // before this script was there
+}
 if (keep) keep.addEventListener('input', () => { slide(); last = ''; tell() })
 answers.addEventListener('click', e => {
   const button = e.target.closest('.label')
