@@ -1,4 +1,4 @@
-"The app, as a shell, a program and an enemy meet it: one line of error, its address, its answers, and nothing else"
+"The app, as a shell, a program and an enemy meet it: its errors, its address, its answers"
 import asyncio, json, os, re, select, signal, socket, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -122,7 +122,7 @@ def test_not_in_a_notebook(trained_folder, capsys):
 
 
 def test_beside_a_kernel(trained):
-    "Started in a cell, it answers while the loop of the kernel runs; stopped, its port is free and no thread is left"
+    "It answers while the loop of the kernel runs; stopped, its port is free and no thread is left"
     n = threading.active_count()
     async def cells():
         app = start(trained)
@@ -212,7 +212,8 @@ def test_other_sites(app, headers):
 
 def test_own_page(app):
     host = app.url[7:]
-    for headers in dict(Origin=app.url), dict(Sec_Fetch_Site='same-origin'), dict(Host=f'localhost:{host[-5:]}'):
+    local = f'localhost:{host.rpartition(":")[2]}'
+    for headers in dict(Origin=app.url), dict(Sec_Fetch_Site='same-origin'), dict(Host=local):
         assert ask(app.url, '/api/predict', photo(), **headers).status==200
 
 
@@ -225,7 +226,7 @@ def test_serves_its_page_only(app, trained_folder):
     assert not [o for o in (str(trained_folder),'http://','https://','//') if o in page]
     policy = ask(app.url).headers['content-security-policy']
     assert "default-src 'none'" in policy and 'http' not in policy and 'unsafe' not in policy
-    passwd = ['../../../../etc/passwd', '%2e%2e/%2e%2e/etc/passwd', '..%2f..%2fetc%2fpasswd', '/etc/passwd', '']
+    passwd = ['../../../etc/passwd', '%2e%2e/%2e%2e/etc/passwd', '..%2f..%2fetc%2fpasswd', '/etc/passwd', '']
     paths = [f'/{folder}{o}' for folder in ('api/','static/','page.css/') for o in passwd]
     paths += ['/config.json', '/docs', '/openapi.json', '/page.js.map', '/.env', '/%00', '/nbs/app/page.js']
     replies = {o: ask(app.url, o) for o in paths}
@@ -284,10 +285,11 @@ def test_behind_a_proxy(trained):
 
 
 def test_one_host(trained):
-    "Named with its host, the page is there for no other; a proxy may pass on its own name for the page's origin"
+    "Named with its host, the page is there for no other; a proxy may pass on its own name as origin"
     with beside(trained, base_url=f'https://hub.example{PREFIX}/') as line:
         url = line[:-len(PREFIX)]
-        answers = {o: ask(url, f'{PREFIX}/', Host=o).status for o in ('hub.example','evil.example','127.0.0.1')}
+        names = 'hub.example','evil.example','127.0.0.1'
+        answers = {o: ask(url, f'{PREFIX}/', Host=o).status for o in names}
         assert answers=={'hub.example': 200, 'evil.example': 403, '127.0.0.1': 200}
         assert ask(url, f'{PREFIX}/api/predict', photo(), Origin='https://hub.example').status==200
         assert ask(url, f'{PREFIX}/api/predict', photo(), Origin='https://evil.example').status==403
@@ -300,7 +302,8 @@ def test_too_large(app):
     big = bytes(11_000_000)
     reply = ask(app.url, '/api/predict?path=big.jpg', big)
     assert reply.status==413
-    assert reply.json==dict(path='big.jpg', error='big.jpg has 11 MB, more than 10: make it smaller and try again')
+    why = 'big.jpg has 11 MB, more than 10: make it smaller and try again'
+    assert reply.json==dict(path='big.jpg', error=why)
     data,kind = form([('pug.jpg',photo()), ('big.jpg',big)])
     lines = ask(app.url, '/api/predict', data, Content_Type=kind).body.splitlines()
     assert [json.loads(o).get('error', '')[:18] for o in lines]==['','big.jpg has 11 MB,']
@@ -348,7 +351,7 @@ WHY = {'half.jpg': 'damaged', 'text.jpg': 'no_picture', 'page.jpg': 'no_picture'
     'empty.jpg': 'empty', 'huge.png': 'too_large', 'random.jpg': 'no_picture'}
 
 def test_load(app, trained, says):
-    "200 requests, 20 at a time, a third of them hostile: none is lost, none gets another's answer, memory comes back"
+    "20 at a time, a third of them hostile: none is lost, none gets another's answer, memory comes back"
     bad = hostile_files()
     good = {f'../{i}.jpg': photo(('pug','Siamese')[i%2], i) for i in range(2*len(bad))}
     files = [*good.items(), *bad.items()]
@@ -366,5 +369,6 @@ def test_load(app, trained, says):
         if (after := megabytes(app.pid))<before*1.05: break
         time.sleep(.1)
     assert after<before*1.15, (before,res.peak,after)
-    says(f'app: 200 requests, 20 at a time: {200/res.wall:.0f} a second, 99 % within {res.at(.99)*1000:.0f} ms; '
+    says(f'app: 200 requests, 20 at a time: {200/res.wall:.0f} a second, '
+        f'99 % within {res.at(.99)*1000:.0f} ms; '
         f'{before:.0f} MB before, {res.peak:.0f} at most, {after:.0f} after')

@@ -192,7 +192,7 @@ def mlc_app(
     # Where a proxy serves the page, such as JupyterHub's: /user/me/proxy/8866/, or with https://hub.org
     # before it; then no other host is let in
     base_url:str='/',
-    token:str=None, # That a visitor must know; default: what the variable MLC_APP_TOKEN says, which nobody can list
+    token:str=None, # That a visitor must know; default: what MLC_APP_TOKEN says, if it is set
     rate:float=20, # Requests a second that one address may send; 0: any number
 ):
     "Serve a page that asks MODEL, until Ctrl-C. Prints its address. Exit code 0, or 2: stderr says why"

@@ -138,7 +138,8 @@ class Visit:
         pieces = self._pieces(request, limits.n_files*limits.file_bytes, None)
         parser = _InMemory(request.headers, pieces, max_files=limits.n_files, max_fields=limits.n_files)
         try: form = await parser.parse()
-        except (MultiPartException,FormParserError) as e: raise Refused(400, f'this is no form: {e}') from None
+        except (MultiPartException,FormParserError) as e:
+            raise Refused(400, f'this is no form: {e}') from None
         files = [o for _,o in form.multi_items() if hasattr(o, 'filename')]
         if not files: raise Refused(400, 'there is no picture in it: send one, as a form or as it is')
         return [(o.filename or 'picture',await o.read()) for o in files]
@@ -160,7 +161,8 @@ def too_large(
 )->Refused:
     "One line, as the page says it too"
     what = name or 'the request'
-    return Refused(413, f'{what} has {n/1e6:.0f} MB, more than {most/1e6:.0f}: make it smaller and try again', name)
+    why = f'{what} has {n/1e6:.0f} MB, more than {most/1e6:.0f}: make it smaller and try again'
+    return Refused(413, why, name)
 
 # %% ../../nbs/ui/app_guard.ipynb #app-guard-016
 def _is_number(host):
@@ -241,7 +243,8 @@ class Guard:
         if path!='/health' and host not in self.hosts:
             raise Refused(403, f'{host or "no host"} is no name of this app: '
                 f'start it with --base-url http://{host or "NAME"} if it shall be one')
-        if request.method not in ('GET','HEAD','POST'): raise Refused(405, f'{request.method} does nothing here')
+        if request.method not in ('GET','HEAD','POST'):
+            raise Refused(405, f'{request.method} does nothing here')
         if request.method=='POST':
             if not self._is_own(request): raise Refused(403, 'a page of another site may not ask')
             wait = self.rate.wait(request.client.host if request.client else '')

@@ -108,7 +108,8 @@ def answer_card(
             P("I don't know", cls='said unknown'),
             P(f'Score {score.item():.2f}. ', Span(f'Nearest: {one_line(nearest)}.', cls='unknown')),
             Ul(*(_row(look, *o) for o in rows), cls='bars'),
-            P(f'A bar is a probability, the line across it is what its label needs here.{more}', cls='hint')),
+            P(f'A bar is a probability, the line across it is what its label needs here.{more}',
+                cls='hint')),
         cls=f'answer{silent}', data_steps=steps), indent=False)
 
 def refused_card(
@@ -129,7 +130,8 @@ def promise(
         said.append(f'When it was trained to keep {decision.keep:.0%}, it answered {m["answered"]:.0%}, '
             f'and got {m["answered_right"]:.0%} exactly right.')
     if decision.max_missed:
-        said.append(f'Of the labels of a new known photo at most {decision.max_missed:.3g} are missed, on average.')
+        said.append(f'Of the labels of a new known photo at most {decision.max_missed:.3g} are missed, '
+            'on average.')
     told = clf.config['rehearsal']
     if told: said.append(f'Rehearsed: {Told(**told).says(decision.keep)}.')
     said.append('It promises nothing for photos of another kind: a stranger may still get a name.')
@@ -151,8 +153,9 @@ def _slider(look):
     told = [(_percent(o.keep),o.price) for o in look.steps]
     slider = Input(type='range', id='keep', min=0, max=len(told)-1, value=look.start, autocomplete='off',
         data_told=json.dumps(told), aria_valuetext=told[look.start][0], aria_describedby='price')
-    return [Section(Label('Known photos to answer (keep)', _for='keep'), slider, Span(told[look.start][0], id='rate', aria_hidden='true'),
-        P(told[look.start][1], id='price'), cls='keep')]
+    rate,price = told[look.start]
+    return [Section(Label('Known photos to answer (keep)', _for='keep'), slider,
+        Span(rate, id='rate', aria_hidden='true'), P(price, id='price'), cls='keep')]
 
 def main_page(
     look:Look,    # Of the model
@@ -181,5 +184,5 @@ def token_page(
         Input(type='password', id='token', name='token', required=True, autofocus=True,
             autocomplete='current-password'),
         Button('Open', cls='button'), method='post', action='enter', cls='enter')
-    return _document('Ask the model', Header(H1('Ask the model'), P('This model answers who knows its token.')),
-        form, *wrong, script=False)
+    about = Header(H1('Ask the model'), P('This model answers who knows its token.'))
+    return _document('Ask the model', about, form, *wrong, script=False)

@@ -47,7 +47,8 @@ class Desk:
     def close(self):
         for o in self.readers,self.network: o.shutdown(cancel_futures=True)
 
-    async def _in(self, pool, fn, *args): return await asyncio.get_running_loop().run_in_executor(pool, fn, *args)
+    async def _in(self, pool, fn, *args):
+        return await asyncio.get_running_loop().run_in_executor(pool, fn, *args)
 
     async def _all(self):
         "Answer all that wait"
@@ -188,12 +189,13 @@ def _plainly(handler):
     async def _f(req):
         try: return await handler(req)
         except Refused as e: return e.response(req.url.path)
-        except InputError as e: return JSONResponse(dict(path=req.query_params.get('path', ''), error=str(e)), 422)
+        except InputError as e:
+            return JSONResponse(dict(path=req.query_params.get('path', ''), error=str(e)), 422)
     return _f
 
 async def _http_error(req, exc):
-    why = {404: 'there is nothing here', 405: f'{req.method} does nothing here'}.get(exc.status_code, exc.detail)
-    return Refused(exc.status_code, why).response(req.url.path)
+    known = {404: 'there is nothing here', 405: f'{req.method} does nothing here'}
+    return Refused(exc.status_code, known.get(exc.status_code, exc.detail)).response(req.url.path)
 
 async def _bug(req, exc): return Refused(500, 'something went wrong in the app').response(req.url.path)
 

@@ -137,7 +137,6 @@ for (const id of ['photos', 'camera']) {
   const input = at(id)
   const chosen = () => { take(input.files); input.value = '' }
   input.addEventListener('change', chosen)
-  input.addEventListener('keydown', e => { if (e.key == 'Enter') input.click() })
   chosen() // before this script was there
 }
 if (keep) keep.addEventListener('input', () => { slide(); last = ''; tell() })

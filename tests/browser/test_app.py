@@ -1,9 +1,9 @@
-"The app in a browser, as a person uses it: the right words for every photo, by mouse, keyboard and on a phone"
+"The app in a browser: the right words for every photo, by mouse, by keyboard and on a phone"
 import re
 import pytest
 from conftest import SHARED, draw
 from messages import fault
-from visitors import jpeg, running
+from visitors import running
 from fastcore.basics import noop
 from mlc_course.classifier import Classifier
 from mlc_course.draw.scenes import draw_portrait
@@ -72,7 +72,7 @@ def answers(page, name, said): expect(card(page, name).locator('.said:visible'))
 
 
 def test_right_words(page, app, clf, photos, shot):
-    "Several photos at once, each with the answer that `predict` gives; what is none gets a line with its name"
+    "Several photos at once, each with the answer of `predict`; what is none gets a line with its name"
     files = [photos/o for o in ('Siamese.jpg','Siamese.png','pug.jpg','donkey.jpg','stranger.jpg')]
     files += sorted((SHARED/'data/oxford-iiit-pet/images').glob('Siamese_*.jpg'))[:1]
     refused = {'text.jpg': fault('no_picture'), 'half.jpg': fault('damaged'), '200MB.jpg': ' has 200 MB'}
@@ -128,12 +128,12 @@ def undecided(clf, file):
 
 
 def test_keyboard(page, app, clf, photos, tmp_path):
-    "Without a mouse: the chooser, the slider, which answers as `with_keep` does and asks nobody, and the maps"
+    "Without a mouse: chooser, slider, which answers as `with_keep` does and asks nobody, and maps"
     file = undecided(clf, tmp_path/'undecided.png')
     opened(page, app)
     page.keyboard.press('Tab')
     expect(page.get_by_label('Choose photos')).to_be_focused()
-    with page.expect_file_chooser() as chooser: page.keyboard.press('Enter')
+    with page.expect_file_chooser() as chooser: page.keyboard.press('Space')
     chooser.value.set_files(file)
     answers(page, file.name, words(clf, file))
     sent = []
@@ -198,7 +198,7 @@ def test_token(page, clf, photos):
 
 
 def test_phone(browser, app, clf, photos, shot):
-    "Nothing wider than a small phone, also with a map; everything large enough for a thumb; the camera is offered"
+    "Nothing wider than a small phone, also with a map; large enough for a thumb; the camera is offered"
     context = browser.new_context(viewport=dict(width=360, height=740), is_mobile=True, has_touch=True)
     page = opened(context.new_page(), app)
     choose(page, photos/'pug.jpg', by='Take a photo')
@@ -218,7 +218,9 @@ def test_dark(browser, app, photos):
     context = browser.new_context(color_scheme='dark')
     page = opened(context.new_page(), app)
     choose(page, photos/'pug.jpg')
-    look = page.locator('.said:visible').evaluate('o => [getComputedStyle(o).color, getComputedStyle(document.body).backgroundColor]')
-    ink,back = (sum(map(int, re.findall(r'\d+', o)[:3])) for o in look)
+    def color(selector, what):
+        text = page.locator(selector).evaluate(f'o => getComputedStyle(o).{what}')
+        return sum(map(int, re.findall(r'\d+', text)[:3]))
+    ink,back = color('.said:visible', 'color'),color('body', 'backgroundColor')
     assert ink>600>150>back
     context.close()
