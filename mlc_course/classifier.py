@@ -20,7 +20,7 @@ from .engine.core import BadPictures,InputError,some,tell_bad
 from .engine.decision import Decision,choose_and_set,is_name
 from .engine.evaluation import measure_validation,validation_line
 from .engine.forms import path_of
-from .engine.labelling import answer_labelled,raw_outputs
+from .engine.labelling import answer_labelled,answer_of,raw_outputs
 from .engine.machines import from_first,on_each_machine,rank
 from .engine.memory import remembered,trains,validates
 from .engine.model_file import distinct,file_keys,load_model,max_refs,save_model,versions
@@ -125,7 +125,7 @@ class Classifier:
         res = []
         for item,*row in zip(items, logits, score, given):
             if item in errors: answer = dict(error=str(errors[item]))
-            else: answer = _answer(self.vocab, *row)
+            else: answer = answer_of(self.vocab, *row)
             res.append(dict(path=path_of(item), **answer))
         return res
 
@@ -197,12 +197,6 @@ class Classifier:
         "Write one ONNX file that answers without Python, thresholds included; whole or not at all"
         from mlc_course.engine.onnx_file import write_onnx
         return write_onnx(dest, self)
-
-def _answer(vocab, logits, score, given):
-    "What the network says of one picture, in words"
-    labels = [o for o,yes in zip(vocab, given.tolist()) if yes]
-    probs = dict(zip(vocab, logits.sigmoid().tolist()))
-    return dict(labels=labels, probs=probs, known=bool(labels), score=score.item())
 
 # %% ../nbs/engine/classifier.ipynb #classifier-021
 def references(

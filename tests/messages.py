@@ -173,7 +173,8 @@ LINES = dict(
     port_range='port {} is out of range: use 1024 to 65535, or leave --port out',
     port_in_use='port {} is in use: name another, or leave --port out',
     address='{} is no address of this machine: leave --ip out to serve 127.0.0.1',
-    tabs='tabs {} is out of range: use 1 or more, such as 20',
+    rate='rate {} is out of range: use 0 or more, such as 20',
+    token='the token can be guessed, or not be typed: use 8 letters and digits or more',
     upload='{} has {} MB, more than 10: make it smaller and try again')
 
 

@@ -1,46 +1,22 @@
-"The app, as a shell meets it: one line of error, its address, nothing but its page, nothing left behind"
-import asyncio, http.client, json, os, re, select, socket, subprocess, time, uuid
+"The app, as a shell, a program and an enemy meet it: its errors, its address, its answers"
+import asyncio, json, os, re, select, signal, socket, threading, time
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from importlib.metadata import version
-from urllib.error import HTTPError
-from urllib.request import urlopen
-import psutil, pytest
-from jupyter_server.services.kernels.connection import base as wire
-from tornado.httpclient import AsyncHTTPClient, HTTPClientError, HTTPRequest
-from tornado.websocket import WebSocketClosedError, websocket_connect
-from conftest import BIN, SHARED, call, refused
+from io import BytesIO
+from urllib.parse import quote
+import pytest
+from PIL import Image
+from conftest import call, json_rows, refused
 from messages import fault
+from visitors import app_visit, ask, form, hostile_files, jpeg, load, megabytes, running
 from mlc_course.draw.scenes import draw_portrait
-from mlc_course.ui.app import free_port, mlc_app
-from mlc_course.ui.voila_app import report_unless_closed
+from mlc_course.ui.app import free_port, mlc_app, start
+from mlc_course.ui.app_guard import Limits
 
 
 def alone(coroutine):
     "Its result; in a thread, for in this one Playwright's loop may be running"
     with ThreadPoolExecutor(1) as pool: return pool.submit(asyncio.run, coroutine).result()
-
-
-@contextmanager
-def running(*args, **env):
-    "The app as a process, and the line that it printed within a minute"
-    if version('ipywidgets')<'8': pytest.skip('the app needs ipywidgets 8, and says so')
-    command = [BIN/'mlc_app', *map(str, args)]
-    pipes = dict(stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    p = subprocess.Popen(command, text=True, env=os.environ|env, **pipes)
-    try:
-        ready,_,_ = select.select([p.stdout], [], [], 60)
-        yield p,p.stdout.readline().strip() if ready else ''
-    finally:
-        p.terminate()
-        try: p.wait(30)
-        except subprocess.TimeoutExpired: p.kill()
-        p.communicate()
-
-
-def status(url):
-    try: return urlopen(url, timeout=30).status
-    except HTTPError as e: return e.code
 
 
 def own_address():
@@ -51,6 +27,32 @@ def own_address():
         return s.getsockname()[0]
 
 
+@contextmanager
+def beside(trained, **kwargs):
+    "The same in a thread of this process: quicker to begin"
+    app = start(trained, **kwargs)
+    try: yield app.url
+    finally: app.stop()
+
+
+def photo(kind='pug', i=100): return jpeg(draw_portrait(kind, i, 300)[0])
+
+
+@pytest.fixture(scope='module')
+def app(trained_folder, tmp_path_factory):
+    "A running app: its process, with its address as `url` and its temporary files in `tmp`"
+    tmp = tmp_path_factory.mktemp('temporary')
+    with running(trained_folder, '--rate', 0, TMPDIR=str(tmp)) as (p,url):
+        p.url,p.tmp = url,tmp
+        yield p
+        p.terminate()
+        assert p.wait(40)==0
+        assert p.stderr.read()==''
+    assert not list(tmp.iterdir())
+
+
+# --- the command
+
 def test_refuses_models(tmp_path):
     refused(call('mlc_app', tmp_path), str(tmp_path), 'config.json and model.safetensors')
 
@@ -58,95 +60,45 @@ def test_refuses_models(tmp_path):
 def test_any_port(): assert 1024<free_port()<=65535
 
 
-NOT_SERVED = ['Ask%20the%20model.ipynb', 'config.json', 'voila/files/Ask%20the%20model.ipynb',
-    'voila/files/x.png', 'voila/tree', 'voila/api/contents']
-
-def test_serves_its_page_only(trained_folder, tmp_path):
-    "It prints its address once it answers there; no code shown, no other host asked, no other file served"
+@pytest.mark.parametrize('sign', [signal.SIGINT, signal.SIGTERM])
+def test_begins_and_ends(trained_folder, sign):
+    "It prints its address once it answers there, on no other address, and ends cleanly, its port free again"
     port = free_port()
-    with running(trained_folder, '--port', port, TMPDIR=str(tmp_path)) as (p,line):
+    with running(trained_folder, '--port', port) as (p,line):
         assert line==f'http://127.0.0.1:{port}'
-        html = urlopen(line, timeout=60).read().decode()
-        assert 'Ask the model' in html
-        hidden = 'mlc_course.ui.app import',str(trained_folder),'cdn','googleapis','unpkg','require.min.js'
-        assert not [o for o in hidden if o in html]
+        assert ask(line).status==200
         for o in {'127.0.0.2',own_address()}-{'127.0.0.1'}:
             with pytest.raises(OSError): socket.create_connection((o, port), 2)
-        answers = {o: status(f'{line}/{o}') for o in NOT_SERVED}
-        assert set(answers.values())<={403,404}, answers
-        kernels = psutil.Process(p.pid).children(recursive=True)
-        assert kernels
-        assert list(tmp_path.glob('mlc_app_*'))
-        p.terminate()
+        p.send_signal(sign)
         assert p.wait(40)==0
+        assert (p.stdout.read(), p.stderr.read())==('','')
+    assert free_port(port)==port
+
+
+def test_ends_while_it_answers(trained_folder):
+    "What has been asked is answered before it ends"
+    with running(trained_folder) as (p,url):
+        files = [(f'{i}.jpg',photo(i=i)) for i in range(20)]
+        data,kind = form(files)
+        with ThreadPoolExecutor(1) as pool:
+            reply = pool.submit(ask, url, '/api/predict', data, Content_Type=kind)
+            while not reply.running(): pass
+            ask(url, '/health')
+            p.terminate()
+            assert p.wait(40)==0
+            assert len(reply.result().body.splitlines())==20
         assert p.stderr.read()==''
-    gone,alive = psutil.wait_procs(kernels, timeout=5)
-    assert not alive
-    assert not list(tmp_path.glob('mlc_app_*'))
-    with pytest.raises(OSError): socket.create_connection(('127.0.0.1', port), 2)
 
 
 def test_warns_of_other_addresses(trained_folder):
     with running(trained_folder, '--ip', '127.0.0.2') as (p,line):
         assert line.startswith('http://127.0.0.2:')
-        assert status(line)==200
-        p.send_signal(2) # Ctrl-C
+        assert ask(line).status==200
+        p.terminate()
         assert p.wait(40)==0
         warned = p.stderr.read()
         assert warned.count('\n')==1
         assert 'everybody who reaches 127.0.0.2' in warned
-
-
-@pytest.mark.parametrize('error,lines', [(WebSocketClosedError(), 0), (ValueError('the model is gone'), 1)])
-def test_reports_all_but_closed_tabs(caplog, error, lines):
-    loop = asyncio.new_event_loop()
-    loop.set_exception_handler(report_unless_closed)
-    loop.call_exception_handler(dict(message='Task exception was never retrieved', exception=error))
-    loop.close()
-    assert len(caplog.records)==lines
-
-
-# --- behind a proxy
-
-PREFIX = '/user/me/proxy/8866'
-
-def asked(url, path, host):
-    "What a proxy gets that passes on the visitor's `Host`: status and text"
-    c = http.client.HTTPConnection(url[7:], timeout=60)
-    c.request('GET', path, headers=dict(Host=host))
-    res = c.getresponse()
-    return res.status,res.read().decode(errors='replace')
-
-
-def test_behind_a_proxy(trained_folder):
-    "Whether it takes the prefix off or leaves it: the page, all that it loads, its socket and its end"
-    async def visit(url):
-        visitor = await Visitor().open(url)
-        assert await visitor.find('FileUploadModel')
-        return await visitor.leave(visitor.cookie)
-    with running(trained_folder, '--base-url', PREFIX) as (p,line):
-        url,path = line[:-len(PREFIX)-1],line[-len(PREFIX)-1:]
-        assert path==f'{PREFIX}/'
-        for there,taken in (PREFIX,''),('',PREFIX):
-            code,html = asked(url, f'{there}/', 'hub.example')
-            assert code==200
-            assert f'data-base-url="{PREFIX}/voila/"' in html
-            assert f'"baseUrl": "{PREFIX}/"' in html
-            links = re.findall(r'(?:src|href)="(/[^"]*)"', html)
-            assert len(links)>2
-            assert all(o.startswith(f'{PREFIX}/voila/') for o in links)
-            for o in links: assert asked(url, o.removeprefix(taken), 'hub.example')[0]==200, o
-        for o in 'Ask%20the%20model.ipynb','voila/tree','voila/files/x.png','api/contents':
-            assert asked(url, f'{PREFIX}/{o}', 'hub.example')[0] in (403,404)
-        for o in url+PREFIX,url: assert alone(visit(o))==204
-
-
-def test_one_host(trained_folder):
-    "Named with its host, the page is there for no other"
-    with running(trained_folder, '--base-url', f'https://hub.example{PREFIX}/') as (p,line):
-        url = line[:-len(PREFIX)-1]
-        answers = {o: asked(url, f'{PREFIX}/', o)[0] for o in ('hub.example','evil.example','127.0.0.1')}
-        assert answers=={'hub.example': 200, 'evil.example': 403, '127.0.0.1': 200}
 
 
 @pytest.mark.parametrize('base_url', ['/a?b', 'ftp://hub.org/a', '/a b', '//hub.org/a', '/a/{port}'])
@@ -159,236 +111,264 @@ def test_refuses_base_urls(trained_folder, base_url, capsys):
 
 
 def test_not_in_a_notebook(trained_folder, capsys):
-    "Beside a running event loop, and in a thread: one line that says where to start it"
+    "Beside a running event loop, and in a thread: one line that says what to do"
     async def cell(): mlc_app(trained_folder)
     def thread(): ThreadPoolExecutor(1).submit(mlc_app, trained_folder).result()
-    for start in lambda: alone(cell()), thread:
-        with pytest.raises(SystemExit): start()
+    for begin in lambda: alone(cell()), thread:
+        with pytest.raises(SystemExit): begin()
         said = capsys.readouterr().err
         assert said.count('\n')==1
-        assert 'start mlc_app MODEL in a terminal' in said
+        assert 'mlc_course.ui.app.start(MODEL)' in said
 
 
-# --- visitors who mean harm, and many of them
-
-PROTOCOL = 'v1.kernel.websocket.jupyter.org'
-
-class Visitor:
-    "What the script of the page does, and what somebody else's script could do"
-    async def open(self, url):
-        self.url,res = url,await AsyncHTTPClient().fetch(HTTPRequest(f'{url}/', request_timeout=120))
-        self.cookie = re.search('_xsrf=([^;]*)', res.headers['Set-Cookie'])[1]
-        self.kernel = re.search('"kernelId": "([^"]+)"', res.body.decode())[1]
-        self.address = f'{url.replace("http", "ws")}/api/kernels/{self.kernel}/channels'
-        self.ws = await websocket_connect(self.address, subprotocols=[PROTOCOL])
-        return self
-
-    async def send(self, kind, content, buffers=(), channel='shell'):
-        head = dict(msg_id=uuid.uuid4().hex, msg_type=kind, username='', session='s', version='5.3',
-            date='2026-01-01T00:00:00Z')
-        parts = [json.dumps(o).encode() for o in (head, {}, {}, content)]
-        await self.ws.write_message(wire.serialize_msg_to_ws_v1([*parts, *buffers], channel), binary=True)
-
-    async def wait(self, kind, ok=lambda o: True, secs=60):
-        async def look():
-            while (m := await self.ws.read_message()) is not None:
-                head,_,_,content = map(json.loads, wire.deserialize_msg_from_ws_v1(m)[1][:4])
-                if head['msg_type']!=kind: continue
-                if ok(content): return content
-            raise EOFError
-        return await asyncio.wait_for(look(), secs)
-
-    async def find(self, model):
-        "The widget of this kind"
-        await self.send('comm_info_request', {})
-        known = await self.wait('comm_info_reply')
-        for o in known['comms']: await self.tell(o, method='request_state')
-        def is_model(o): return o['data'].get('state', {}).get('_model_name')==model
-        return (await self.wait('comm_msg', is_model))['comm_id']
-
-    async def tell(self, widget, buffers=(), **data):
-        await self.send('comm_msg', dict(comm_id=widget, data=data), buffers)
-
-    async def upload(self, widget, name, data):
-        "`data` are the bytes of a file, or what a visitor writes in their place"
-        state = dict(name=name, type='image/jpeg', size=9, last_modified=0)
-        buffers,paths = [data],[['value',0,'content']]
-        if not isinstance(data, bytes):
-            buffers,paths = [],[]
-            state['content'] = data
-        await self.tell(widget, buffers, method='update', state=dict(value=[state]), buffer_paths=paths)
-
-    async def answer(self, name):
-        def value(o): return str(o['data'].get('state', {}).get('value', ''))
-        return value(await self.wait('comm_msg', lambda o: name in value(o)))
-
-    async def leave(self, token=None):
-        query = '' if token is None else f'?_xsrf={token}'
-        request = HTTPRequest(f'{self.url}/voila/api/shutdown/{self.kernel}{query}', method='POST',
-            body=b'', headers=dict(Cookie=f'mlc_app_xsrf={self.cookie}'))
-        return (await AsyncHTTPClient().fetch(request, raise_error=False)).code
+def test_beside_a_kernel(trained):
+    "It answers while the loop of the kernel runs; stopped, its port is free and no thread is left"
+    n = threading.active_count()
+    async def cells():
+        app = start(trained)
+        assert '<iframe' in app._repr_html_()
+        reply = await asyncio.to_thread(ask, app.url, '/api/predict', photo())
+        policy = (await asyncio.to_thread(ask, app.url)).headers['content-security-policy']
+        assert 'http://localhost:*' in policy # Jupyter may show it in a frame
+        app.stop()
+        return app.url,reply.json['labels']
+    url,labels = alone(cells())
+    assert labels==trained.predict(photo())[0]['labels']
+    port = int(url.rpartition(':')[2])
+    assert free_port(port)==port
+    assert threading.active_count()==n
 
 
-def megabytes(p):
-    "Of the server and its kernels, and how many these are"
-    server = psutil.Process(p.pid)
-    kernels = server.children(recursive=True)
-    return sum(o.memory_info().rss for o in [server, *kernels])//2**20,len(kernels)
+# --- what it answers
+
+def test_answers_as_the_command(app, trained_folder, tmp_path):
+    "Line by line what `mlc_predict --json` prints: one photo as it is, and several in a form"
+    files = dict(zip(('cat ü.jpg','pug.jpg','text.jpg'), (photo('Siamese'),photo(),b'a letter')))
+    for name,data in files.items(): (tmp_path/name).write_bytes(data)
+    printed = json_rows(call('mlc_predict', trained_folder, *files, '--json', cwd=tmp_path))
+    data,kind = form(files.items())
+    reply = ask(app.url, '/api/predict', data, Content_Type=kind)
+    together = [json.loads(o) for o in reply.body.decode().splitlines()]
+    assert reply.status==200
+    one_by_one = [ask(app.url, f'/api/predict?path={quote(o)}', data) for o,data in files.items()]
+    assert [o.status for o in one_by_one]==[200,200,422]
+    for answers in together,[o.json for o in one_by_one]:
+        assert [list(o) for o in answers]==[list(o) for o in printed]
+        for answer,line in zip(answers, printed):
+            probs,others = answer.pop('probs', {}),dict(line)
+            assert probs==pytest.approx(others.pop('probs', {}), abs=1e-5)
+            assert answer.pop('score', 0)==pytest.approx(others.pop('score', 0), abs=1e-4)
+            assert answer==others
 
 
-def hostile_files(folder):
-    "Name to bytes"
-    img = draw_portrait('pug', 100, 300)[0]
-    img.save(folder/'good.jpg')
-    img.convert('CMYK').save(folder/'inks.jpg')
-    good = (folder/'good.jpg').read_bytes()
-    files = dict(good=good, inks=(folder/'inks.jpg').read_bytes(), half=good[:len(good)//2],
-        text=b'a letter', page=b'<html>', eps=b'%!PS-Adobe-3.0 EPSF-3.0\n')
-    for name in 'bomb_30000x30000.png','gray16.png','animated.webp','text.heic':
-        file = SHARED/'data/hostile'/name
-        if file.exists(): files[name] = file.read_bytes()
-    return files
+def test_facts(app, trained):
+    assert ask(app.url, '/health').json==dict(status='ok')
+    facts = ask(app.url, '/api/model').json
+    assert facts['vocab']==trained.vocab
+    assert facts['keep']==trained.decision.keep
+    assert facts['metrics']==trained.config['metrics']
+    assert facts['arch']=='small_cnn'
 
 
-WHY = {'half': 'damaged', 'text': 'no_picture', 'page': 'no_picture', 'eps': 'no_picture',
-    'bomb_30000x30000.png': 'too_large', 'text.heic': 'no_picture'}
-
-async def upload_ten(visitor, who, files):
-    "Names that climb, and what the app says to each"
-    widget = await visitor.find('FileUploadModel')
-    sent = {}
-    for i in range(10):
-        kind,data = files[i%len(files)]
-        sent[f'../../../etc/{who}{i}-{kind}'] = data
-    for name,data in sent.items(): await visitor.upload(widget, name, data)
-    return [(name,await visitor.answer(name)) for name in sent]
+def test_map(app):
+    "The size of the photo, upright; a label that there is not is refused"
+    wide = jpeg(draw_portrait('pug', 1, 600)[0].resize((840,300)))
+    reply = ask(app.url, '/map?label=pug', wide)
+    assert Image.open(BytesIO(reply.body)).size==(420,150)
+    assert ask(app.url, '/map?label=donkey&path=a.jpg', wide).json==dict(path='a.jpg',
+        error='donkey is no label of this model')
 
 
-def calmed(p, before):
-    "Megabytes and kernels, once they are no more than `before` and a little, or after 20 seconds"
-    for _ in range(100):
-        after = megabytes(p)
-        if after[1]<=before[1] and after[0]<before[0]*1.15: break
-        time.sleep(.2)
-    return after
+def test_every_keep(app, trained):
+    "What the page holds of an answer is what `with_keep` says, at each place of its slider"
+    from mlc_course.ui.app_page import keep_steps
+    steps,seen = keep_steps(trained),set()
+    for i in range(12):
+        data = photo(('pug','Siamese','car')[i%3], i)
+        card = ask(app.url, '/ask?path=a.jpg', data).body.decode()
+        digits = re.search('data-steps="([01]+)"', card)[1]
+        named = re.search('said known">([^<]*)<', card)[1]
+        for step,digit in zip(steps, digits, strict=True):
+            labels = trained.with_keep(step.keep).predict(data)[0]['labels']
+            assert bool(labels)==(digit=='1')
+            assert not labels or ' and '.join(labels)==named
+        seen |= set(digits)
+    assert seen=={'0','1'}
 
 
-def test_twenty_uploads(trained_folder, tmp_path, says):
-    "At once from two tabs, with climbing names and files that are none: all are answered, memory comes back"
-    files = [*hostile_files(tmp_path).items()]
-    async def visit(url, p):
-        visitors = await asyncio.gather(*(Visitor().open(url) for _ in range(2)))
-        said = await asyncio.gather(*(upload_ten(v, k, files) for k,v in enumerate(visitors)))
-        busy = megabytes(p)
-        assert [await v.leave(v.cookie) for v in visitors]==[204,204]
-        return sum(said, []),busy
-    with running(trained_folder) as (p,url):
-        urlopen(url, timeout=60).read() # one tab that stays
-        while megabytes(p)[1]<2: time.sleep(.2)
-        time.sleep(3)
-        before = megabytes(p)
-        said,busy = alone(visit(url, p))
-        after = calmed(p, before)
-        assert after[1]<=before[1], (before,busy,after)
-        assert after[0]<before[0]*1.15, (before,busy,after)
-        assert status(url)==200
-    assert len(said)==20
-    for name,answer in said:
-        why = WHY.get(name.split('-', 1)[1])
-        if why: assert fault(why) in answer, name
-        else: assert 'role="alert"' not in answer, name
-    says(f'app: 20 uploads answered; server and kernels {before[0]} MB before, '
-        f'{busy[0]} during, {after[0]} after')
+# --- who may ask
+
+@pytest.mark.parametrize('headers', [
+    dict(Host='evil.example'), dict(Host='evil.example:80', Origin='http://evil.example'), dict(Host=''),
+    dict(Origin='http://evil.example'), dict(Origin='null'), dict(Sec_Fetch_Site='cross-site'),
+    dict(Sec_Fetch_Site='same-site'), dict(Origin='http://127.0.0.1:1')])
+def test_other_sites(app, headers):
+    "A page of another site cannot ask, under its own name or under one that was made to point here"
+    reply = ask(app.url, '/api/predict', photo(), **headers)
+    assert reply.status==403
+    assert set(reply.json)=={'path','error'}
+    assert 'access-control-allow-origin' not in reply.headers
 
 
-KINDS = ['complete_request', 'inspect_request', 'history_request', 'is_complete_request', 'debug_request',
-    'usage_request']
-# each would have to be refused, not counted up to
-ODD_MESSAGES = [(10**17).to_bytes(8, 'little')*2, b'', b'x', '{"header":{"msg_type":"comm_msg"}}']
-ODD_HEADERS = [{}, {'Sec-WebSocket-Protocol':PROTOCOL, 'Origin':'http://evil.example'},
-    {'Sec-WebSocket-Protocol':PROTOCOL, 'Origin':'http://evil.example', 'Host':'evil.example'}]
-
-async def try_everything(url, mark, model):
-    "Code in every kind of message, paths in place of bytes, odd messages, the name of another site"
-    visitor = await Visitor().open(url)
-    call = f'open({str(mark)!r}, "w")'
-    code = dict(code=call, user_expressions=dict(a=call), silent=False, store_history=False,
-        allow_stdin=False)
-    for channel in 'shell','control','stdin','iopub':
-        await visitor.send('execute_request', code, channel=channel)
-    for kind in KINDS:
-        await visitor.send(kind, dict(code='import os; os.', cursor_pos=3, command='evaluate', arguments={}))
-    widget = await visitor.find('FileUploadModel')
-    for no_bytes in '/etc/passwd',str(model/'config.json'),10**12,None:
-        await visitor.upload(widget, 'path.jpg', no_bytes)
-    await visitor.upload(widget, '/etc/passwd', b'text')
-    assert fault('no_picture') in await visitor.answer('/etc/passwd')
-    for message in ODD_MESSAGES:
-        ws = await websocket_connect(visitor.address, subprotocols=[PROTOCOL])
-        await ws.write_message(message, binary=isinstance(message, bytes))
-        while await asyncio.wait_for(ws.read_message(), 30) is not None: pass # it is closed
-    for head in ODD_HEADERS:
-        request = HTTPRequest(visitor.address, headers=head)
-        with pytest.raises(HTTPClientError, match='403'): await websocket_connect(request)
-    assert await visitor.leave()==403 # another site cannot end it: it does not know the cookie
-    assert await visitor.leave('wrong')==403
-    assert await visitor.leave(visitor.cookie)==204
+def test_own_page(app):
+    host = app.url[7:]
+    local = f'localhost:{host.rpartition(":")[2]}'
+    for headers in dict(Origin=app.url), dict(Sec_Fetch_Site='same-origin'), dict(Host=local):
+        assert ask(app.url, '/api/predict', photo(), **headers).status==200
 
 
-def test_visitors_run_no_code(trained_folder, tmp_path):
-    "Nothing that a visitor sends runs, names a file of the server, or stops it"
-    mark = tmp_path/'mark'
-    with running(trained_folder) as (p,url):
-        alone(try_everything(url, mark, trained_folder))
-        assert status(url)==200
-        assert megabytes(p)[0]<4000
-    assert not mark.exists()
+def test_serves_its_page_only(app, trained_folder):
+    "Nothing of another host in it, nothing of the machine; no other file, whatever the address"
+    page = ask(app.url).body.decode()
+    assert '<h1>Ask the model</h1>' in page
+    links = set(re.findall(r'(?:src|href|action)="([^"]*)"', page))
+    assert links=={'page.js','page.css','data:,'}
+    assert not [o for o in (str(trained_folder),'http://','https://','//') if o in page]
+    policy = ask(app.url).headers['content-security-policy']
+    assert "default-src 'none'" in policy and 'http' not in policy and 'unsafe' not in policy
+    passwd = ['../../../etc/passwd', '%2e%2e/%2e%2e/etc/passwd', '..%2f..%2fetc%2fpasswd', '/etc/passwd', '']
+    paths = [f'/{folder}{o}' for folder in ('api/','static/','page.css/') for o in passwd]
+    paths += ['/config.json', '/docs', '/openapi.json', '/page.js.map', '/.env', '/%00', '/nbs/app/page.js']
+    replies = {o: ask(app.url, o) for o in paths}
+    assert {o.status for o in replies.values()}=={404}
+    assert all(set(o.json)=={'path','error'} for o in replies.values())
+    for method in 'PUT','DELETE','PATCH','OPTIONS','TRACE':
+        assert ask(app.url, '/api/predict', method=method).status==405
 
 
-FOLDERS = ['/voila/files/', '/voila/static/', '/voila/templates/', '/voila/templates/lab/static/',
-    '/voila/labextensions/', '/voila/api/themes/', '/static/', '/']
-PASSWD = ['../../../../../../../etc/passwd', '%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/%2e%2e/etc/passwd',
-    '..%2f..%2f..%2fetc%2fpasswd', '%2fetc%2fpasswd']
-OTHERS = ['/api/contents', '/api/kernels', '/api/sessions', '/api/terminals', '/login', '/logout',
-    '/metrics', '/voila/templates/mlc_app/conf.json', '/voila/templates/x']
-
-def test_addresses(trained_folder):
-    "No address reaches another file, a list of kernels, another template, or the page under another name"
-    paths = [folder+file for folder in FOLDERS for file in PASSWD]+OTHERS
-    with running(trained_folder) as (p,url):
-        def ask(path, method='GET', **head):
-            c = http.client.HTTPConnection(url[7:], timeout=60)
-            c.request(method, path, headers=head)
-            return c.getresponse().status
-        answers = {o: ask(o) for o in paths}
-        assert set(answers.values())<={403,404}, answers
-        answers = {o: ask('/api/kernels', o) for o in ('POST','PUT','DELETE')}
-        assert set(answers.values())<={403,404,405}, answers
-        assert ask('/', Host='evil.example')==403
-        assert ask('/', Host='evil.example:80', Origin='http://evil.example')==403
-        html = urlopen(f'{url}/?template=lab&theme=dark', timeout=60).read().decode()
-        assert '<h1>Ask the model</h1>' in html
-        assert 'theme-light' in html
-        p.terminate()
-        p.wait(40)
-        assert 'Traceback' not in p.stderr.read()
+def test_token(trained, monkeypatch):
+    "Without it a visitor learns nothing of the model; a program sends it, a browser gets a cookie for it"
+    token = 'correct-horse'
+    monkeypatch.setenv('MLC_APP_TOKEN', token)
+    with beside(trained) as url:
+        page = ask(url)
+        assert page.status==401
+        assert 'type="password"' in page.body.decode()
+        assert 'pug' not in page.body.decode()
+        for path,data in (('/api/model',None), ('/api/predict',photo()), ('/ask',photo()), ('/map',photo())):
+            assert ask(url, path, data).status==401
+            assert ask(url, path, data, Authorization='Bearer wrong-horse').status==401
+        assert ask(url, '/api/model', Authorization=f'Bearer {token}').status==200
+        assert ask(url, '/health').status==200
+        assert ask(url, '/enter', b'token=wrong-horse').status==403
+        told = ask(url, '/enter', f'token={token}'.encode())
+        assert told.status==303
+        cookie = told.headers['set-cookie']
+        assert token not in cookie
+        assert 'HttpOnly' in cookie and 'SameSite=strict' in cookie
+        assert 'pug' in ask(url, Cookie=cookie.partition(';')[0]).body.decode()
 
 
-def test_too_many_tabs(trained_folder):
-    "The second tab is told to wait, and gets in when the first has left"
-    async def visit(url):
-        visitor = await Visitor().open(url)
-        for _ in range(3):
-            code = status(url)
-            if code==503: break
-        assert code==503
-        with pytest.raises(HTTPError) as e: urlopen(url, timeout=60)
-        assert 'Too many people' in e.value.read().decode()
-        assert await visitor.leave(visitor.cookie)==204
-    with running(trained_folder, '--tabs', 1) as (p,url):
-        alone(visit(url))
-        assert megabytes(p)[1]<=2
-        for _ in range(50):
-            if status(url)==200: break
-            time.sleep(.2)
-        else: pytest.fail('the page stays closed')
+@pytest.mark.parametrize('token', ['secret', '', 'correct horse\n', 'correct hörse'])
+def test_weak_token(token, capsys):
+    with pytest.raises(SystemExit) as e: mlc_app('nowhere', token=token)
+    assert e.value.code==2
+    assert 'the token can be guessed' in capsys.readouterr().err
+
+
+PREFIX = '/user/me/proxy/8866'
+
+def test_behind_a_proxy(trained):
+    "Whether it takes the prefix off or leaves it: the page, all that it loads, and its answers"
+    with beside(trained, base_url=PREFIX) as line:
+        url,path = line[:-len(PREFIX)],f'{PREFIX}/'
+        assert line.endswith(PREFIX)
+        moved = ask(url, PREFIX, Host='hub.example')
+        assert (moved.status, moved.headers['location'])==(307, path)
+        for there in PREFIX,'':
+            page = ask(url, f'{there}/', Host='hub.example').body.decode()
+            for o in re.findall(r'(?:src|href)="(page[^"]*)"', page):
+                assert ask(url, f'{there}/{o}', Host='hub.example').status==200
+            sent = dict(Host='hub.example', Origin='https://hub.example')
+            assert ask(url, f'{there}/api/predict', photo(), **sent).json['known'] in (True,False)
+            assert ask(url, f'{there}/config.json', Host='hub.example').status==404
+
+
+def test_one_host(trained):
+    "Named with its host, the page is there for no other; a proxy may pass on its own name as origin"
+    with beside(trained, base_url=f'https://hub.example{PREFIX}/') as line:
+        url = line[:-len(PREFIX)]
+        names = 'hub.example','evil.example','127.0.0.1'
+        answers = {o: ask(url, f'{PREFIX}/', Host=o).status for o in names}
+        assert answers=={'hub.example': 200, 'evil.example': 403, '127.0.0.1': 200}
+        assert ask(url, f'{PREFIX}/api/predict', photo(), Origin='https://hub.example').status==200
+        assert ask(url, f'{PREFIX}/api/predict', photo(), Origin='https://evil.example').status==403
+
+
+# --- how much
+
+def test_too_large(app):
+    "Refused before it is read; in a form it is an answer beside the others, and too many files are none"
+    big = bytes(11_000_000)
+    reply = ask(app.url, '/api/predict?path=big.jpg', big)
+    assert reply.status==413
+    why = 'big.jpg has 11 MB, more than 10: make it smaller and try again'
+    assert reply.json==dict(path='big.jpg', error=why)
+    data,kind = form([('pug.jpg',photo()), ('big.jpg',big)])
+    lines = ask(app.url, '/api/predict', data, Content_Type=kind).body.splitlines()
+    assert [json.loads(o).get('error', '')[:18] for o in lines]==['','big.jpg has 11 MB,']
+    data,kind = form([(f'{i}.jpg',b'x') for i in range(21)])
+    assert ask(app.url, '/api/predict', data, Content_Type=kind).status==400
+    assert not list(app.tmp.iterdir()) # nothing of them went to the disk
+
+
+def test_endless_body(app):
+    "A body of no announced length ends where it becomes too large, and nothing keeps it"
+    with socket.create_connection(('127.0.0.1', int(app.url.rpartition(':')[2]))) as s:
+        s.sendall(b'POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nTransfer-Encoding: chunked\r\n\r\n')
+        chunk = b'%x\r\n' % 2**20 + bytes(2**20) + b'\r\n'
+        for _ in range(100):
+            if select.select([s], [], [], 0)[0]: break
+            s.sendall(chunk)
+        assert s.recv(100).startswith(b'HTTP/1.1 413')
+
+
+def test_too_fast(trained):
+    "More than the rate allows is asked to wait, and told how long"
+    with beside(trained, limits=Limits(per_second=2)) as url:
+        replies = [ask(url, '/api/predict', photo()) for _ in range(12)]
+        codes = [o.status for o in replies]
+        assert codes[:4]==[200]*4
+        assert 429 in codes
+        last = next(o for o in replies if o.status==429)
+        assert int(last.headers['retry-after'])>=1
+        assert 'ask more slowly' in last.json['error']
+        assert ask(url).status==200 # the page is there all the same
+
+
+def test_too_many_wait(trained):
+    "Beyond the places there are, a visitor hears at once that there is none"
+    with beside(trained, limits=Limits(n_waiting=1, per_second=0, secs=2)) as url:
+        with socket.create_connection(('127.0.0.1', int(url.rpartition(':')[2]))) as s:
+            s.sendall(b'POST /api/predict HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Length: 9\r\n\r\n1')
+            while (reply := ask(url, '/api/predict', photo())).status==200: pass # not yet arrived
+            assert (reply.status, reply.headers['retry-after'])==(503, '1')
+            assert s.recv(100).startswith(b'HTTP/1.1 408') # it took too long, and its place is free
+        assert ask(url, '/api/predict', photo()).status==200
+
+
+WHY = {'half.jpg': 'damaged', 'text.jpg': 'no_picture', 'page.jpg': 'no_picture', 'eps.jpg': 'no_picture',
+    'empty.jpg': 'empty', 'huge.png': 'too_large', 'random.jpg': 'no_picture'}
+
+def test_load(app, trained, says):
+    "20 at a time, a third of them hostile: none is lost, none gets another's answer, memory comes back"
+    bad = hostile_files()
+    good = {f'../{i}.jpg': photo(('pug','Siamese')[i%2], i) for i in range(2*len(bad))}
+    files = [*good.items(), *bad.items()]
+    expected = {name: trained.predict(data)[0] for name,data in files}
+    visitor = lambda: app_visit(app.url)
+    load(app.pid, visitor, files, 60, 20) # all threads have run once
+    before = megabytes(app.pid)
+    res = load(app.pid, visitor, files, 200, 20)
+    assert len(res.replies)==200
+    for name,answer in res.replies:
+        assert answer['path']==name
+        assert answer.get('labels')==expected[name].get('labels'), name
+        if name in WHY: assert fault(WHY[name]) in answer['error'], name
+    for _ in range(100): # it comes back a second after the last request
+        if (after := megabytes(app.pid))<before*1.05: break
+        time.sleep(.1)
+    assert after<before*1.15, (before,res.peak,after)
+    says(f'app: 200 requests, 20 at a time: {200/res.wall:.0f} a second, '
+        f'99 % within {res.at(.99)*1000:.0f} ms; '
+        f'{before:.0f} MB before, {res.peak:.0f} at most, {after:.0f} after')

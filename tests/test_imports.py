@@ -8,9 +8,11 @@ LIGHT = {
     'mlc_course': SCIENCE | {'fastcore'},
     'mlc_course.ui.course': SCIENCE,
     'mlc_course.ui.cli': SCIENCE | {'PIL'},
-    'mlc_course.ui.app': SCIENCE | {'voila','tornado'},
+    'mlc_course.ui.app': SCIENCE | {'fasthtml','starlette','uvicorn'},
     'mlc_course.trust': {'fastai','pandas','matplotlib'},
-    'mlc_course.ui.asker': {'fastai','pandas','voila','matplotlib.pyplot','mlc_course.data', # in each tab
+    'mlc_course.ui.app_routes': {'fastai','pandas','matplotlib','ipywidgets','IPython','mlc_course.data',
+        'mlc_course.draw'},
+    'mlc_course.ui.asker': {'fastai','pandas','matplotlib.pyplot','mlc_course.data',
         'mlc_course.ui.explorers','mlc_course.draw'}}
 
 

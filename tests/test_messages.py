@@ -520,7 +520,8 @@ def test_port_in_use():
 
 
 @pytest.mark.parametrize('command,name,things', [
-    (lambda: mlc_app('nowhere', tabs=0), 'tabs', (0,)),
+    (lambda: mlc_app('nowhere', rate=-1), 'rate', (-1,)),
+    (lambda: mlc_app('nowhere', token='secret'), 'token', ()),
     (lambda: mlc_app('nowhere'), 'no_model', ('nowhere',)),
     (lambda: mlc_app('nowhere', ip='203.0.113.1'), 'address', ('203.0.113.1',)),
     (lambda: mlc_predict('nowhere', ['a.jpg'], shard='4/3'), 'shard', ('4/3',)),

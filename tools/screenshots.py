@@ -102,20 +102,22 @@ def serve_app(model):
 
 
 def app():
-    "A drawn cat is uploaded"
+    "Drawn photos are uploaded: two cats, a stranger, and the map of one of them"
     with TemporaryDirectory() as folder:
-        model,cat = Path(folder)/'model',Path(folder)/'my_cat.png'
-        demo().clf.save(model)
-        draw_portrait('Siamese', 3, 320)[0].save(cat)
-        with serve_app(model) as url, tab() as page:
+        folder = Path(folder)
+        demo().clf.save(folder/'model')
+        photos = []
+        for kind,i in (('Siamese',3), ('Bengal',3), ('donkey',3)):
+            photos.append(folder/f'photo_{len(photos)+1}.png')
+            draw_portrait(kind, i, 320)[0].save(photos[-1])
+        with serve_app(folder/'model') as url, tab(height=1240) as page:
             page.goto(url)
-            page.locator('[role=status]').wait_for()
-            with page.expect_file_chooser() as chooser: page.locator('.widget-upload').click()
-            before = page.locator('[role=status]').inner_text()
-            chooser.value.set_files(cat)
-            is_new = 't => document.querySelector("[role=status]").innerText != t'
-            page.wait_for_function(is_new, arg=before)
-            page.wait_for_timeout(1000)
+            page.get_by_label('Choose photos').set_input_files(photos)
+            page.locator('.answer').nth(2).wait_for()
+            page.locator('.answer').nth(1).locator('.label').first.click()
+            page.locator('.map').wait_for()
+            page.wait_for_timeout(500)
+            page.mouse.move(0, 0)
             take(page, 'app')
 
 

@@ -345,11 +345,12 @@ def answer_line(
 
 def json_line(
     answer:dict, # From `predict`
+    is_utf8:bool=None, # False: plain ASCII; None: as stdout is
 )->str:
-    "One object on one line; where stdout is not UTF-8, plain ASCII"
+    "One object on one line"
     from json import dumps
     def escape(c): return dumps(c)[1:-1]
-    is_utf8 = (sys.stdout.encoding or 'utf-8').lower()=='utf-8'
+    if is_utf8 is None: is_utf8 = (sys.stdout.encoding or 'utf-8').lower()=='utf-8'
     return one_line(dumps(answer, ensure_ascii=not is_utf8), escape)
 
 # %% ../../nbs/ui/cli.ipynb #commands-027

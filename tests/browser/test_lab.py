@@ -12,7 +12,7 @@ from .lab import IDLE, open_chapter, run_all, save, serve_lab, shut_down, wait_f
 # At least so many explorers in each, and the longest chapters first, so that two workers end together
 EXPLORERS = {'10_rare': 1, '05_train': 1, '07_unknown': 1, '06_where': 1, '09_counting': 1, '08_trust': 0,
     '11_ship': 1, '01_convolution': 1, 'ui/explorers_answers': 5, 'ui/explorers': 5, 'ui/asker': 1,
-    'ui/explorer': 2, 'ui/app': 1, '04_data': 1, '03_bce': 1, '02_sigmoid': 1, 'index': 0}
+    'ui/explorer': 2, '04_data': 1, '03_bce': 1, '02_sigmoid': 1, 'index': 0}
 LONG = ('deeper/hidden_labels', 'deeper/silence', 'deeper/simple_rules', 'deeper/unseen_sets',
     'draw/cells', 'draw/datasets',
     'engine/machines', 'engine/networks', 'engine/onnx_file',

@@ -296,7 +296,7 @@ def same_kind(a, b, at):
 
 def answers(clf, pics):
     "What people and programs see of a model: nothing here may fail"
-    from mlc_course.ui.app import promise
+    from mlc_course.ui.app_page import Look,main_page,promise
     from mlc_course.ui.cli import answer_line
     res = clf.predict(pics)
     for o in res:
@@ -305,7 +305,8 @@ def answers(clf, pics):
             assert math.isfinite(o['score']) or not o['labels'], o
         assert not any(unicodedata.category(c) in ('Cc','Cs','Zl','Zp') for c in answer_line(o)), o
         json.dumps(o, ensure_ascii=False).encode()
-    assert promise(clf).startswith('<p>It knows')
+    assert promise(clf)[0].startswith('It knows')
+    assert '<h1>Ask the model</h1>' in main_page(Look(clf), 1)
     assert 'Classifier(' in repr(clf)
     if clf.decision.keep_table: clf.with_keep(.5).predict(pics[:1])
     return repr(clf.vocab)+repr(res)
@@ -405,7 +406,8 @@ def test_mutations(says):
 
 def test_odd_labels_are_shown(tmp_path):
     "A label of a stranger is text, never markup or a formula"
-    from mlc_course.ui.app import promise
+    import torch
+    from mlc_course.ui.app_page import Look,answer_card,main_page
     from mlc_course.classifier import Classifier
     from mlc_course.draw.scenes import draw_portrait
     from mlc_course.ui.asker import explore_model
@@ -414,7 +416,8 @@ def test_odd_labels_are_shown(tmp_path):
     clf.save(tmp_path/'m')
     widget = explore_model(Classifier.load(tmp_path/'m'), {'pug': draw_portrait('pug', 0, 64)[0]})
     assert widget._repr_mimebundle_()['image/png']
-    for html in widget.text.value, promise(clf):
+    card = answer_card(Look(clf), 'a.jpg', torch.zeros(1, 2), torch.ones(1))
+    for html in widget.text.value, main_page(Look(clf), 1), card:
         assert odd[0] in html
         assert '<script' not in html
 

@@ -91,4 +91,4 @@ def test_train_and_predict(home):
     # What needs an extra says which, where it is not installed
     res = run(home, 'mlc_app', 'model', check=False)
     assert res.returncode==2
-    assert res.stderr=='mlc_app: the app needs Voilà: pip install mlc_course[app]\n'
+    assert res.stderr=='mlc_app: the app needs FastHTML: pip install mlc_course[app]\n'
