@@ -34,11 +34,12 @@ def class_maps(
     check_shapes(feats=(feats, 'bs n_feat h w'), weight=(weight, 'n_classes n_feat'))
     return torch.einsum('nfhw,kf->nkhw', feats, weight)
 
-# %% ../nbs/06_where.ipynb #06-where-021
+# %% ../nbs/06_where.ipynb #06-where-n01
 def _middles(n, middles=None):
     "Of `n` cells along a side, as shares of it"
     return (torch.arange(n)+.5)/n if middles is None else torch.as_tensor(middles)
 
+# %% ../nbs/06_where.ipynb #06-where-021
 def peaks(
     maps:Tensor,  # `(n_items, n_classes, rows, cols)`
     middles=None, # Of what the cells see, as shares of the picture's sides; None: of their tiles

@@ -142,4 +142,6 @@ def test_stored_table():
     assert not voc.duplicated(['photo','label']).any()
     assert (voc.photo.nunique(),voc.label.nunique())==(987,20)
     assert set(voc['map'])==set(voc.package)==set(voc.centre)=={0,1}
-    assert voc.chance.between(0, 1).all() and voc.untrained.between(0, 1).all()
+    assert voc.chance.between(0, 1).all() and voc['random head'].between(0, 1).all()
+    assert (voc.reach>=voc['map']).all() # the map can only point at middles of cells
+    assert (voc.groupby('photo').wrong.nunique()==1).all()

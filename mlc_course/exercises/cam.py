@@ -1,5 +1,5 @@
 """The votes of a tiny map, the chance of hitting two overlapping boxes, a head as a convolution,
-and what becomes of a cat without a face, and of a small one.
+and what becomes of a cat that is only a face, and of a small one.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/where.html.md"""
 
