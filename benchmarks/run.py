@@ -8,11 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 HERE = Path(__file__).resolve().parent
-<<<<<<< HEAD
-PARTS = 'labelling', 'training', 'scoring', 'checking', 'machines', 'many'
-=======
-PARTS = 'labelling', 'training', 'scoring', 'checking', 'machines', 'loop'
->>>>>>> loop20
+PARTS = 'labelling', 'training', 'scoring', 'checking', 'machines', 'many', 'loop'
 LIBRARIES = 'torch', 'torchvision', 'fastai', 'pillow', 'scikit-learn', 'torchmetrics', 'mapie'
 
 
