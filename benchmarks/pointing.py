@@ -89,14 +89,18 @@ def random_weights(n_classes, seed):
 
 def best_fixed(boxes, n_items, vocab):
     "The one place, of 20 x 20, that lies in most boxes of these photos"
-    def hits(at): return pointing_game(torch.tensor(at).expand(n_items, len(vocab), 2), boxes, vocab).hit.mean()
+    def hits(at):
+        points = torch.tensor(at).expand(n_items, len(vocab), 2)
+        return pointing_game(points, boxes, vocab).hit.mean()
     steps = (np.arange(20)+.5)/20
     return max(((x,y) for y in steps for x in steps), key=hits)
 
 
 def on_grid(boxes, middles):
-    "By item and label: can any cell's middle lie in one of the boxes? What a perfect finger on this grid would hit"
-    def near(low, high): return ((low.to_numpy()[:,None]<=middles) & (middles<high.to_numpy()[:,None])).any(1)
+    "By item and label: does any cell's middle lie in a box? What a perfect finger on this grid would hit"
+    def near(low, high):
+        low,high = low.to_numpy()[:,None],high.to_numpy()[:,None]
+        return ((low<=middles) & (middles<high)).any(1)
     reach = near(boxes.x1, boxes.x2) & near(boxes.y1, boxes.y2)
     return boxes.assign(reach=reach).groupby(['item','label']).reach.any()
 
@@ -115,8 +119,8 @@ def all_points(maps, head, package, middles, fixed, n_seeds=10):
 
 
 def play(table, boxes, vocab, points, logits, middles):
-    """A row for each photo and each of its labels. `reach`: the grid allows a hit. `random head`: mean of ten.
-    `wrong`: how many labels the photo is given that it doesn't have, the same in each of its rows"""
+    """A row for each photo and each of its labels. `reach`: the grid allows a hit. `random head`:
+    mean of ten. `wrong`: how many labels the photo is given that it doesn't have, the same in each of its rows"""
     for way,at in points:
         game = pointing_game(at, boxes, vocab)
         if way=='map': res = game[['item','label','chance']].copy()
@@ -155,4 +159,5 @@ if __name__=='__main__':
     res, head, fixed = measure(parser.parse_args().cache)
     save_file({k: v.half() for k,v in head.state_dict().items()}, NBS/'photos/voc_head.safetensors')
     res.to_csv(NBS/'results/06_voc.csv', index=False, float_format='%.4g')
-    print('best fixed place', fixed, res.drop(columns=['photo','label']).mean().round(3).to_string(), sep='\n')
+    means = res.drop(columns=['photo','label']).mean()
+    print('best fixed place', fixed, means.round(3).to_string(), sep='\n')
