@@ -266,7 +266,7 @@ def rows():
         anew = Classifier.train(both, BODY, say=noop)
         times[1].append(time.perf_counter()-t0)
     maps = [o.evaluate(test)['map'] for o in (after,anew)]
-    assert abs(maps[0]-maps[1])<.01, maps
+    assert maps[0]>maps[1]-.01, maps
     said = f'mAP on 1,000 other scenes {maps[0]:.4f} and {maps[1]:.4f}'
     note = 'theirs: training on all 2,700 anew, with the same labels'
     return [row('add 60 photos of new labels to 2,640 scenes', summary(*times), 20, said, note)]

@@ -224,7 +224,7 @@ def fitted_classifier(
     say=print,    # Told the figures
     max_missed:float=None, # Share of a new known picture's labels that may be missed, see `Decision.fit`
     keys=None,    # What `file_keys` makes of training and validation pictures; None: not known
-    near:bool=False, # Has the head of `model` been solved from one near it? Then fewer steps do for others
+    near:bool=False, # Was the head of `model` solved from one near it? Then fewer steps and rounds will do
 )->Classifier:
     "Choose references, score and thresholds, measure on validation pictures, and put all together"
     # not above: brings fastai
