@@ -120,7 +120,7 @@ def all_points(maps, head, package, middles, fixed, n_seeds=10):
 
 def play(table, boxes, vocab, points, logits, middles):
     """A row for each photo and each of its labels. `reach`: the grid allows a hit. `random head`:
-    mean of ten. `wrong`: how many labels the photo is given that it doesn't have, the same in each of its rows"""
+    mean of ten. `wrong`: how many labels the photo is given that it does not have"""
     for way,at in points:
         game = pointing_game(at, boxes, vocab)
         if way=='map': res = game[['item','label','chance']].copy()
