@@ -6,7 +6,7 @@ from io import BytesIO
 from urllib.parse import quote
 import pytest
 from PIL import Image
-from conftest import call, json_rows, refused
+from conftest import ROOT, call, json_rows, refused
 from messages import fault
 from visitors import app_visit, ask, form, hostile_files, jpeg, load, megabytes, running
 from mlc_course.draw.scenes import draw_portrait
@@ -137,6 +137,18 @@ def test_beside_a_kernel(trained):
     port = int(url.rpartition(':')[2])
     assert free_port(port)==port
     assert threading.active_count()==n
+
+
+def test_container():
+    "What the Dockerfile and the page about servers call is there"
+    options = set(re.findall(r'--[a-z-]+', call('mlc_app', '--help').stdout))
+    docker = (ROOT/'Dockerfile').read_text(encoding='utf-8')
+    page = (ROOT/'nbs/ui/app_server.ipynb').read_text(encoding='utf-8')
+    commands = re.findall(r'mlc_app(?: model| /srv/model)([^\n]*)', docker+page)
+    used = {o for line in commands for o in re.findall(r'--[a-z-]+', line)}
+    assert {'--ip','--port','--base-url'}<=used<=options
+    kept = set(re.findall('^!(.*)', (ROOT/'.dockerignore').read_text(encoding='utf-8'), re.M))
+    assert {'mlc_course','nbs','setup.py','settings.ini','pyproject.toml','README.md','model'}<=kept
 
 
 # --- what it answers

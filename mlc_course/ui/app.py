@@ -177,9 +177,10 @@ def start(
     "Start the app beside the kernel; `stop` ends it"
     _check_parts()
     proxy_address(base_url)
-    token,sock = check_token(token),bound_socket(port, ip)
+    token = check_token(token)
     from mlc_course.classifier import Classifier
     clf = model if isinstance(model, Classifier) else Classifier.load(model)
+    sock = bound_socket(port, ip)
     here = 'http://localhost:* http://127.0.0.1:*' # Jupyter
     return Beside(Server(clf, sock, ip, base_url, token, limits, here))
 

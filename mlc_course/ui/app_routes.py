@@ -143,7 +143,8 @@ class _Routes:
 
     def tidy(self):
         self.tidying = False
-        if not self.room.n: self.desk.readers.submit(_give_back_memory)
+        with suppress(RuntimeError): # it has just been closed
+            if not self.room.n: self.desk.readers.submit(_give_back_memory)
 
     async def home(self, req):
         if self.guard.admits(req): return HTMLResponse(self.page)
