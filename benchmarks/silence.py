@@ -210,18 +210,19 @@ def voc(rows, curves, cache):
 
 
 def who_taught(df):
-    "Share silent by the energy, each kind of picture the unknown one in turn, for each kind of teacher"
+    "Share silent by three methods, each kind of picture the unknown one in turn, for each kind of teacher"
     unknown = dict.fromkeys(['horse','cow','sheep'], 'scenes: animals')
     unknown |= dict.fromkeys(sorted(VEHICLES), 'scenes: vehicles')
     unknown['breeds that did not teach'] = 'pets (3 breeds)'
     whole = {('animals','vehicles'): 'scenes: animals', ('vehicles','animals'): 'scenes: vehicles'}
     teachers = {'': 'nobody', 'everyday photos': 'others', 'vehicles': 'others', 'animals': 'others'}
     rows = []
-    for o in df[df.method=='energy'].itertuples():
+    for o in df[df.method.isin(['energy','neighbours','softmax with "other"'])].itertuples():
         name = unknown.get(o.group) or whole.get((o.group,o.taught))
         who = teachers.get(o.taught, 'likes')
-        if name: rows.append(dict(unknown=name, teachers=who, n=o.n_unknown, s=o.silent))
-    by = pd.DataFrame(rows).eval('s = s*n').groupby(['unknown','teachers'], sort=False)[['s','n']].sum()
+        if name: rows.append(dict(method=o.method, unknown=name, teachers=who, n=o.n_unknown, s=o.silent))
+    keys = ['method','unknown','teachers']
+    by = pd.DataFrame(rows).eval('s = s*n').groupby(keys, sort=False)[['s','n']].sum()
     return by.assign(silent=by.s/by.n).silent.reset_index()
 
 

@@ -31,7 +31,7 @@ def check_2(answer):
     "Which scores of the donkeys grow, so that their AUROC falls"
     parts = dict(
         max_logit=(True, 'what do ten times the features make of a logit?'),
-        joint_energy=(True, 'what do ten times the logits make of the sum?'),
+        joint_energy=(True, 'what does the logit above 1 add, and what can seven others take away?'),
         knn=(False, 'does a cosine depend on the length of a vector?'))
     answer = by_name(answer, parts, 'True or False')
     for name,(truth,hint) in parts.items():
