@@ -110,6 +110,14 @@ def one_process(folder, asked):
     return pd.read_parquet(folder/'one.parquet')
 
 
+def test_nobody_at_the_address(work, pets):
+    "One line, soon; Ray itself would wait"
+    pytest.importorskip('ray', reason='not installed: it comes with the extra `dev`')
+    env = dict(os.environ, RAY_ADDRESS='127.0.0.1:9')
+    res = call('mlc_predict', work[0]/'model', pets, '--ray', '--parquet', 'b', cwd=work[0], env=env)
+    refused(res, 'no Ray answers at 127.0.0.1:9', 'unset RAY_ADDRESS')
+
+
 # --- what needs no Ray
 
 @pytest.mark.parametrize('args,words', [

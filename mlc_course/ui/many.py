@@ -9,7 +9,7 @@ Docs: https://mlc-course.github.io/mlc_course/ui/many.html.md"""
 __all__ = ['Tries', 'Labeller', 'Crew', 'crew_of', 'Done', 'predict_parts']
 
 # %% ../../nbs/ui/many.ipynb #many-003
-import logging,os,time
+import logging,os,re,socket,time
 from collections import Counter
 from contextlib import contextmanager,redirect_stdout,suppress
 from importlib.util import find_spec
@@ -125,12 +125,21 @@ def _hushed():
         os.dup2(kept, 2)
         for fd in kept,nowhere: os.close(fd)
 
+def _check_answers(address):
+    "`InputError` if nobody is there; Ray itself would wait, and not say for whom"
+    place = re.fullmatch(r'(?:ray://)?(.+):(\d+)', address)
+    if not place: return
+    try: socket.create_connection((place[1], int(place[2])), timeout=10).close()
+    except OSError:
+        raise InputError(f'no Ray answers at {address}: start it there, or unset RAY_ADDRESS') from None
+
 def _connect(ray):
-    "To the cluster that is there, or to one of this machine alone"
+    "To the cluster that `RAY_ADDRESS` names, or to one of this machine alone"
     quiet = dict(log_to_driver=False, logging_level=logging.CRITICAL)
-    with _hushed(): # it says even that it will be quiet
-        try: ray.init('auto', **quiet)
-        except ConnectionError: ray.init('local', include_dashboard=False, **quiet)
+    address = os.environ.get('RAY_ADDRESS', 'local')
+    _check_answers(address)
+    if address=='local': quiet['include_dashboard'] = False
+    with _hushed(): ray.init(address, **quiet) # it says even that it will be quiet
 
 @contextmanager
 def _started():
