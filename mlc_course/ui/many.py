@@ -148,14 +148,15 @@ def _started():
     logging.disable(logging.CRITICAL)
     import ray,ray.data
     is_ours = not ray.is_initialized()
-    try:
-        if is_ours: _connect(ray)
-        ray.data.DataContext.get_current().enable_progress_bars = False
-        # a thread of Ray prints what happens to its processes
-        with open(os.devnull, 'w') as nowhere, redirect_stdout(nowhere): yield ray
-    finally:
-        if is_ours: ray.shutdown()
-        logging.disable(logging.NOTSET)
+    # a thread of Ray prints what happens to its processes, until it is shut down
+    with open(os.devnull, 'w') as nowhere, redirect_stdout(nowhere):
+        try:
+            if is_ours: _connect(ray)
+            ray.data.DataContext.get_current().enable_progress_bars = False
+            yield ray
+        finally:
+            if is_ours: ray.shutdown()
+            logging.disable(logging.NOTSET)
 
 # %% ../../nbs/ui/many.ipynb #many-015
 class Done(NamedTuple):
