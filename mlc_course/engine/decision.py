@@ -136,6 +136,7 @@ def _is_missed(o):
 
 def _is_spread(o): return is_number(o) and o>=9e-7
 
+def _is_keep(o): return is_share(o) and o>0
 def _is_prior(o): return o is None or isinstance(o, list) and all(map(is_share, o))
 
 def _is_score(o):
@@ -377,7 +378,7 @@ class Decision:
         check_fields(fields, dict(vocab=_is_vocab), where)
         vocab = fields['vocab']
         shares = dict.fromkeys(vocab, is_share)
-        check_fields(fields, dict(score=_is_score, thresholds=shares, keep=is_share,
+        check_fields(fields, dict(score=_is_score, thresholds=shares, keep=_is_keep,
             kept=_is_keep_table, asked=is_names, missed=_is_missed), where)
         prior,table = fields['score']['prior'],fields['kept']
         if prior is not None and len(prior)!=len(vocab):

@@ -419,7 +419,7 @@ def test_odd_labels_are_shown(tmp_path):
     card = answer_card(Look(clf), 'a.jpg', torch.zeros(1, 2), torch.ones(1))
     for html in widget.text.value, main_page(Look(clf), 1), card:
         assert odd[0] in html
-        assert '<script' not in html
+        assert '<script>' not in html and '&lt;script&gt;alert(1)' in html
 
 
 if __name__=='__main__': main(*map(int, sys.argv[1:]))
