@@ -191,7 +191,7 @@ def test_ctrl_c_at_once(secs, trained_folder, pets, tmp_path):
     assert set(names(tmp_path))<={'m','n'} # nothing half-written; `m` where training was quicker
 
 
-LOADING = '''import os, signal, sys
+SWALLOWED = '''import os, signal, sys, time
 signal.signal(signal.SIGINT, signal.default_int_handler)
 sys.argv[0] = 'mlc_x'
 from mlc_course.ui.cli import one_line_errors
@@ -200,27 +200,18 @@ with one_line_errors('mlc_x'):
         os.kill(os.getpid(), signal.SIGINT)
         for _ in range(1000): pass
     except KeyboardInterrupt: pass
-    raise ImportError('initialization failed')'''
+'''
+LOADING = SWALLOWED+"    raise ImportError('initialization failed')"
+HEEDLESS = SWALLOWED+'''    try: time.sleep(50)
+    finally:
+        time.sleep(.5)
+        print('tidied')'''
 
 def test_ctrl_c_while_a_library_is_loaded():
     "A module in C may turn it into an error of its own"
     res = python(LOADING)
     assert (res.returncode, res.stderr)==(130, 'mlc_x: interrupted, nothing was saved\n')
 
-
-HEEDLESS = '''import os, signal, sys, time
-signal.signal(signal.SIGINT, signal.default_int_handler)
-sys.argv[0] = 'mlc_x'
-from mlc_course.ui.cli import one_line_errors
-with one_line_errors('mlc_x'):
-    try:
-        os.kill(os.getpid(), signal.SIGINT)
-        for _ in range(1000): pass
-    except KeyboardInterrupt: pass
-    try: time.sleep(50)
-    finally:
-        time.sleep(.5)
-        print('tidied')'''
 
 def test_ctrl_c_that_a_library_swallows():
     "It comes again, so that nobody waits for ever, but never while something is tidied up"
