@@ -173,7 +173,6 @@ def mlc_train(
     # named like Siamese_12.jpg; COCO, VOC or YOLO; or table with columns such as fname,labels[,is_valid]
     photos:Annotated[str, dict(nargs='?', opt=False)]=None,
     out:str=None, # Folder for the model; a model that is already there is replaced
-    add:str=None, # Model that shall learn these photos too, in seconds and without its old ones
     arch:str='efficientnet_lite2', # Network: one that --archs lists, or timm/NAME
     archs:bool=False, # List the networks there are, each timed on this machine, and do nothing else
     unknown:str=None, # Folder of photos with none of the labels: they teach the model to stay silent
@@ -195,6 +194,7 @@ def mlc_train(
     # and list them on stderr
     skip_bad:bool=False,
     device:str=None, # Where to compute: cpu, cuda, cuda:1 or mps; default cuda if there is one, else cpu
+    add:str=None, # Model that shall learn these photos too, in seconds and without its old ones
 ):
     """Train a multi-label classifier and save it. Exit code 0: the model is in OUT;
     2: nothing was written, stderr says why and lists each bad photo"""
