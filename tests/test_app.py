@@ -141,7 +141,8 @@ def test_beside_a_kernel(trained):
 
 def test_container():
     "What the Dockerfile and the page about servers call is there"
-    options = set(re.findall(r'--[a-z-]+', call('mlc_app', '--help').stdout))
+    helped = call('mlc_app', '--help').stdout.replace('_', '-') # older fastcore's; either is understood
+    options = set(re.findall(r'--[a-z-]+', helped))
     docker = (ROOT/'Dockerfile').read_text(encoding='utf-8')
     page = (ROOT/'nbs/ui/app_server.ipynb').read_text(encoding='utf-8')
     commands = re.findall(r'mlc_app(?: model| /srv/model)([^\n]*)', docker+page)
