@@ -94,7 +94,8 @@ def main(parts):
     if 'growth' in parts:
         df = __import__('growth').main()
         if df is not None: insert('growth', growth_text(df))
+    if 'app_load' in parts: insert('app', __import__('app_load').main())
     if 'unknown' in parts: __import__('unknown').main()
 
 
-if __name__=='__main__': main(sys.argv[1:] or [*PARTS, 'growth'])
+if __name__=='__main__': main(sys.argv[1:] or [*PARTS, 'growth', 'app_load'])
