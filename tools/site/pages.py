@@ -2,9 +2,12 @@
 import ast, base64, html, io, re
 from pathlib import Path
 
+from fastcore.basics import noop
 from fastcore.nbio import mk_cell, read_nb, write_nb
 from nbdev.process import NBProcessor
 from PIL import Image, ImageOps
+
+import explorers
 
 # Chapter: words in the code that draws its picture for the map; its part to show (left, top, right, bottom)
 THUMBS = {
@@ -32,7 +35,7 @@ TABLE = re.compile(r'(?:^\|.*\n?)+', re.M)
 PLAYGROUND = re.compile(r'\[([^]]+)\]\((\.\./)?playground/README\.md\)') # a link to it, as notebooks have it
 TRY = re.compile(rf'^([^\n:]+): (.*{PLAYGROUND.pattern}.*)\n?', re.M)
 WIDGET = 'application/vnd.jupyter.widget-view+json'
-STILL = '<p class="still">A still picture: run the notebook to move it.</p>'
+STILL = f'<p class="still">{explorers.STILL}</p>'
 
 
 def course_map(nb):
@@ -94,8 +97,13 @@ def alt(code):
     return found[2] if found and '{' not in found[2] else 'Drawn by the code above'
 
 
-def for_page(output):
-    "The output without styles of its own, and with the picture in place of the widget that no page can run"
+def shown(text):
+    "HTML as the output of a cell"
+    return dict(output_type='display_data', metadata={}, data={'text/html': text})
+
+
+def for_page(output, moving=noop):
+    "The output without styles of its own, and with frames or a picture in place of the widget that no page can run"
     data = output.get('data', {})
     if 'text/html' in data:
         data['text/html'] = re.sub('<style.*?</style>', '', ''.join(data['text/html']), flags=re.S).strip()
@@ -103,8 +111,8 @@ def for_page(output):
     text = ''.join(data.get('text/plain', ''))
     is_explorer = re.match(r'\w+\(children=', text) # a stored one keeps no view
     if data.pop(WIDGET, None) is None and not is_explorer: return [output]
-    note = dict(output_type='display_data', metadata={}, data={'text/html': STILL})
-    return [output, note] if 'image/png' in data else [note]
+    if 'image/png' in data and (moves := moving(''.join(data['image/png']))): return [shown(moves)]
+    return [output, shown(STILL)] if 'image/png' in data else [shown(STILL)]
 
 
 def is_left_out(cell):
@@ -125,8 +133,9 @@ def answers_to_predict(cells):
     return res
 
 
-def page(path):
-    "The notebook at `path` as a page, without set-up and directives; code says if it is open, and for what"
+def page(path, moving=noop):
+    """The notebook at `path` as a page, without set-up and directives; code says if it is open, and for what.
+    `moving` gives the HTML of an explorer by its still picture, or None"""
     nb = NBProcessor(path).nb # drops the lines of directives
     module = next((c.directives_['default_exp'] for c in nb.cells if 'default_exp' in c.directives_), '')
     nb.cells = [c for c in nb.cells if not is_left_out(c)]
@@ -135,7 +144,7 @@ def page(path):
     predicted = answers_to_predict(nb.cells)
     for c in nb.cells:
         if c.cell_type!='code': continue
-        c.outputs = [o for out in c.outputs for o in for_page(out)]
+        c.outputs = [o for out in c.outputs for o in for_page(out, moving)]
         exported = 'export' in c.directives_ and (c.directives_['export'] or module)
         is_set_up = path.stem=='index' and c.source.startswith(('import ','from '))
         guess = c in predicted
