@@ -83,6 +83,8 @@ def png64(
     return base64.b64encode(file.getvalue()).decode()
 
 # %% ../../nbs/ui/explorer.ipynb #explorer-013
+def _has_places(control): return hasattr(control, 'options') or hasattr(control, 'max')
+
 class Explorer(W.VBox):
     "Controls, a line of text and a picture, drawn anew at every change; still where no kernel runs"
     _ipython_display_ = None # that of ipywidgets 7 would show no still picture
@@ -92,9 +94,9 @@ class Explorer(W.VBox):
         controls:dict,   # From the name of each value to the ipywidget that holds it
         size=(8,3),      # Of the picture, inches
         rows=None,       # Widgets above text and picture; None: the controls side by side
-        main=None):      # Sliders and lists that move on the site as well; None: the first two controls
+        main=None):      # Sliders and lists that move on the site as well; None: the first two
         self.draw,self.controls,self.size = draw,controls,size
-        self.main = main or list(controls.values())[:2]
+        self.main = main or [o for o in controls.values() if _has_places(o)][:2]
         self.is_busy = False
         self.text = W.HTML()
         layout = W.Layout(width=f'{dpi*size[0]:.0f}px', max_width='100%')
@@ -135,7 +137,8 @@ class Explorer(W.VBox):
         return self.said
 
     def _repr_mimebundle_(self, **kwargs):
-        if folder := os.environ.get('MLC_FRAMES'): keep_frames(self, folder)
+        folder = os.environ.get('MLC_FRAMES')
+        if folder and self.main: keep_frames(self, folder)
         view = dict(version_major=2, version_minor=0, model_id=self.model_id)
         return {'application/vnd.jupyter.widget-view+json': view,
             'image/png': png64(self.still()), 'text/plain': f'{repr(self):.110}…'}
@@ -193,34 +196,38 @@ def _frame(explorer, values, is_photo):
     for control,value in zip(explorer.main, values): control.value = value
     return webp(explorer.still(), is_photo)
 
+def _store(folder, frames, about):
+    folder.mkdir(parents=True, exist_ok=True)
+    for i,frame in enumerate(frames): (folder/f'{i}.webp').write_bytes(frame)
+    (folder/'explorer.json').write_text(json.dumps(about), encoding='utf-8')
+    return folder
+
 def keep_frames(
-    explorer:Explorer, # As it is shown
-    folder,            # A folder inside it gets the frames
-    most:int=100,      # Frames
+    explorer:Explorer,   # As it is shown
+    folder,              # A folder inside it gets the frames
+    most:int=60,         # Frames
+    is_photo:bool=False, # Store them with some loss? So it is if the still picture is a heavy one
 )->Path: # That folder: `0.webp` and so on, and `explorer.json` with controls and words
     "Draw what `explorer` shows at the positions of its main controls"
     still,start = explorer.still(),[o.value for o in explorer.main]
-    weights = len(webp(still)),len(webp(still, True))
-    is_photo = weights[0] > heaviest/50
-    places = grid(explorer, min(most, int(.9*heaviest/weights[is_photo])))
+    is_photo = is_photo or len(webp(still)) > heaviest/50
+    places = grid(explorer, min(most, int(.9*heaviest/len(webp(still, is_photo)))))
     ways = list(product(*([value for _,value in o] for o in places)))
     frames,said = [],[]
     for values in ways:
         frames.append(_frame(explorer, values, is_photo))
         said.append(explorer.words())
-    for i in range(0, len(ways), -(-len(ways)//10)):
-        if _frame(explorer, ways[i], is_photo)!=frames[i]:
-            raise ValueError(f'at {ways[i]} the picture depends on the way there')
+        if sum(map(len, frames))>heaviest: break
+    same = [frames[i]==_frame(explorer, ways[i], is_photo) for i in range(0, len(frames), len(frames)//4+1)]
     _frame(explorer, start, is_photo)
-    if sum(map(len, frames))>heaviest: return keep_frames(explorer, folder, len(ways)//2)
-    res = Path(folder)/frames_name(png64(still))
-    res.mkdir(parents=True, exist_ok=True)
-    for i,frame in enumerate(frames): (res/f'{i}.webp').write_bytes(frame)
-    controls = [dict(name=o.description, is_list=hasattr(o, 'options'), places=[text for text,_ in place])
-        for o,place in zip(explorer.main, places)]
+    if not all(same): raise ValueError('the picture depends on which control moved first')
+    if sum(map(len, frames))>heaviest:
+        share = .9 if is_photo else 1.5 # as photos, more of them fit
+        return keep_frames(explorer, folder, int(share*len(frames)), True)
+    controls = [dict(name=o.description, is_list=hasattr(o, 'options'), places=[text for text,_ in at])
+        for o,at in zip(explorer.main, places)]
     about = dict(controls=controls, start=ways.index(tuple(start)), said=said)
-    (res/'explorer.json').write_text(json.dumps(about), encoding='utf-8')
-    return res
+    return _store(Path(folder)/frames_name(png64(still)), frames, about)
 
 # %% ../../nbs/ui/explorer.ipynb #explorer-a01
 accent,blue,grey = '#EE7733','#0077BB','#777777'

@@ -20,7 +20,8 @@ def control(name, is_list, places, at):
         return f'<span><label>{escape(name)} <select>{"".join(chosen)}</select></label></span>'
     written = escape(json.dumps(places))
     slider = f'<input type="range" min="0" max="{len(places)-1}" value="{at}" data-places="{written}">'
-    return f'<span><label>{escape(name)} {slider}</label><output aria-hidden="true">{places[at]}</output></span>'
+    beside = f'<output aria-hidden="true">{places[at]}</output>' # a screen reader hears it from the slider
+    return f'<span><label>{escape(name)} {slider}</label>{beside}</span>'
 
 
 def figure(about, address, size):
@@ -32,9 +33,10 @@ def figure(about, address, size):
     said = about['said'][about['start']]
     words = json.dumps(about['said'], ensure_ascii=False).replace('<', r'\u003c')
     img = (f'<img src="{address}/{about["start"]}.webp" alt="{escape(without_tags(said))}" '
-        f'width="{size[0]}" height="{size[1]}">')
+        f'width="{size[0]}" height="{size[1]}" style="--width:{size[0]}px">')
     return '\n'.join([f'<figure class="explorer" data-frames="{address}">',
-        f'<div hidden>{"".join(controls)}</div>', f'<p role="status">{said}</p>', img,
+        f'<div hidden>{"".join(controls)}</div>', f'<p role="status">{said}</p>',
+        f'<div class="frame">{img}</div>',
         f'<figcaption><span>{STILL}</span><span hidden>{MOVES}</span></figcaption>',
         f'<script type="application/json">{words}</script>', '</figure>'])
 
@@ -64,5 +66,6 @@ class Frames:
     def report(self):
         "How many explorers move, and what they weigh"
         if not self.weights: return 'No explorer moves: `make run` draws their frames'
-        most = max(self.weights.values())
-        return f'{len(self.weights)} explorers move: {sum(self.weights.values())/1e6:.1f} MB, at most {most/1e6:.2f}'
+        weights = [o/1e6 for o in self.weights.values()]
+        total,most = sum(weights),max(weights)
+        return f'{len(weights)} explorers move: {total:.1f} MB of frames, at most {most:.2f} each'

@@ -2,7 +2,6 @@
 import ast, base64, html, io, re
 from pathlib import Path
 
-from fastcore.basics import noop
 from fastcore.nbio import mk_cell, read_nb, write_nb
 from nbdev.process import NBProcessor
 from PIL import Image, ImageOps
@@ -102,8 +101,8 @@ def shown(text):
     return dict(output_type='display_data', metadata={}, data={'text/html': text})
 
 
-def for_page(output, moving=noop):
-    "The output without styles of its own, and with frames or a picture in place of the widget that no page can run"
+def for_page(output, moving=None):
+    "The output without styles of its own; frames or a picture in place of the widget that no page can run"
     data = output.get('data', {})
     if 'text/html' in data:
         data['text/html'] = re.sub('<style.*?</style>', '', ''.join(data['text/html']), flags=re.S).strip()
@@ -111,8 +110,9 @@ def for_page(output, moving=noop):
     text = ''.join(data.get('text/plain', ''))
     is_explorer = re.match(r'\w+\(children=', text) # a stored one keeps no view
     if data.pop(WIDGET, None) is None and not is_explorer: return [output]
-    if 'image/png' in data and (moves := moving(''.join(data['image/png']))): return [shown(moves)]
-    return [output, shown(STILL)] if 'image/png' in data else [shown(STILL)]
+    if 'image/png' not in data: return [shown(STILL)]
+    moves = moving and moving(''.join(data['image/png']))
+    return [shown(moves)] if moves else [output, shown(STILL)]
 
 
 def is_left_out(cell):
@@ -133,9 +133,9 @@ def answers_to_predict(cells):
     return res
 
 
-def page(path, moving=noop):
-    """The notebook at `path` as a page, without set-up and directives; code says if it is open, and for what.
-    `moving` gives the HTML of an explorer by its still picture, or None"""
+def page(path, moving=None):
+    """The notebook at `path` as a page, without set-up and directives; code says if it is open, and for
+    what. `moving` gives the HTML of an explorer by its still picture, or None"""
     nb = NBProcessor(path).nb # drops the lines of directives
     module = next((c.directives_['default_exp'] for c in nb.cells if 'default_exp' in c.directives_), '')
     nb.cells = [c for c in nb.cells if not is_left_out(c)]
