@@ -92,24 +92,21 @@ def test_frames_are_the_explorers_own(page, small_site, made, name):
 
 
 def test_keyboard(page, small_site, shot):
-    "Tab reaches each control, which has a name; arrows, Home, End and letters move it"
-    box = figure(page, small_site, 'explore_kernel')
-    said,img = box.locator('[role=status]'),box.locator('img')
-    def now(): return said.text_content(),img.get_attribute('src')
-    chosen,slider = (box.get_by_role(*o) for o in (('combobox',), ('slider',)))
-    assert chosen.get_attribute('id') is None # named by the label around it
-    assert box.get_by_label('filter').count()==box.get_by_label('column').count()==1
-    chosen.focus()
-    seen = {now()}
-    page.keyboard.press('ArrowDown')
-    seen.add(now())
-    page.keyboard.press('Tab')
-    assert slider.evaluate('o => o==document.activeElement')
-    for key in 'Home','End','ArrowLeft':
+    "Tab reaches each control, which has a name; arrows, Home and End move it, and the words follow"
+    box = figure(page, small_site, 'explore_bce')
+    slider,chosen = box.get_by_role('slider', name='logit'),box.get_by_role('combobox', name='target')
+    said,img,seen = box.locator('[role=status]'),box.locator('img'),set()
+    def press(key):
         page.keyboard.press(key)
-        seen.add(now())
-    assert len(seen)==5
-    assert f'column {slider.get_attribute("aria-valuetext")} ' in said.text_content()
+        seen.add((said.text_content(), img.get_attribute('src')))
+    slider.focus()
+    for key in 'Home','End','ArrowLeft': press(key)
+    assert slider.get_attribute('aria-valuetext')=='50.0'
+    page.keyboard.press('Tab')
+    assert chosen.evaluate('o => o==document.activeElement')
+    press('ArrowDown')
+    assert 'target 1: loss' in said.text_content()
+    assert len(seen)==4
     shot(page, 'site-explorer')
 
 
