@@ -4,7 +4,7 @@ import pytest
 from PIL import Image
 from conftest import ROOT, python
 
-import build_site, links, pages, run_course
+import build_site, explorers, links, pages, run_course
 
 NOTEBOOKS = build_site.notebooks(ROOT/'nbs', ROOT/'none')
 
@@ -69,6 +69,32 @@ def test_page(chapter):
     assert [o['data']['text/html'] for o in code[3].outputs]==[pages.STILL]
     stored = shows(image_png=half_red(), text_plain='Explorer(children=())')
     assert [list(o['data']) for o in pages.for_page(stored)]==[['image/png','text/plain'], ['text/html']]
+
+
+def test_explorer_moves(tmp_path):
+    "An explorer with frames becomes a figure, with its still picture first; one without stays a picture"
+    from mlc_course.ui.explorer import frames_name
+    src,still = tmp_path/'frames'/frames_name(half_red()),half_red()
+    src.mkdir(parents=True)
+    for i in range(6): Image.new('RGB', (64,48), (40*i,0,0)).save(src/f'{i}.webp')
+    controls = [dict(name='a < b', is_list=True, places=['no','yes']),
+        dict(name='keep', is_list=False, places=['0.1','0.2','0.3'])]
+    about = dict(controls=controls, start=4, said=[f'<b>{i}</b> </script>' for i in range(6)])
+    (src/'explorer.json').write_text(json.dumps(about))
+    frames = explorers.Frames(tmp_path/'frames', tmp_path/'copied')
+    output = shows(image_png=still, text_plain='Explorer(children=())')
+    moved, = pages.for_page(output, lambda png: frames.html(png, '../'))
+    text = moved['data']['text/html']
+    assert f'<img src="../_static/frames/{src.name}/4.webp"' in text
+    assert '<label>a &lt; b <select><option>no</option><option selected>yes</option></select>' in text
+    assert 'max="2" value="1"' in text
+    assert text.count('</script>')==2 # of the words at the start, and the end of the script
+    assert len(list((tmp_path/'copied'/src.name).iterdir()))==6
+    assert frames.report().startswith('1 explorers move')
+    other = shows(image_png=half_red((32,32)), text_plain='Explorer(children=())')
+    assert len(pages.for_page(other, lambda png: frames.html(png, '')))==2
+    plot = shows(image_png=still, text_plain='<Figure>')
+    assert pages.for_page(plot, lambda png: frames.html(png, ''))==[plot]
 
 
 def test_page_asks_first(tmp_path):
@@ -184,7 +210,9 @@ def test_longest_first():
     order = list(map(run_course.name_of, run_course.chapters([])))
     assert order[:len(run_course.LONGEST)]==[*run_course.LONGEST]
     assert '10_rare' in order[:1]
-    assert sorted(order)==[name for name in sorted(NOTEBOOKS) if name.rpartition('/')[0] in ('','deeper')]
+    wanted = [name for name in NOTEBOOKS if name.rpartition('/')[0] in ('','deeper')]
+    wanted += ['ui/explorer','ui/explorers','ui/explorers_answers','ui/asker']
+    assert sorted(order)==sorted(wanted)
     names = map(run_course.name_of, run_course.chapters(['index.ipynb','ui/course','06_where']))
     assert list(names)==['06_where','index','ui/course']
     with pytest.raises(SystemExit, match='no such chapter: 12_more'): run_course.chapters(['12_more'])

@@ -1,5 +1,5 @@
 "What a reader relies on when moving a slider: an answer at once, the right words, a still picture"
-import base64, io
+import base64, io, json
 from datetime import datetime, timezone
 import ipywidgets, numpy as np, pytest, torch
 from IPython.core.formatters import DisplayFormatter
@@ -8,6 +8,7 @@ from messages import fault
 from mlc_course.draw.scenes import draw_portrait
 from mlc_course.ui import explorers, explorers_answers
 from mlc_course.ui.asker import explore_model, uploaded
+from mlc_course.ui.explorer import Explorer, frames_name, heaviest, int_slider, keep_frames
 
 MAKERS = {name: getattr(module, name) for module in (explorers, explorers_answers)
     for name in module.__all__ if name.startswith('explore_')} | dict(explore_model=explore_model)
@@ -55,6 +56,54 @@ def test_still_picture(made, name):
     assert min(img.size)>100
     assert len(img.convert('RGB').getcolors(1<<24))>20
     assert data['text/plain']
+
+
+def small(draw):
+    "An explorer of one slider with six values"
+    return Explorer(draw, dict(x=int_slider('x', 1, 0, 5)), (2,1))
+
+
+def test_frames_for_the_site(tmp_path, monkeypatch):
+    "Only when the course is run for the site, an explorer that is shown keeps its frames"
+    def draw(fig, x):
+        fig.text(.5, .5, x)
+        return f'{x} things'
+    explorer = small(draw)
+    def show(): return DisplayFormatter().format(explorer, include=['image/png'])[0]['image/png']
+    before = show()
+    monkeypatch.setenv('MLC_FRAMES', str(tmp_path))
+    assert show()==before
+    kept, = tmp_path.iterdir()
+    assert kept.name==frames_name(before)
+    about = json.loads((kept/'explorer.json').read_text())
+    assert about['controls']==[dict(name='x', is_list=False, places=list('012345'))]
+    assert about['said']==[f'{i} things' for i in range(6)]
+    assert about['start']==1
+    assert sorted(o.name for o in kept.glob('*.webp'))==[f'{i}.webp' for i in range(6)]
+
+
+def test_heavy_frames_are_fewer(tmp_path):
+    "Where the still picture is light and the others are not, a second round draws as many as fit"
+    rng = np.random.default_rng(0)
+    noise = rng.random((50,200,600,3))
+    def draw(fig, x):
+        if x: fig.figimage(noise[x])
+        return ''
+    explorer = Explorer(draw, dict(x=int_slider('x', 0, 0, 49)), (600/90,200/90))
+    kept = keep_frames(explorer, tmp_path)
+    n = len(list(kept.glob('*.webp')))
+    assert 2<n<50
+    assert sum(o.stat().st_size for o in kept.glob('*.webp'))<=heaviest
+
+
+def test_frames_lie_not(tmp_path):
+    "A picture that depends on what was drawn before can not be looked up"
+    drawn = []
+    def draw(fig, x):
+        drawn.append(x)
+        fig.text(.5, .5, len(drawn))
+        return ''
+    with pytest.raises(ValueError, match='which control moved first'): keep_frames(small(draw), tmp_path)
 
 
 @pytest.mark.parametrize('name', MAKERS)

@@ -13,6 +13,7 @@ NBS = ROOT/'nbs'
 ON_PHOTOS = os.environ.get('MLC_DATA')=='real'
 # The site shows no photos: it is built from the second folder
 DONE = ROOT/'build'/('photos' if ON_PHOTOS else 'executed')
+FRAMES = ROOT/'build'/'frames' # of the explorers, for the site
 LONGEST = '10_rare','06_where','09_counting','07_unknown','05_train','index'
 ANSI = re.compile(r'\x1b\[[0-9;]*m')
 
@@ -22,6 +23,11 @@ def name_of(path):
     return path.relative_to(NBS).with_suffix('').as_posix()
 
 
+def moves(path):
+    "Does the stored notebook show an explorer?"
+    return bool(re.search(r'"\w+\(children=', path.read_text(encoding='utf-8')))
+
+
 def order(path):
     "The longest come first, so that no core waits for one at the end"
     name = name_of(path)
@@ -29,10 +35,10 @@ def order(path):
 
 
 def chapters(names):
-    "Path of each chapter in `names` (none: lessons and what goes deeper), the longest first"
+    "Path of each chapter in `names` (none: lessons, what goes deeper, explorers), the longest first"
     every = {name_of(p): p for p in course_files(NBS, '.ipynb')}
     wanted = [n.removesuffix('.ipynb') for n in names]
-    if not wanted: wanted = [n for n in every if n.rpartition('/')[0] in ('','deeper')]
+    if not wanted: wanted = [n for n in every if n.rpartition('/')[0] in ('','deeper') or moves(every[n])]
     missing = [n for n in wanted if n not in every]
     if missing: sys.exit(f'no such chapter: {" ".join(missing)}')
     return sorted((every[n] for n in wanted), key=order)
@@ -68,13 +74,15 @@ def run_all(paths, workers):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
-    what = 'such as 07_unknown or engine/core; none: lessons and deeper/'
+    what = 'such as 07_unknown or engine/core; none: lessons, deeper/, explorers'
     parser.add_argument('chapters', nargs='*', help=what)
     parser.add_argument('--workers', type=int, default=1, help='chapters to run at the same time')
     args = parser.parse_args()
     paths = chapters(args.chapters)
     DONE.mkdir(parents=True, exist_ok=True)
-    if not ON_PHOTOS: # drawn once, not by two chapters at the same time
+    if not ON_PHOTOS:
+        os.environ['MLC_FRAMES'] = str(FRAMES) # kernels read it
+        # drawn once, not by two chapters at the same time
         from mlc_course.draw.cells import drawn_atlas
         from mlc_course.draw.datasets import drawn_pets
         drawn_pets()

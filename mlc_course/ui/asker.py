@@ -180,6 +180,14 @@ class Asker(Explorer):
         fig.tight_layout()
         return png_of(fig)
 
+    def words(self)->str:
+        "The answer without its bars, which the still picture has"
+        name = self.choice.value
+        if name not in self.seen: return self.said
+        _,*outs = self.seen[name]
+        said,why = answer_words(self.decision, *outs)
+        return f'{escape(name)}: <b>{escape(said)}</b>. {escape(why)}'
+
 # %% ../../nbs/ui/asker.ipynb #widgets-063
 _casts = {
     'a drawn cat': ['Siamese'],

@@ -114,7 +114,7 @@ def explore_kernel(
     fields = list(cells.values())
     for i in (0,3,6): rows.append(side_by_side(*fields[i:i+3]))
     draw = partial(_draw_kernel, pictures)
-    res = Explorer(draw, {**places, **cells}, (10,2.4), rows)
+    res = Explorer(draw, {**places, **cells}, (10,2.4), rows, [preset,places['col']])
     def fill(change): res.set(**dict(zip(cells, _flat(change['new']))))
     preset.observe(fill, 'value')
     res.preset = preset

@@ -106,7 +106,8 @@ def explore_thresh(
         sliders[f't{i}'] = float_slider(vocab[i], round(t, 2), .01, .99)
     draw = partial(_draw_thresh, probs, targets, vocab, picture)
     height = .19*n+2.7 if picture else .25*n+1
-    return Explorer(draw, sliders, (10,height))
+    odd = sorted(sliders.values(), key=lambda o: -abs(o.value-.5))
+    return Explorer(draw, sliders, (10,height), main=odd[:2])
 
 # %% ../../nbs/ui/explorers_answers.ipynb #widgets-043
 def _draw_thresh(probs, targets, vocab, picture, fig, **ts):

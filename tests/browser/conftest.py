@@ -68,7 +68,8 @@ def site_folder(tmp_path_factory):
     if not build_site.is_current(folder):
         work = tmp_path_factory.mktemp('site')
         folder,paths = work/'_site',build_site.notebooks(ROOT/'nbs', ROOT/'none')
-        failed = build_site.build(paths, ROOT/'mlc_course', folder, work/'build', build_site.PLAYGROUND)
+        failed = build_site.build(paths, ROOT/'mlc_course', folder, work/'build', build_site.PLAYGROUND,
+            build_site.FRAMES)
         if failed: pytest.fail('no site: see `make site`')
     return folder
 

@@ -1,17 +1,19 @@
 "Build the site into _site/ from the executed chapters (build/executed/), or stored ones if these are newer"
 import json, shutil, subprocess, sys, time
+from functools import partial
 from pathlib import Path
 
 from fastcore.nbio import write_nb
 from nbdev.config import nbpath2html
 from PIL import Image, ImageOps
 
-import links, pages
+import explorers, links, pages
 from mlc_course.ui.course import course_files
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = ROOT/'tools'/'site'
 PLAYGROUND,PICTURE = ROOT/'nbs'/'playground',ROOT/'images'/'playground.png'
+FRAMES = ROOT/'build'/'frames' # of explorers, drawn while the chapters were executed
 
 
 def sources_of(path):
@@ -58,11 +60,15 @@ def write_playground(folder, src):
     shown.save(src/'_static'/'playground.webp', quality=85)
 
 
-def write_sources(paths, src, package, playground):
+def write_sources(paths, src, package, playground, frames):
     "Everything that Sphinx reads, into the new folder `src`"
     shutil.copytree(HERE/'static', src/'_static')
+    frames = explorers.Frames(frames, src/'_static'/'frames')
     for folder in 'solutions','api': (src/folder).mkdir(parents=True)
-    made = {name: pages.page(p) for name,p in paths.items()}
+    made = {}
+    for name,p in paths.items():
+        made[name] = pages.page(p, partial(frames.html, root='../'*name.count('/')))
+    print(frames.report())
     solutions = {name.split('/')[1]: nb for name,nb in made.items() if name.startswith('solutions/')}
     chapters = {name: nb for name,nb in made.items() if not name.startswith('solutions/')}
     for name,nb in chapters.items():
@@ -89,13 +95,14 @@ def write_sources(paths, src, package, playground):
     (src/'solutions'/'index.md').write_text(pages.answers(solutions), encoding='utf-8')
 
 
-def build(paths, package, site, work, playground=None):
-    "Pages of the notebooks `paths` and the folder `playground` into `site`, by way of `work`; exit code"
+def build(paths, package, site, work, playground=None, frames=None):
+    """Pages of the notebooks `paths` and the folder `playground` into `site`, by way of `work`; exit code.
+    The folder `frames` has what explorers drew"""
     shutil.rmtree(work, ignore_errors=True)
     if playground and not (playground/'page.html').exists():
         print(f'The site stays without a playground: no {playground/"page.html"}')
         playground = None
-    write_sources(paths, work/'src', package, playground)
+    write_sources(paths, work/'src', package, playground, frames)
     sphinx = [sys.executable, '-m', 'sphinx', '-q', '-W', '--keep-going', '-j', 'auto', '-c', HERE]
     folders = [f'-Dhtml_static_path={work}/src/_static', f'-Dhtml_extra_path={work}/src/extra']
     code = subprocess.run([*sphinx, *folders, '-d', work/'doctrees', work/'src', work/'html']).returncode
@@ -122,7 +129,7 @@ def is_current(site):
 def main():
     start = time.time()
     paths = notebooks(ROOT/'nbs', ROOT/'build'/'executed')
-    code = build(paths, ROOT/'mlc_course', ROOT/'_site', ROOT/'build'/'site', PLAYGROUND)
+    code = build(paths, ROOT/'mlc_course', ROOT/'_site', ROOT/'build'/'site', PLAYGROUND, FRAMES)
     if not code: print(f'The site in {time.time()-start:.0f} s: open _site/index.html')
     sys.exit(code)
 

@@ -143,6 +143,13 @@ def add_playground(app, pagename, templatename, context, doctree):
     context['css_files'] = [o for o in context['css_files'] if not is_for_code(str(o.filename))]
 
 
+def add_explorers(app, pagename, templatename, context, doctree):
+    "Style and script of the explorers that move, for pages that have one"
+    if 'class="explorer"' not in context.get('body', ''): return
+    app.add_css_file('explorers.css')
+    app.add_js_file('explorers.js', loading_method='defer')
+
+
 def setup(app):
     app.add_node(Fold, html=(visit_fold, depart_fold))
     app.add_node(Guess, html=(visit_guess, depart_fold))
@@ -150,4 +157,5 @@ def setup(app):
     app.add_html_math_renderer('mathml', (visit_math, None), (visit_math_block, None))
     app.connect('autodoc-process-docstring', add_docments)
     app.connect('html-page-context', add_playground)
+    app.connect('html-page-context', add_explorers)
     return dict(parallel_read_safe=True, parallel_write_safe=True)

@@ -6,6 +6,8 @@ from fastcore.nbio import mk_cell, read_nb, write_nb
 from nbdev.process import NBProcessor
 from PIL import Image, ImageOps
 
+import explorers
+
 # Chapter: words in the code that draws its picture for the map; its part to show (left, top, right, bottom)
 THUMBS = {
     '01_convolution': ('Move the picture and the map moves with it', (.22,.2,.66,.98)),
@@ -32,7 +34,7 @@ TABLE = re.compile(r'(?:^\|.*\n?)+', re.M)
 PLAYGROUND = re.compile(r'\[([^]]+)\]\((\.\./)?playground/README\.md\)') # a link to it, as notebooks have it
 TRY = re.compile(rf'^([^\n:]+): (.*{PLAYGROUND.pattern}.*)\n?', re.M)
 WIDGET = 'application/vnd.jupyter.widget-view+json'
-STILL = '<p class="still">A still picture: run the notebook to move it.</p>'
+STILL = f'<p class="still">{explorers.STILL}</p>'
 
 
 def course_map(nb):
@@ -94,8 +96,13 @@ def alt(code):
     return found[2] if found and '{' not in found[2] else 'Drawn by the code above'
 
 
-def for_page(output):
-    "The output without styles of its own, and with the picture in place of the widget that no page can run"
+def shown(text):
+    "HTML as the output of a cell"
+    return dict(output_type='display_data', metadata={}, data={'text/html': text})
+
+
+def for_page(output, moving=None):
+    "The output without styles of its own; frames or a picture in place of the widget that no page can run"
     data = output.get('data', {})
     if 'text/html' in data:
         data['text/html'] = re.sub('<style.*?</style>', '', ''.join(data['text/html']), flags=re.S).strip()
@@ -103,8 +110,9 @@ def for_page(output):
     text = ''.join(data.get('text/plain', ''))
     is_explorer = re.match(r'\w+\(children=', text) # a stored one keeps no view
     if data.pop(WIDGET, None) is None and not is_explorer: return [output]
-    note = dict(output_type='display_data', metadata={}, data={'text/html': STILL})
-    return [output, note] if 'image/png' in data else [note]
+    if 'image/png' not in data: return [shown(STILL)]
+    moves = moving and moving(''.join(data['image/png']))
+    return [shown(moves)] if moves else [output, shown(STILL)]
 
 
 def is_left_out(cell):
@@ -125,8 +133,9 @@ def answers_to_predict(cells):
     return res
 
 
-def page(path):
-    "The notebook at `path` as a page, without set-up and directives; code says if it is open, and for what"
+def page(path, moving=None):
+    """The notebook at `path` as a page, without set-up and directives; code says if it is open, and for
+    what. `moving` gives the HTML of an explorer by its still picture, or None"""
     nb = NBProcessor(path).nb # drops the lines of directives
     module = next((c.directives_['default_exp'] for c in nb.cells if 'default_exp' in c.directives_), '')
     nb.cells = [c for c in nb.cells if not is_left_out(c)]
@@ -135,7 +144,7 @@ def page(path):
     predicted = answers_to_predict(nb.cells)
     for c in nb.cells:
         if c.cell_type!='code': continue
-        c.outputs = [o for out in c.outputs for o in for_page(out)]
+        c.outputs = [o for out in c.outputs for o in for_page(out, moving)]
         exported = 'export' in c.directives_ and (c.directives_['export'] or module)
         is_set_up = path.stem=='index' and c.source.startswith(('import ','from '))
         guess = c in predicted
