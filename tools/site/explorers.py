@@ -6,8 +6,7 @@ from mlc_course.ui.explorer import frames_name
 from PIL import Image
 
 STILL = 'A still picture: run the notebook to move it.'
-MOVES = ('Drawn beforehand by the same Python. In a running notebook every value and every control moves, '
-    'and pictures of your own can be uploaded.')
+MOVES = 'Drawn beforehand by the same Python. A running notebook has all values and all controls.'
 
 
 def without_tags(text): return unescape(re.sub('<[^>]+>', '', text))
