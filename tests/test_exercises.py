@@ -6,11 +6,12 @@ from conftest import ROOT
 
 NBS = ROOT/'nbs'
 LESSONS = sorted(NBS.glob('[01][0-9]_*.ipynb'))
-# Pages of `deeper` that only read stored tables of long runs, or carry what a lesson exports
+MODULES = sorted((ROOT/'mlc_course'/'exercises').glob('[a-z]*.py'))
 HEADING = re.compile(r'^## Exercises?$', re.M)
 # By lesson, the exercises that change an experiment
 EXPERIMENTS = {'01_convolution': [4,5], '02_sigmoid': [4,5], '03_bce': [1,2,4], '04_data': [3,4],
-    '05_train': [3,4], '06_where': [4,5], '07_unknown': [4,5], '08_trust': [4,5]}
+    '05_train': [3,4], '06_where': [4,5], '07_unknown': [4,5], '08_trust': [4,5],
+    '09_counting': [4,5], '10_rare': [4,5], '11_ship': [4,5]}
 
 
 def cells(path):
@@ -41,7 +42,7 @@ def numbers(path):
     "The numbers of a page's exercises; beside each stands how long it takes, and how hard it is"
     part = '\n'.join(text for kind,text,_ in exercises_of(path) if kind=='markdown')
     found = re.findall(r'^\*\*(\d+)\.\*\* ?(.*)', part, re.M)
-    told = re.compile(r'\(\d+ minutes?, (easy|medium|hard|harder)\) \S')
+    told = re.compile(r'\(\d+ minutes?( or more)?, (easy|medium|hard|harder)\b[^)]*\) \S')
     assert not [n for n,text in found if not told.match(text)]
     return [int(n) for n,_ in found]
 
@@ -93,15 +94,34 @@ def test_lessons(path):
     "Four to six in a lesson, at least three with a check; two change an experiment, and the answer ran it"
     found = numbers(path)
     assert 4<=len(found)<=6
-    assert len(checks_of(path))>=2
+    assert len(checks_of(path))>=3
     experiments = EXPERIMENTS[path.stem]
     assert len(experiments)>=2 and {*experiments}<={*found}
-    solution = cells(solution_of(path))
-    heads = {}
-    n = None
-    for kind,text,out in solution:
-        if kind=='markdown':
-            for head in re.findall(r'^## (.*)', text, re.M):
-                n = int(head[0]) if head[:1].isdigit() else None
-        elif n and out: heads[n] = True
-    assert not [o for o in experiments if o not in heads], 'not run in the worked answer'
+    answered,ran,n = set(),set(),0
+    for kind,text,out in cells(solution_of(path)):
+        if kind=='code':
+            if out: ran.add(n)
+            continue
+        for head in re.findall(r'^## (\d*)', text, re.M):
+            n = int(head or 0)
+            answered.add(n)
+    assert {n for _,n,*_ in checks_of(path)}|{*experiments} <= answered
+    assert {*experiments}<=ran
+
+
+def test_experiments_have_exercises():
+    "Each page of `deeper` that exports nothing is an experiment that a reader can change"
+    experiments = [p for p in (NBS/'deeper').glob('*.ipynb') if '"#| export' not in p.read_text(encoding='utf-8')]
+    assert not [p.stem for p in experiments if p not in PAGES]
+
+
+@pytest.mark.parametrize('name', [p.stem for p in MODULES if p.stem!='answers'])
+def test_checks_meet_anything(name):
+    "No answer makes a check raise, and an open one is not called wrong"
+    module = import_module(f'mlc_course.exercises.{name}')
+    checks = [getattr(module, o) for o in module.__all__ if o.startswith('check_')]
+    assert checks
+    def odd(*args, **kwargs): return 'no idea'
+    for check in checks:
+        for answer in ..., None, (1,...): assert check(answer)=='not answered yet'
+        for answer in 'no idea', math.nan, -1e9, [], {}, odd: assert check(answer).startswith('not yet: ')
