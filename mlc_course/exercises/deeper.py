@@ -61,7 +61,7 @@ def check_silent_1(answer):
     expect(pale, 1, 'contrast 0.4: that is what taught. Did you teach with `grain*.4`?', {
         0: 'contrast 0.4: that is with full grain as the teacher.'}, eps=.05)
     if full>.5: return 'full contrast: is strong grain a kind of pale grain, to a network? Ask it.'
-    expect(full, .06, 'full contrast: take the mean of `is_silent(net, new_grain)`.', eps=.1)
+    expect(full, .05, 'full contrast: take `is_silent(net, new_grain)`.', eps=.1)
 
 # %% ../../nbs/solutions/deeper.ipynb #deeper-056
 @exercise
@@ -113,7 +113,7 @@ def check_metrics_1(answer):
 def check_metrics_2(answer):
     "The best threshold for squares of honest probabilities"
     thresh = number(answer, 'a threshold')
-    expect(thresh, .143, 'take `best_threshs(honest**2, is_there)`.', {
+    expect(thresh, .142, 'take `best_threshs(honest**2, is_there)`.', {
         .382: 'that is half of the best F1. But are these probabilities honest?',
         .377: 'that is for the honest ones. The order is the same, so which square is it now?',
         .614: 'that is the root. The scores were squared.',
@@ -135,11 +135,11 @@ def check_silence_1(answer):
 def check_hidden_1(answer):
     "Median probability of a true name and share found, with two thirds of the yeses hidden"
     expect_each(answer, eps=.03,
-        median=(.24, 'take `probs_of(hide(y, 2/3))[yv>0].median()`.', {
+        median=(.25, 'take `probs_of(hide(y, 2/3))[yv>0].median()`.', {
             1/3: 'that is the best answer for a clear name. But this probe has a penalty.',
             .4: 'that is with half hidden.',
             2/3: 'two thirds are *hidden*.'}),
-        found=(.09, 'take `found_and_right(probs_of(hide(y, 2/3)), .5)`.', {
+        found=(.1, 'take `found_and_right(probs_of(hide(y, 2/3)), .5)`.', {
             1/3: 'a third of the labels is left. How many names lie above 0.5?',
             .22: 'not in proportion: most names lie below 0.5 now.',
             .78: 'that is at a threshold of 0.15.'}))
