@@ -11,7 +11,7 @@ HEADING = re.compile(r'^## Exercises?$', re.M)
 # By lesson, the exercises that change an experiment
 EXPERIMENTS = {'01_convolution': [4,5], '02_sigmoid': [4,5], '03_bce': [1,2,4], '04_data': [3,4],
     '05_train': [3,4], '06_where': [4,5], '07_unknown': [4,5], '08_trust': [4,5],
-    '09_counting': [4,5], '10_rare': [4,5], '11_ship': [4,5]}
+    '09_counting': [4,5], '10_rare': [3,4], '11_ship': [4,5]}
 
 
 def cells(path):
