@@ -293,6 +293,8 @@ def test_transparent(tmp_path):
     assert (rgb[:4]==255).all()
     assert (rgb[4:]==(10,20,30)).all()
     assert (np.asarray(open_picture(tmp_path/'b.png'))[:4]==255).all()
+    Image.new('RGBA', (4,4), (0,0,0,128)).save(tmp_path/'half.png') # half of a black, on white
+    assert abs(int(np.asarray(open_picture(tmp_path/'half.png'))[0,0,0])-127)<=1
 
 
 @pytest.mark.parametrize('share', [.5, .01])

@@ -248,7 +248,7 @@ def answers(solutions):
     "The page that lists the worked answers"
     def short(nb): return title(nb).removeprefix('Worked answers: ').capitalize()
     names = {name: number(name)+short(nb) for name,nb in solutions.items()}
-    text = 'To the exercises at the end of each chapter. Try them there first.'
+    text = 'To the exercises at the end of each chapter, and of further pages. Try them there first.'
     return listing('Worked answers', text, names)
 
 
