@@ -76,6 +76,14 @@ def test_what_is_said(more):
     assert 'average precision' in said and 'rehearsal' in said
 
 
+def test_few_pictures_of_a_new_label(more, frozen, tmp_path):
+    "Two of them would give strangers its name: that is said, and of sixteen nothing"
+    said = []
+    frozen.add(draw(tmp_path/'p'/'Persian', ['Persian'], 2, 64), say=said.append)
+    assert sum('new: Persian, 2 pictures' in o and 'add some more' in o for o in said)==1
+    assert not any('add some more' in o for o in more.said)
+
+
 def test_again_and_again(more, photos, tmp_path):
     "A saved model is added to as well; what it has learned from already counts once"
     again = Classifier.load(more.save(tmp_path/'m'))

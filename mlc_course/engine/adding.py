@@ -201,6 +201,8 @@ def joined(
         stays.nonzero()[judged,0], place[judged], tuple(notes))
 
 # %% ../../nbs/engine/adding.ipynb #adding-a6bd14
+_few = 5 # With one or two pictures a new label was given to most strangers, from five on to a sixth: deeper/add_later
+
 def _old_figures(decision, memory, rows, targets):
     "Mean average precision of the old labels, shares answered, right and silent, and each label's precision"
     logits,score,n = memory.logits[rows].float(),memory.score[rows],targets.shape[1]
@@ -238,4 +240,5 @@ def changes(
     for c,label in enumerate(after.vocab):
         if label not in fresh: continue
         k = int((memory.targets[:,c]==1).sum())
-        yield f'new: {label}, {k} pictures, average precision {ap[c].item():.3f}'
+        few = '; so few may give their name to what nobody knows: add some more' if k<_few else ''
+        yield f'new: {label}, {k} pictures, average precision {ap[c].item():.3f}{few}'
