@@ -1,4 +1,4 @@
-"""The stored tables of chapter 09 and of nbs/deeper/counting_further.ipynb: each part trains, and writes one.
+"""The stored tables of chapter 09 and of nbs/deeper/counting_further.ipynb: each part trains and writes one.
 
 `FASTAI_HOME=../shared TORCH_HOME=../shared/weights python benchmarks/lesson09.py`, with the names of
 parts for some of it, writes nbs/results/09_*.csv. `drawn` needs drawings only, `cards` photos with boxes and
@@ -7,7 +7,6 @@ import argparse
 from copy import deepcopy
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 import torch
 from PIL import Image
@@ -19,14 +18,15 @@ from mlc_course.cam import fine_cnn
 from mlc_course.counting import PresenceAndCount, count_targets, density_maps, joint_loss
 from mlc_course.data import scene_table
 from mlc_course.draw.animals import breeds
-from mlc_course.draw.herds import draw_herds
+from mlc_course.draw.herds import herds
 from mlc_course.engine.pictures import normalise, picture_tensor
 from mlc_course.engine.toys import train
 from mlc_course.loss import bce_with_logits
-from mlc_course.metrics import best_threshs, macro_f1, mean_ap
+from mlc_course.metrics import best_threshs, mean_ap
 
 RESULTS = Path(__file__).resolve().parent.parent/'nbs/results'
-TRAIN,VALID,TEST = slice(2400),slice(2400, 3000),slice(3000, 4000)
+VALID,TEST = slice(2400, 3000),slice(3000, 4000)
+PARTS_OF = dict(valid=VALID, test=TEST)
 
 
 def store(name, rows): pd.DataFrame(rows).to_csv(RESULTS/f'09_{name}.csv', index=False, float_format='%.4f')
@@ -70,14 +70,20 @@ def ask(net, x):
     return [torch.cat(o) for o in list(zip(*found))[:2]]
 
 
-def calibrated(scores, counts, new):
-    "The mean count at each score, on pictures that set it, for `new` scores"
+def one_curve(scores, counts, new):
+    "The mean count at each score, on pictures that set the curve, for `new` scores"
     curve = IsotonicRegression(out_of_bounds='clip').fit(scores.flatten().numpy(), counts.flatten().numpy())
     return tensor(curve.predict(new.flatten().numpy())).float().view(new.shape)
 
 
+def curve_each(scores, counts, new):
+    "With a curve for each label"
+    columns = zip(scores.T, counts.T, new.T)
+    return torch.stack([one_curve(*each) for each in columns], 1)
+
+
 def scores_of(preds, counts):
-    "Of whole counts: right where the label is there, mean error there, and over all; mean answer by true count"
+    "Right where the label is there, mean error there, and over all; mean answer by true count"
     there = counts>0
     off = preds.round()-counts
     res = dict(right=(off[there]==0).float().mean(), off=off[there].abs().mean(), all=off.abs().mean(),
@@ -87,16 +93,11 @@ def scores_of(preds, counts):
     return {name: float(value) for name,value in res.items()}
 
 
-def together(named, preds):
-    "Names decide whether, counts how many"
-    return named*preds.round().clamp_min(1)
-
-
 # --- drawn scenes
 
 class Scenes:
     def __init__(self):
-        x,self.objects = draw_herds(4000)
+        x,self.objects = herds()
         self.x = x/127.5-1
         self.counts = count_targets(self.objects, range(4000), breeds)
         self.targets = (self.counts>0).float()
@@ -131,68 +132,70 @@ def wide_ratio(net, x, counts):
     return (ask(net, torch.cat([left,right], 3))[1].sum()/counts.sum()).item()
 
 
-def rows_of(s, which, preds, logits, named):
-    "Scores of one contender on both sets, alone and with the names of the same network"
-    res = []
-    for part,rows in dict(valid=VALID, test=TEST).items():
-        c = s.counts[rows]
-        mAP = mean_ap(logits[part], (c>0).float()).item()
-        f1 = macro_f1(named[part], (c>0).float(), .5).item()
-        for names,p in dict(no=preds[part], yes=together(named[part], preds[part])).items():
-            res.append(dict(which, part=part, with_names=names, mAP=mAP, F1=f1, **scores_of(p, c)))
-    return res
-
-
 def asked(s, net):
-    "Logits, counts and names, by part"
-    logits,preds,named = {},{},{}
-    for part,rows in dict(valid=VALID, test=TEST).items(): logits[part],preds[part] = ask(net, s.x[rows])
-    threshs = best_threshs(logits['valid'].sigmoid(), (s.counts[VALID]>0).float())
-    for part,z in logits.items(): named[part] = (z.sigmoid()>threshs).float()
-    return logits,preds,named
+    "Logits and counts, by part"
+    both = {part: ask(net, s.x[rows]) for part,rows in PARTS_OF.items()}
+    return [{part: o[i] for part,o in both.items()} for i in range(2)]
 
 
-def cross_calibrated(scores, counts):
-    "For validation scenes themselves: each half by the curve of the other"
-    res,even = torch.zeros_like(scores),torch.arange(len(scores))%2==0
-    for half in (even,~even): res[half] = calibrated(scores[~half], counts[~half], scores[half])
+def curved(curve, scores, s):
+    "Through curves that validation scenes set; for those scenes themselves, each half by the other's"
+    c,even = s.counts[VALID],torch.arange(600)%2==0
+    valid = torch.zeros_like(c)
+    for half in (even,~even): valid[half] = curve(scores['valid'][~half], c[~half], scores['valid'][half])
+    return dict(valid=valid, test=curve(scores['valid'], c, scores['test']))
+
+
+def rows_of(s, which, preds, logits):
+    "Scores of one contender on both sets"
+    res = []
+    for part,rows in PARTS_OF.items():
+        mAP = mean_ap(logits[part], s.targets[rows]).item()
+        res.append(dict(which, part=part, mAP=mAP, **scores_of(preds[part], s.counts[rows])))
     return res
 
 
-def both_calibrated(scores, s):
-    c = s.counts[VALID]
-    return dict(valid=cross_calibrated(scores['valid'], c), test=calibrated(scores['valid'], c, scores['test']))
+def lazy(s, ix, logits):
+    "What needs no counting: nothing, one wherever named, and the mean where named"
+    threshs = best_threshs(logits['valid'].sigmoid(), s.targets[VALID])
+    named = {part: (z.sigmoid()>threshs).float() for part,z in logits.items()}
+    mean = s.counts[ix].sum(0)/s.targets[ix].sum(0)
+    return {'always 0': {part: 0*o for part,o in named.items()}, '1 wherever named': named,
+        'named × mean': {part: o*mean for part,o in named.items()}}
+
+
+def ways(s, taught):
+    "Of each head: what it learns from, its loss, its pooling, the weight of counts"
+    res = {'average': (s.counts, count_loss(.3), 'avg', .3), 'sum': (s.counts, count_loss(.3), 'sum', .3),
+        'sum + boxes': (s.boxes, map_loss, 'sum', .3)}
+    if taught=='few': return res
+    res |= {'sum + clicks': (s.clicks, map_loss, 'sum', .3), 'smooth L1': (s.counts, smooth_loss, 'sum', .3)}
+    return res | {f'sum, weight {w}': (s.counts, count_loss(w), 'sum', w) for w in (.1,1.,3.)}
+
+
+CURVES = {'one curve': one_curve, 'a curve each': curve_each}
 
 
 def drawn():
     s,rows = Scenes(),[]
-    n = torch.arange(4000)
-    taught_by = dict(all=n[TRAIN], few=s.few[s.few<2400])
-    for seed in range(5):
-        for taught,ix in taught_by.items():
+    every = torch.arange(2400)
+    for seed in range(3):
+        for taught,ix in dict(all=every, few=s.few[s.few<2400]).items():
             begun = start(s, ix, seed)
-            names = only_names(s, ix, begun, seed)
-            logits,_,named = asked(s, names)
+            logits,_ = asked(s, only_names(s, ix, begun, seed))
             which = dict(seed=seed, taught=taught, weight=0.)
-            present = s.counts[ix].sum(0)/(s.counts[ix]>0).sum(0)
-            ones = {part: o for part,o in named.items()}
-            means = {part: o*present for part,o in named.items()}
-            for name,preds in {'always 0': {p: 0*o for p,o in ones.items()}, '1 wherever named': ones,
-                'named × mean': means, 'logit': both_calibrated(logits, s)}.items():
-                rows += rows_of(s, dict(which, method=name), preds, logits, named)
-            ways = {'average': (s.counts, count_loss(.3), 'avg', .3), 'sum': (s.counts, count_loss(.3), 'sum', .3),
-                'sum + boxes': (s.boxes, map_loss, 'sum', .3)}
-            if taught=='all':
-                ways |= {'sum + clicks': (s.clicks, map_loss, 'sum', .3),
-                    'smooth L1': (s.counts, smooth_loss, 'sum', .3)}
-                ways |= {f'sum, weight {w}': (s.counts, count_loss(w), 'sum', w) for w in (.1,1.,3.)}
-            for name,(y,loss,pool,w) in ways.items():
+            unasked = lazy(s, ix, logits)
+            for name,curve in CURVES.items(): unasked[f'logit, {name}'] = curved(curve, logits, s)
+            for name,preds in unasked.items(): rows += rows_of(s, dict(which, method=name), preds, logits)
+            for name,(y,loss,pool,weight) in ways(s, taught).items():
                 net = counting(s, ix, begun, seed, y, loss, pool)
-                logits,preds,named = asked(s, net)
-                which = dict(seed=seed, taught=taught, weight=w)
-                more = dict(wide=wide_ratio(net, s.x[TEST], s.counts[TEST]))
-                rows += rows_of(s, dict(which, method=name, **more), preds, logits, named)
-                rows += rows_of(s, dict(which, method=name+', calibrated'), both_calibrated(preds, s), logits, named)
+                logits,preds = asked(s, net)
+                wide = wide_ratio(net, s.x[TEST], s.counts[TEST])
+                which = dict(seed=seed, taught=taught, weight=weight, wide=wide)
+                rows += rows_of(s, dict(which, method=name), preds, logits)
+                for kind,curve in CURVES.items():
+                    through = curved(curve, preds, s)
+                    rows += rows_of(s, dict(which, method=f'{name}, {kind}'), through, logits)
             print(seed, taught, flush=True)
     store('drawn', rows)
 
@@ -208,7 +211,8 @@ def card_set(side=192):
     for name in t.df.fname:
         mine = t.objects[t.objects.fname==name]
         boxes = mine[['x1','y1','x2','y2']].to_numpy()
-        maps.append(density_maps(boxes, list(mine.label), t.vocab, Image.open(t.pictures/name).size, (11,11)))
+        size = Image.open(t.pictures/name).size
+        maps.append(density_maps(boxes, list(mine.label), t.vocab, size, (11,11)))
     counts = count_targets(t.objects, t.df.fname, t.vocab)
     return normalise(x, stats),counts,torch.stack(maps),tensor(t.df.is_valid.tolist()),t.vocab
 
@@ -247,18 +251,20 @@ def cards():
     fold = torch.randperm(len(f), generator=torch.Generator().manual_seed(0))%4
     rows = []
     for seed in range(3):
-        def names(ix, more): # more names, or from scratch: twice seven epochs in all
-            begun = fit(card_net(upper, 6, 'sum', seed), f[ix], c[ix], names_loss, seed)
-            return fit(card_net(upper, 6, 'sum', seed+1, begun), f[ix], c[ix], names_loss, seed+1) if more else begun
+        def names(ix): return fit(card_net(upper, 6, 'sum', seed), f[ix], c[ix], names_loss, seed)
+        def more_names(ix):
+            net = card_net(upper, 6, 'sum', seed+1, names(ix))
+            return fit(net, f[ix], c[ix], names_loss, seed+1)
         every = torch.arange(len(f))
-        begun = names(every, False)
-        unseen = torch.zeros_like(c) # logits of training photos, each from a network that did not learn from it
-        for k in range(4): unseen[fold==k] = ask(names(every[fold!=k], True), f[fold==k])[0]
-        z = ask(names(every, True), fv)[0]
+        begun = names(every)
+        unseen = torch.zeros_like(c) # logits of training photos, from networks that did not learn from them
+        for k in range(4): unseen[fold==k] = ask(more_names(every[fold!=k]), f[fold==k])[0]
+        z = ask(more_names(every), fv)[0]
         present = c.sum(0)/(c>0).sum(0)
         preds = {'always 0': z*0, '1 wherever named': (z>0).float(), 'named × mean': (z>0)*present,
-            'logit': calibrated(unseen, c, z)}
-        mAPs = dict.fromkeys(['1 wherever named','named × mean','logit'], mean_ap(z, (cv>0).float()).item())
+            'logit, one curve': one_curve(unseen, c, z)}
+        by_names = mean_ap(z, (cv>0).float()).item()
+        mAPs = dict.fromkeys(['1 wherever named','named × mean','logit, one curve'], by_names)
         ways = {'average': (c, count_loss(.3), 'avg'), 'sum': (c, count_loss(.3), 'sum'),
             'sum + boxes': (d, map_loss, 'sum')}
         for name,(y,loss,pool) in ways.items():
