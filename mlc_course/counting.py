@@ -28,7 +28,8 @@ def count_targets(
     "How many objects of each name each picture has; `ValueError` for a name outside `vocab`"
     mine = objects[objects.fname.isin(fnames)]
     check_labels(mine.label, vocab)
-    counts = pd.crosstab(mine.fname, mine.label).reindex(index=fnames, columns=vocab, fill_value=0)
+    counts = pd.crosstab(mine.fname, mine.label)     # how often two values meet
+    counts = counts.reindex(index=fnames, columns=vocab, fill_value=0)
     return torch.tensor(counts.to_numpy('float32'))
 
 # %% ../nbs/09_counting.ipynb #09-count-034
@@ -58,17 +59,19 @@ def count_confusion(
 
 # %% ../nbs/09_counting.ipynb #09-count-039
 class CountHead(nn.Module):
-    "Feature map to expected counts, 0 or more; with `pool='sum'` also the map that they are the sum of"
+    "Feature map to expected counts; with `pool='sum'` also the map that they are the sum of"
     def __init__(self,
         n_feat:int,    # Channels of the feature map
         n_classes:int, # `len(vocab)`
-        pool:str='sum'): # 'sum': a rate for each cell, added up; 'avg': one rate from the averaged features
+        pool:str='sum'): # 'sum': a rate for each cell, added up; 'avg': one from their average
         super().__init__()
         if pool not in ('sum','avg'): raise ValueError(f"{pool=} must be 'sum' or 'avg'")
         self.pool = pool
         self.rate = nn.Conv2d(n_feat, n_classes, 1)
-        nn.init.constant_(self.rate.bias, -5. if pool=='sum' else -1.) # start low: most counts are 0
-    def forward(self, feats:Tensor)->tuple: # `(bs, n_feat, h, w)` in; counts `(bs, n_classes)`, map or None
+        start = -5. if pool=='sum' else -1. # low: 64 cells of softplus(-5) are 0.43
+        nn.init.constant_(self.rate.bias, start)
+
+    def forward(self, feats:Tensor)->tuple: # counts `(bs, n_classes)`, and the map or None
         if self.pool=='avg': feats = feats.mean((2,3), keepdim=True)
         maps = nn.functional.softplus(self.rate(feats))
         return maps.sum((2,3)), maps if self.pool=='sum' else None
