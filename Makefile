@@ -8,10 +8,7 @@ WORKERS ?= $(CORES)
 export OMP_NUM_THREADS ?= 1
 export MKL_NUM_THREADS ?= 1
 # Tables and benchmarks take the photos and weights beside the checkout, unless told otherwise
-TABLES ?= 09_counting
-ifneq ($(filter tables,$(MAKECMDGOALS)),)
-export MLC_DATA := real
-endif
+TABLES ?= lesson09.py
 ifneq ($(filter tables bench,$(MAKECMDGOALS)),)
 ifneq ($(wildcard ../shared/data),)
 FASTAI_HOME ?= ../shared
@@ -74,9 +71,8 @@ export: .venv/installed ## After editing a notebook: write the package, clean th
 	$(BIN)/nbdev-clean
 	$(BIN)/python tools/still_pictures.py
 
-# Executed on photos, notebooks must not be published: they never reach _site, and do not stay
-tables: .venv/installed ## Measure on photos anew: nbs/results/*.csv (TABLES="09_counting" for one of them)
-	$(BIN)/python tools/run_course.py --workers $(WORKERS) $(TABLES); failed=$$?; rm -rf build/photos; exit $$failed
+tables: .venv/installed ## Measure stored tables anew: nbs/results/*.csv (TABLES="pointing.py silence.py" for others)
+	for o in $(TABLES); do $(BIN)/python benchmarks/$$o || exit 1; done
 
 playground: .venv/installed ## Train the playground's networks anew, with three seeds: nbs/playground/, nbs/results/web_seeds.csv (10 minutes)
 	$(BIN)/python tools/train_playground.py

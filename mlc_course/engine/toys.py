@@ -108,6 +108,7 @@ def train(
     epochs:int=4,
     lr:float=6e-3, # At the top of the cycle
     bs:int=32,     # Pictures in a batch
+    maps:bool=False, # Whether `y` holds maps, `(n, n_maps, rows, cols)`, to mirror with the pictures
 )->nn.Module: # `net`, ready to predict
     "Train a small network, all pictures in memory"
     torch.manual_seed(seed)
@@ -118,9 +119,11 @@ def train(
     batches = order.split(bs)
     sched = torch.optim.lr_scheduler.OneCycleLR(opt, lr, total_steps=len(batches))
     for idx in batches:
-        xb = x[idx]
-        if torch.rand(1)<.5: xb = xb.flip(3)
-        loss_func(net(xb), y[idx]).backward()
+        xb,yb = x[idx],y[idx]
+        if torch.rand(1)<.5:
+            xb = xb.flip(3)
+            if maps: yb = yb.flip(3)
+        loss_func(net(xb), yb).backward()
         opt.step()
         opt.zero_grad()
         sched.step()

@@ -1,4 +1,5 @@
-"""What a loss likes best, a picture shown twice, and an error that silence can't make small.
+"""What a loss likes best, a picture shown twice, an error that silence can't make small, names that
+decide whether, and labels that stop at three.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/counting.html.md"""
 
@@ -20,7 +21,7 @@ def check_1(answer):
     expect_each(answer, eps=6e-3,
         absolute=(0, 'how many pictures lie above it, and below?', {
             .6: 'the mean is best for squared error.'}),
-        poisson=(.6, 'set the mean of the slope `1 - count/r` to 0.', {
+        poisson=(.6, 'set the mean of the slope `1 - count/rate` to 0.', {
             2: 'pictures without the label count, too.'}))
 
 # %% ../../nbs/solutions/09_counting.ipynb #09-count-010

@@ -18,7 +18,7 @@ THUMBS = {
     '06_where': ('the threshold is asked', (.33,.1,1,1)),
     '07_unknown': ('A step to the left buys silence', (0,0,1,1)),
     '08_trust': ('worlds = dict(same=', (0,0,.5,1)),
-    '09_counting': ("'pack 7'", (.675,0,1,1)),
+    '09_counting': ('show_images(five', (.4,0,1,1)),
     '10_rare': ('of the seven rarest', (0,.08,.575,1)),
     '11_ship': ("'other_strangers'", (.28,0,.57,1)),
 }
