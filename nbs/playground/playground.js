@@ -265,10 +265,7 @@ const layerRows = data.sigmoid.layers.map((o, l) => {
 const steps = {ArrowUp: [-1, 0], ArrowDown: [1, 0], ArrowLeft: [0, -1], ArrowRight: [0, 1]}
 const pages = {PageUp: -1, PageDown: 1}
 function moveCell(e, l, i) {
-  if (e.key === 'Escape' && state.cell) {
-    e.preventDefault() // it means this cell, and nothing else
-    pointAt(null)
-  }
+  if (e.key === 'Escape') pointAt(null)
   const step = steps[e.key] ?? [0, 0], page = pages[e.key] ?? 0
   if (!(e.key in steps || e.key in pages)) return
   e.preventDefault()

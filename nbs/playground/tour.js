@@ -105,9 +105,12 @@ const cards = [
 // ---- Where the reader is, also next time
 const key = 'mlc-tour'
 function stored() {
-  try { return Math.min(+localStorage.getItem(key) || 0, cards.length-1) } catch { return 0 }
+  try {
+    const i = +localStorage.getItem(key)
+    return i in cards ? i : 0
+  } catch { return 0 } // the browser may refuse
 }
-function store(i) { try { localStorage.setItem(key, i) } catch {} } // the browser may refuse
+function store(i) { try { localStorage.setItem(key, i) } catch {} }
 let at = stored()
 
 function invite() {
@@ -163,7 +166,7 @@ async function go(i) {
   page.querySelector(o.at).closest('#pg > *').after(card) // so Tab leads from the element to its card
   card.hidden = ring.hidden = false
   ring.dataset.card = at+1
-  $('-then').ariaLive = 'polite'
+  $('-then').setAttribute('aria-live', 'polite')
   sent = false
   card.focus({preventScroll: true})
   pointAt(o.at, 'center')
@@ -203,15 +206,16 @@ $('-next').onclick = () => {
 }
 $('-there').onclick = e => {
   sent = e.detail === 0 // by a key
-  if (sent && !cards[at].stays) $('-then').ariaLive = 'off' // for the card is read when the focus comes back
+  if (sent && !cards[at].stays) $('-then').setAttribute('aria-live', 'off') // read when the focus comes back
   const o = page.querySelector(cards[at].at), control = 'button, input, canvas'
   const there = o.matches(control) ? o : o.querySelector(control)
   there.focus()
 }
 document.addEventListener('keydown', e => {
-  const near = page.contains(document.activeElement) || document.activeElement === document.body
-  if (e.key === 'Escape' && !e.defaultPrevented && !card.hidden && near) leave()
-})
+  const near = page.contains(e.target) || e.target === document.body
+  const ofMap = state.cell && e.target.matches('.pg-maps canvas') // there, Escape first means the cell
+  if (e.key === 'Escape' && !card.hidden && near && !ofMap) leave()
+}, true) // before the map forgets its cell
 page.addEventListener('shown', check)
 addEventListener('scroll', point, true)
 addEventListener('resize', point)

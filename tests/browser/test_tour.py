@@ -47,7 +47,7 @@ def focused(page, id): page.wait_for_function(FOCUSED, arg=id)
 
 def tab_to(page, id):
     "Press Tab until the control `id` has the focus"
-    for _ in range(60):
+    for _ in range(150):
         if page.evaluate(FOCUSED, id): return
         page.keyboard.press('Tab')
     pytest.fail(f'Tab never reaches {id}')
@@ -69,7 +69,7 @@ def go_to(page, i):
 
 def test_opens_on_the_donkey(play):
     assert play.evaluate('playground.state.name')=='donkey, 1 of 6'
-    assert play.locator('#pg-answer').inner_text().startswith('I don’t know.')
+    assert play.locator('#pg-answer').inner_text().split('\n')[1]=='I don’t know.'
     assert play.locator('[data-kind=donkey]').get_attribute('aria-pressed')=='true'
     assert play.locator('#pg-tour-start').inner_text()==f'Take the tour: {N} short cards'
     assert play.locator('#pg-tour').is_hidden()
@@ -207,4 +207,19 @@ def test_page_stays_usable(play):
         if bottom>top: hidden.append(where)
     assert {'donkey','noise','pg-where','pg-blank','pg-tour-next','pg-keep','pg-thresh'} <= reached
     assert not hidden
-    assert not play.evaluate('document.getAnimations().length')
+
+
+@pytest.mark.parametrize('wish', ['reduce','no-preference'])
+def test_calm(play, wish):
+    "Who asks for less motion is at the next element at once, others are led there"
+    play.emulate_media(reduced_motion=wish)
+    go_to(play, 2)
+    at_once,later = play.evaluate('''async () => {
+        const wait = ms => new Promise(done => setTimeout(done, ms))
+        document.getElementById('pg-tour-next').click()
+        while (document.getElementById('pg-tour-count').textContent[0] !== '3') await wait(5)
+        const first = scrollY
+        await wait(900)
+        return [first, scrollY] }''')
+    assert later>300
+    assert (at_once==later)==(wish=='reduce')
