@@ -245,9 +245,9 @@ def test_is_current(tmp_path, monkeypatch):
 def playground(tmp_path, monkeypatch):
     "The folder of a playground that writes a number into its page, and a stand-in for what makes its data"
     folder = tmp_path/'playground'
-    parts = {'page.html': '<p id="pg">`````</p>', 'playground.css': '#pg { color: red }', 'tour.css': '',
+    parts = {'page.html': '<p id="pg">`````</p>', 'playground.css': '#pg { color: red }',
         'README.md': '# Playground', 'network.js': 'n = data.n + 1', 'playground.js': 'pg.textContent = n',
-        'tour.js': ''}
+        'tour.css': '#pg { top: 0 }', 'tour.js': 'm = n'}
     folder.mkdir()
     for name,text in parts.items(): (folder/name).write_text(text)
     web = types.SimpleNamespace(page_data=lambda o: f'data = {{n: {len(list(o.iterdir()))}}}')
