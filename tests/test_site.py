@@ -262,7 +262,7 @@ def check_playground(site):
     loaded = re.findall(r'/playground/(\w+\.\w+)\?v=', page)
     assert loaded==['playground.css','tour.css','data.js','network.js','playground.js','tour.js']
     assert (site/'_static/playground/data.js').read_text()=='data = {n: 7}'
-    for o in 'mystnb.','pygments.css':
+    for o in 'mystnb.','pygments.css','doctools.js':
         assert o in other
         assert o not in page
     assert '_static/playground/' not in other

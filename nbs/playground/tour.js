@@ -52,7 +52,7 @@ const cards = [
     then: () => `Bright is where the score of ${likeliest()} comes from.`,
     more: ['06_where.html', 'Chapter 6: where is it?']},
   {title: 'One question for each breed', from: 'cat', at: '[data-kind="cat and dog"]',
-    moved: '#pg-rows td:nth-child(2)',
+    moved: '.pg-say :is(th, td):nth-child(2)',
     text: () => 'A score can be any number. A sigmoid makes it a probability from 0 to 1, ' +
       'for each breed by itself. So each bar answers its own question: is there a Siamese? ' +
       'Is there a beagle? More than one answer may be yes.',
@@ -81,13 +81,13 @@ const cards = [
     then: () => `${labels()}, with a probability of ${longest()}. ` +
       'If no known picture may be refused, a donkey passes too, and gets its likeliest name.',
     more: ['07_unknown.html', 'Chapter 7: the unknown']},
-  {title: 'Its twin names the donkey anyway', from: 'donkey', at: '#pg-rows td:nth-child(3)',
+  {title: 'Its twin names the donkey anyway', from: 'donkey', at: '.pg-say :is(th, td):nth-child(3)',
     text: () => 'The twin has the same layers, but its bars are shares that sum to 1: a softmax. ' +
       `When one gets shorter, others get longer, so somebody always wins, here ${winner()} ` +
       `with ${largest()}. ` +
       'A share tells who is ahead. Without a threshold of its own, it can’t tell that nobody is there.',
     more: ['02_sigmoid.html', 'Chapter 2: why not softmax?']},
-  {title: 'And a picture of nothing?', from: 'donkey', at: '[data-kind=noise]', moved: '#pg-rows',
+  {title: 'And a picture of nothing?', from: 'donkey', at: '[data-kind=noise]', moved: '.pg-say .pg-bars',
     text: () => 'Noise is less like a cat than a donkey is. So all bars should be short. ' +
       'Guess, before you look, for both networks.',
     todo: 'Pick noise.', done: shows('noise'),
