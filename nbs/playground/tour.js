@@ -92,7 +92,7 @@ const cards = [
       'Guess, before you look, for both networks.',
     todo: 'Pick noise.', done: shows('noise'),
     then: () => `The sigmoids say ${likeliest()} with ${longest()}, the twin says ${winner()} ` +
-      `with ${largest()}: no training picture has taught them better. Only the dot keeps the name back here, ` +
+      `with ${largest()}: no training picture has taught them better. Only the dot keeps the name back, ` +
       'and that is partly luck. Trained with another seed, the network names one in seven pictures of noise.',
     more: ['ui/playground.html', 'How this was measured']},
   {title: 'One donkey proves nothing', at: '#pg-cost',

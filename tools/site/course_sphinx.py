@@ -134,7 +134,7 @@ def add_docments(app, what, name, obj, options, lines):
 
 
 def add_playground(app, pagename, templatename, context, doctree):
-    "The playground loads its own style and scripts, not those for code and found words, so that it weighs little"
+    "The playground loads its own style and scripts, not those for code and search, so that it weighs little"
     if pagename!='playground': return
     for name in 'playground','tour': app.add_css_file(f'playground/{name}.css')
     for name in 'data','network','playground','tour':
