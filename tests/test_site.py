@@ -274,7 +274,8 @@ def playground(tmp_path, monkeypatch):
     "The folder of a playground that writes a number into its page, and a stand-in for what makes its data"
     folder = tmp_path/'playground'
     parts = {'page.html': '<p id="pg">`````</p>', 'playground.css': '#pg { color: red }',
-        'README.md': '# Playground', 'network.js': 'n = data.n + 1', 'playground.js': 'pg.textContent = n'}
+        'README.md': '# Playground', 'network.js': 'n = data.n + 1', 'playground.js': 'pg.textContent = n',
+        'tour.css': '#pg { top: 0 }', 'tour.js': 'm = n'}
     folder.mkdir()
     for name,text in parts.items(): (folder/name).write_text(text)
     web = types.SimpleNamespace(page_data=lambda o: f'data = {{n: {len(list(o.iterdir()))}}}')
@@ -287,9 +288,9 @@ def check_playground(site):
     assert '<p id="pg">`````</p>' in page
     assert page.count('<h1>')==1
     loaded = re.findall(r'/playground/(\w+\.\w+)\?v=', page)
-    assert loaded==['playground.css','data.js','network.js','playground.js']
-    assert (site/'_static/playground/data.js').read_text()=='data = {n: 5}'
-    for o in 'mystnb.','pygments.css':
+    assert loaded==['playground.css','tour.css','data.js','network.js','playground.js','tour.js']
+    assert (site/'_static/playground/data.js').read_text()=='data = {n: 7}'
+    for o in 'mystnb.','pygments.css','doctools.js':
         assert o in other
         assert o not in page
     assert '_static/playground/' not in other

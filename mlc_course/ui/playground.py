@@ -131,8 +131,8 @@ def _test(stored):
 # %% ../../nbs/ui/playground.ipynb #web-038
 _cats = ['Siamese','Bengal','Bombay','Siamese']
 _dogs = ['beagle','pug','rottweiler','beagle']
-_shown = {'cat': _cats, 'dog': _dogs, 'cat and dog': list(zip(_cats, _dogs)),
-    'five Rottweilers': [['rottweiler']*5]*2, 'donkey': ['donkey']*6, 'car': ['car']*2}
+_shown = {'donkey': ['donkey']*6, 'cat': _cats, 'dog': _dogs, 'cat and dog': list(zip(_cats, _dogs)),
+    'five Rottweilers': [['rottweiler']*5]*2, 'car': ['car']*2}
 page_kinds = {kind: len(o) for kind,o in _shown.items()} # and how many pictures of each
 
 def draw_kind(

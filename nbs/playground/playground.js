@@ -2,8 +2,9 @@
 // answers, bars, maps and shares of test pictures follow every move
 'use strict'
 document.addEventListener('DOMContentLoaded', () => {
-const $ = id => document.getElementById('pg-'+id), data = window.playgroundData
-if (!document.getElementById('pg') || !data) return
+const $ = id => document.getElementById('pg-'+id), page = document.getElementById('pg')
+const data = window.playgroundData
+if (!page || !data) return
 const {decision, size} = data, {vocab} = decision
 const nets = {sigmoid: network.unpack(data.sigmoid, vocab), softmax: network.unpack(data.softmax, vocab)}
 const refs = network.references(data)
@@ -103,7 +104,7 @@ const listed = o => o.length < 2 ? o.join() : `${o.slice(0, -1).join(', ')} and 
 
 function answer() {
   const {thresh} = lines(), {given, marks} = network.decide(seen.logits, seen.score, lines())
-  const labels = vocab.filter((_, k) => given[k])
+  const labels = seen.labels = vocab.filter((_, k) => given[k])
   if (labels.length) say(title(listed(labels)), '')
   else say('I don’t know.', 'Not sure enough of any breed, and I won’t guess.', 'silent')
   $('why').textContent = why(labels, thresh)
@@ -330,6 +331,7 @@ function drawOver() {
   overlay()
   const mini = $('mini').getContext('2d')
   for (const o of ['picture', 'over']) mini.drawImage($(o), 0, 0)
+  page.dispatchEvent(new Event('shown')) // the tour listens
 }
 
 function overlay() {
@@ -452,6 +454,7 @@ async function choose(button, kind, at) {
 const pick = (kind, hint, sheet) => make('button', {type: 'button', 'aria-pressed': false, 'data-kind': kind,
   title: `Press again for ${hint}`}, sheet, kind, make('small'))
 const isChosen = button => button.getAttribute('aria-pressed') === 'true'
+const first = {} // by kind: shows its first picture
 for (const [kind, all] of Object.entries(data.pictures)) {
   let at = -1
   const button = pick(kind, 'the next one', make('img', {src: all[0], alt: ''}))
@@ -459,6 +462,7 @@ for (const [kind, all] of Object.entries(data.pictures)) {
     if (isChosen(button) || at < 0) at = (at+1)%all.length
     choose(button, kind, at)
   }
+  first[kind] = () => choose(button, kind, at = 0)
   $('pick').append(button)
 }
 const thumb = noise(0), noisy = pick('noise', 'other noise', thumb)
@@ -497,7 +501,6 @@ function refuse(line) { // the picture before stays, and so do its bars
   $('why').textContent = 'The bars are those of the picture that you see.'
 }
 upload.onchange = () => { if (upload.files[0]) take(upload.files[0]); upload.value = '' }
-const page = document.getElementById('pg')
 page.addEventListener('dragover', e => e.preventDefault())
 page.addEventListener('drop', e => {
   e.preventDefault()
@@ -530,10 +533,17 @@ $('where').onchange = drawOver
 $('class').onchange = () => { $('where').checked = true; drawOver() }
 
 settings()
+async function scene(kind) { // all as stored, and the first picture of `kind`
+  Object.assign(state, {own: true, percent: stored})
+  $('where').checked = false
+  settings()
+  await first[kind]()
+}
 function imagine(logits, score) { // what the page shows of a picture with these numbers
   Object.assign(seen, {logits, score})
   answer()
 }
-window.playground = {get seen() { return seen }, noise, state, imagine} // for the curious, and for tests
-$('pick').querySelector('button').click()
+// for the tour, for tests, and for the curious
+window.playground = {get seen() { return seen }, noise, state, fields, scene, imagine}
+first.donkey()
 })

@@ -319,10 +319,10 @@ def test_quick(play, says):
 
 def test_keyboard(play, shot):
     "Pictures by Tab and Enter, sliders and feature maps by arrows"
-    play.locator('[data-kind=cat]').focus()
-    for _ in range(4): play.keyboard.press('Tab')
+    play.locator('[data-kind=donkey]').focus()
+    for _ in range(3): play.keyboard.press('Tab')
     play.keyboard.press('Enter')
-    play.wait_for_function('playground.state.name.startsWith("donkey")')
+    play.wait_for_function('playground.state.name.startsWith("cat and dog")')
     play.locator('#pg-keep').focus()
     play.keyboard.press('ArrowLeft')
     assert play.locator('#pg-keep-is').inner_text()=='94 %'
@@ -481,4 +481,4 @@ def test_weight(page, site, says):
 def test_as_a_file(page, site, site_folder):
     page.goto((site_folder/'playground.html').as_uri())
     page.wait_for_function('window.playground && playground.seen')
-    assert page.evaluate(READ)['answer']=='Siamese'
+    assert page.evaluate(READ)['answer'].startswith('I don’t know')

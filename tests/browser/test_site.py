@@ -60,11 +60,11 @@ def test_way_to_playground(page, site):
         asked.clear()
     page.goto(f'{site}/playground.html')
     mine = [o.split('/')[-1].split('?')[0] for o in asked if o.startswith('/_static/playground/')]
-    assert sorted(mine)==['data.js','network.js','playground.css','playground.js']
+    assert sorted(mine)==['data.js','network.js','playground.css','playground.js','tour.css','tour.js']
     assert not [o for o in asked if 'mystnb' in o or 'pygments' in o]
     scripts = page.evaluate('[...document.scripts].map(o => o.src)')
     names = [o.split('/')[-1].split('.js?v=')[0] for o in scripts if '/_static/playground/' in o]
-    assert names==['data','network','playground']
+    assert names==['data','network','playground','tour']
     assert page.locator('h1').count()==1
     assert page.locator('.toc-drawer.no-toc').count()==1
 

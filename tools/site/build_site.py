@@ -52,7 +52,8 @@ def write_playground(folder, src):
     assets = src/'_static'/'playground'
     assets.mkdir()
     (assets/'data.js').write_text(page_data(folder), encoding='utf-8')
-    for name in 'playground.css','network.js','playground.js': shutil.copy(folder/name, assets)
+    parts = 'playground.css','tour.css','network.js','playground.js','tour.js'
+    for name in parts: shutil.copy(folder/name, assets)
     fragment = (folder/'page.html').read_text(encoding='utf-8')
     (src/'playground.md').write_text(pages.playground(fragment), encoding='utf-8')
     if not PICTURE.exists(): return

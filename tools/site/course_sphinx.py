@@ -134,13 +134,15 @@ def add_docments(app, what, name, obj, options, lines):
 
 
 def add_playground(app, pagename, templatename, context, doctree):
-    "The playground loads its own style and scripts, and not the styles of code, so that it weighs little"
+    "The playground loads its own style and scripts, not those for code and search, so that it weighs little"
     if pagename!='playground': return
-    app.add_css_file('playground/playground.css')
-    for name in 'data','network','playground':
+    for name in 'playground','tour': app.add_css_file(f'playground/{name}.css')
+    for name in 'data','network','playground','tour':
         app.add_js_file(f'playground/{name}.js', loading_method='defer')
     is_for_code = re.compile(r'(mystnb|pygments)\b.*css').search
     context['css_files'] = [o for o in context['css_files'] if not is_for_code(str(o.filename))]
+    is_for_search = re.compile(r'(doctools|sphinx_highlight)\.js').search
+    context['script_files'] = [o for o in context['script_files'] if not is_for_search(str(o.filename))]
 
 
 def add_explorers(app, pagename, templatename, context, doctree):
