@@ -31,7 +31,7 @@ RATES = .0004,.001,.003,.008,.02,.05
 LABELS = 'plasma membrane','mitochondria','nucleoli' # frequent: easy, middling, hard
 RAREST = 'lysosomes'
 COUNTS = 4,8,16,32,64,128,256
-FEW = {'plasma membrane': 4, 'mitochondria': 16} # examples that are left when all contenders try
+FEW = 'mitochondria',16 # examples that are left when all contenders try
 bce = F.binary_cross_entropy_with_logits
 
 
@@ -73,11 +73,14 @@ class Cells:
         self.x4 = prepared(torch.stack([load_item(root, o, size=SIZE) for o in df.Id])) # four stains
         self.x = self.x4[:,:3].contiguous()
         part = stratified_split(self.y, (.6,.2,.2))
-        self.train,self.valid = [(part==j).nonzero()[:,0] for j in range(2)]
+        self.train,self.valid,self.test = [(part==j).nonzero()[:,0] for j in range(3)]
         self.n = self.y.sum(0)
         self.groups = {'frequent': self.n>=300, 'middle': (self.n>=60)&(self.n<300), 'rare': self.n<60}
         self.test_x4,self.test_y = further_cells()
         self.test_x = self.test_x4[:,:3].contiguous()
+        more_x,more_y = further_cells(1300, 9, RAREST) # for a test in which it is as common as others
+        self.common_x = torch.cat([self.test_x, more_x[:,:3]])
+        self.common_y = torch.cat([self.test_y, more_y])
 
     @property
     def valid_y(self): return self.y[self.valid]
@@ -236,12 +239,13 @@ def best_lr(name):
     return df.lr[name]
 
 
-def ap_of(cells, label, name, n, seed):
+def ap_of(cells, label, name, n, seed, common=False):
     "Average precision of the label on test cells, and how far it moves with these"
     x,targets = with_few(cells, label, n, seed)
     net = trained(name, x, targets, best_lr(name), seed)
     k = [atlas_names.index(label)]
-    probs,y = probs_of(net, cells.test_x)[:,k],cells.test_y[:,k]
+    test_x,test_y = (cells.common_x,cells.common_y) if common else (cells.test_x,cells.test_y)
+    probs,y = probs_of(net, test_x)[:,k],test_y[:,k]
     gen = torch.Generator().manual_seed(0)
     draws = [torch.randint(len(y), (len(y),), generator=gen) for _ in range(100)]
     error = torch.stack([mean_ap(probs[o], y[o]) for o in draws]).std().item()
@@ -251,18 +255,44 @@ def ap_of(cells, label, name, n, seed):
     return row
 
 
-def examples(cells, labels=(*LABELS,RAREST)):
-    rows = [ap_of(cells, label, 'BCE', n, seed) for label in labels for n in COUNTS for seed in SEEDS]
-    store('examples', rows)
-
-
-def few_of_each(): return [(label, name, n) for label,n in FEW.items() for name in CONTENDERS]
+def examples(cells):
+    "BCE with more and more examples; the rarest label is tested where it is common, too"
+    def curve_of(label, common=False):
+        rows = [ap_of(cells, label, 'BCE', n, seed, common) for n in COUNTS for seed in SEEDS]
+        if common: rows = [row | dict(label=f'{label}, common in the test') for row in rows]
+        return rows
+    rows = sum(map(curve_of, [*LABELS,RAREST]), [])
+    store('examples', rows + curve_of(RAREST, True))
 
 
 def worth(cells):
     "All contenders, where few examples of a label are left"
-    rows = [ap_of(cells, *o, seed) for o in few_of_each() for seed in SEEDS]
+    label,n = FEW
+    rows = [ap_of(cells, label, name, n, seed) for name in CONTENDERS for seed in SEEDS]
     store('worth', rows)
+
+
+# --- what exercises 3 and 4 print, and other seeds
+
+def in_lesson(cells, label, n, times=1):
+    "The lesson's `with_few` and `with_copies`, tested on its own test cells"
+    k = atlas_names.index(label)
+    has = cells.y[cells.train,k]>0
+    have,lack = cells.train[has][:n],cells.train[~has]
+    ix = torch.cat([have.repeat(times), lack[:len(lack)-n*times]])
+    rows = []
+    for seed in SEEDS:
+        net = trained('BCE', cells.x[ix], cells.y[ix], 8e-3, seed)
+        ap = mean_ap(probs_of(net, cells.x[cells.test])[:,[k]], cells.y[cells.test][:,[k]]).item()
+        rows.append(dict(label=label, n=n, times=times, seed=seed, ap=ap))
+        print(rows[-1], flush=True)
+    return rows
+
+
+def exercises(cells):
+    copies = ('mitochondria',16),('mitochondria',16,16),('mitochondria',256)
+    asked = *copies,('plasma membrane',4),('cytosol',4)
+    store('exercises', [row for o in asked for row in in_lesson(cells, *o)])
 
 
 # --- four stains for a body that was trained on three colours: nbs/deeper/channels.ipynb
@@ -325,8 +355,8 @@ def photo_channels(cells):
     store('channels', pd.concat([before, pd.DataFrame(rows)]))
 
 
-PARTS = dict(contenders=contenders, longer=longer, examples=examples, worth=worth, channels=channels,
-    photo_channels=photo_channels)
+PARTS = dict(contenders=contenders, longer=longer, examples=examples, worth=worth, exercises=exercises,
+    channels=channels, photo_channels=photo_channels)
 
 
 def main():

@@ -147,6 +147,6 @@ def test_every_count_has_three_seeds():
     assert sorted(examples.n.unique())==[4,8,16,32,64,128,256]
     assert (examples.groupby('label').pictures.nunique()==1).all()
     worth = pd.read_csv(RESULTS/'10_worth.csv')
-    assert worth.groupby('label').n.unique().to_dict()=={'plasma membrane': [4], 'mitochondria': [16]}
-    assert (worth.groupby(['label','contender']).seed.nunique()==3).all()
+    assert (set(worth.label),set(worth.n))==({'mitochondria'},{16})
+    assert (worth.groupby('contender').seed.nunique()==3).all()
     assert worth.contender.nunique()==9
