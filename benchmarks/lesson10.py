@@ -13,7 +13,6 @@ import torch
 from PIL import Image
 from torch import nn
 from torch.nn import functional as F
-from torchvision.models import squeezenet1_0
 
 from mlc_course.draw.cells import atlas_names, atlas_targets, draw_cell, draw_labels, drawn_atlas
 from mlc_course.draw.cells import load_item, read_atlas
@@ -297,66 +296,45 @@ def exercises(cells):
 
 # --- four stains for a body that was trained on three colours: nbs/deeper/channels.ipynb
 
-def demo_body(pretrained=True):
-    "Of the demo model, which knows drawn cats and dogs; its first layer is `body[0][0]`"
-    body = deepcopy(demo().clf.model[0]) if pretrained else newborn(0)[0]
-    return body,body[0],192
-
-
-def photo_body(pretrained=True):
-    "SqueezeNet, which knows ImageNet's photos"
-    body = squeezenet1_0(weights='DEFAULT' if pretrained else None).features
-    return body,body,512
-
-
-def fresh_conv(conv, n_in):
-    return nn.Conv2d(n_in, conv.out_channels, conv.kernel_size, conv.stride, conv.padding,
-        bias=conv.bias is not None)
+def fresh_conv(conv):
+    has_bias = conv.bias is not None
+    return nn.Conv2d(4, conv.out_channels, conv.kernel_size, conv.stride, conv.padding, bias=has_bias)
 
 
 FIRST_LAYERS = {'three stains': lambda conv: conv, 'widened': lambda conv: widen_conv(conv, 4),
-    'fresh layer': lambda conv: fresh_conv(conv, 4), 'all fresh': lambda conv: fresh_conv(conv, 4)}
+    'fresh layer': fresh_conv, 'all fresh': fresh_conv}
 
 
-def channels_with(cells, find_body, lrs, n, epochs, scale, n_test):
-    "Test mAP of each first layer, at the learning rate that is best on validation cells"
-    def seen(x, way): # stains, and pixels
-        return F.interpolate(x if way!='three stains' else x[:,:3], scale_factor=scale)
-    rows,ix = [],cells.train[:n]
-    for way,layer in FIRST_LAYERS.items():
-        nets,aps = {},{}
-        for lr in lrs:
-            for seed in SEEDS:
-                torch.manual_seed(seed)
-                body,holder,width = find_body(way!='all fresh')
-                holder[0] = layer(holder[0])
-                net = nn.Sequential(body, MultiLabelHead(width, 28))
-                nets[lr,seed] = train(net, seen(cells.x4[ix], way), cells.y[ix], bce, seed, epochs, lr)
-                on_valid = probs_of(net, seen(cells.x4[cells.valid], way))
-                aps[lr,seed] = mean_ap(on_valid, cells.valid_y).item()
-                print(find_body.__name__, way, lr, seed, round(aps[lr,seed], 3), flush=True)
-        lr = max(lrs, key=lambda lr: sum(aps[lr,seed] for seed in SEEDS))
-        for seed in SEEDS:
-            probs = probs_of(nets[lr,seed], seen(cells.test_x4[:n_test], way))
-            rows.append(dict(body=find_body.__name__, first=way, lr=lr, seed=seed, cells=len(ix),
-                valid=aps[lr,seed], mAP=mean_ap(probs, cells.test_y[:n_test]).item()))
-    return rows
+def on_demo_body(way, seed):
+    "A network on the body of the demo model, which knows drawn cats and dogs; or on an untrained one"
+    body = newborn(seed)[0] if way=='all fresh' else deepcopy(demo().clf.model[0])
+    torch.manual_seed(seed)
+    body[0][0] = FIRST_LAYERS[way](body[0][0])
+    return nn.Sequential(body, MultiLabelHead(192, 28))
 
 
 def channels(cells):
-    rows = channels_with(cells, demo_body, RATES[2:5], 1000, EPOCHS, 1, 10_000)
+    "Test mAP of each first layer, at the learning rate that is best on validation cells"
+    rows,ix,rates = [],cells.train[:1000],RATES[2:5]
+    for way in FIRST_LAYERS:
+        def stains(x): return x[:,:3] if way=='three stains' else x
+        nets,aps = {},{}
+        for lr in rates:
+            for seed in SEEDS:
+                net = on_demo_body(way, seed)
+                nets[lr,seed] = train(net, stains(cells.x4[ix]), cells.y[ix], bce, seed, EPOCHS, lr)
+                aps[lr,seed] = mean_ap(probs_of(net, stains(cells.x4[cells.valid])), cells.valid_y).item()
+                print(way, lr, seed, round(aps[lr,seed], 3), flush=True)
+        lr = max(rates, key=lambda lr: sum(aps[lr,seed] for seed in SEEDS))
+        for seed in SEEDS:
+            probs = probs_of(nets[lr,seed], stains(cells.test_x4))
+            rows.append(dict(body='demo_body', first=way, lr=lr, seed=seed, cells=len(ix),
+                valid=aps[lr,seed], mAP=mean_ap(probs, cells.test_y).item()))
     store('channels', rows)
 
 
-def photo_channels(cells):
-    "Needs ImageNet's weights; adds to the table of `channels`"
-    rows = channels_with(cells, photo_body, (3e-4,1e-3,3e-3), 1000, 4, 2, 2000)
-    before = pd.read_csv(RESULTS/'10_channels.csv').query("body!='photo_body'")
-    store('channels', pd.concat([before, pd.DataFrame(rows)]))
-
-
 PARTS = dict(contenders=contenders, longer=longer, examples=examples, worth=worth, exercises=exercises,
-    channels=channels, photo_channels=photo_channels)
+    channels=channels)
 
 
 def main():
