@@ -201,7 +201,7 @@ def joined(
         stays.nonzero()[judged,0], place[judged], tuple(notes))
 
 # %% ../../nbs/engine/adding.ipynb #adding-a6bd14
-_few = 5 # With one or two pictures a new label was given to most strangers, from five on to a sixth: deeper/add_later
+_few = 5 # With one or two pictures most strangers got a new label, from five on a sixth: deeper/add_later
 
 def _old_figures(decision, memory, rows, targets):
     "Mean average precision of the old labels, shares answered, right and silent, and each label's precision"

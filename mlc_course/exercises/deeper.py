@@ -9,7 +9,7 @@ __all__ = ['check_cancelling_1', 'check_moves_1', 'check_routes_1', 'check_silen
            'check_losses_1', 'check_losses_2', 'check_metrics_1', 'check_metrics_2',
            'check_silence_1', 'check_hidden_1', 'check_how_many_1', 'check_donkeys_1',
            'check_donkeys_2', 'check_rules_1', 'check_bounds_1', 'check_later_1',
-           'check_later_2']
+           'check_later_2', 'check_counting_1']
 
 # %% ../../nbs/solutions/deeper.ipynb #deeper-003
 from .answers import *
@@ -227,3 +227,15 @@ def check_later_2(answer):
     n = number(answer, 'photos')
     if n<4: return 'is it still so with one photo more? And what do the donkeys get?'
     if n>5: return 'fewer are enough. Try half as many.'
+
+# %% ../../nbs/solutions/deeper.ipynb #deeper-c03
+@exercise
+def check_counting_1(answer):
+    "Shares of the gain of boxes that clicks bring, in pairs right and in mean error"
+    right,off = numbers(answer, 'share in right, share in all')
+    gain = 'how much better are clicks than numbers alone? Divide by how much better boxes are.'
+    expect(right, .635, f'right: {gain}', {
+        .83: 'right: that is without a curve.',
+        .95: 'right: divide the two gains, not the two shares.'}, eps=.02)
+    expect(off, .864, f'all: {gain}', {
+        1.02: 'all: divide the two gains, not the two errors.'}, eps=.02)

@@ -18,13 +18,8 @@ THUMBS = {
     '06_where': ('the threshold is asked', (.33,.1,1,1)),
     '07_unknown': ('A step to the left buys silence', (0,0,1,1)),
     '08_trust': ('worlds = dict(same=', (0,0,.5,1)),
-<<<<<<< HEAD
     '09_counting': ('show_images(five', (.4,0,1,1)),
-    '10_rare': ('of the seven rarest', (0,.08,.575,1)),
-=======
-    '09_counting': ("'pack 7'", (.675,0,1,1)),
     '10_rare': ('of the six rarest', (0,.09,.5,1)),
->>>>>>> l10
     '11_ship': ("'other_strangers'", (.28,0,.57,1)),
 }
 # Folders with what a lesson would drown in, in their order, and what the front page calls them
