@@ -44,7 +44,9 @@ def at(decision, seen):
 def prices(clf, check, test):
     "What is paid on test pictures, by rules that were chosen on others; never answering pays 1"
     def of(pair, price, seen): return (pair[0]+price*pair[1])/seen.targets.sum().item()
-    def cheapest(decision, price): return min(KEEPS, key=lambda o: of(at(decision.at(o), check), price, check))
+    def cheapest(decision, price):
+        def on_check(keep): return of(at(decision.at(keep), check), price, check)
+        return min(KEEPS, key=on_check)
     for price in (1,5,20):
         def paid(decision): return of(at(decision, test), price, test)
         plain = clf.decision
