@@ -118,6 +118,14 @@ def app():
             page.wait_for_timeout(500)
             page.mouse.move(0, 0)
             take(page, 'app')
+    for_the_notebooks('app', (195,20,1085,1210))
+
+
+def for_the_notebooks(name, part, scale=.8):
+    "A part of images/`name`.png, smaller, where the notebooks travel with it: chapter 11 shows it"
+    shown = Image.open(IMAGES/f'{name}.png').convert('RGB').crop(part)
+    shown = shown.resize([round(scale*o) for o in shown.size], Image.LANCZOS)
+    shown.quantize(256, kmeans=2).save(ROOT/'nbs'/'photos'/f'{name}.png', optimize=True)
 
 
 def check():

@@ -7,12 +7,13 @@ Docs: https://mlc-course.github.io/mlc_course/engine/toys.html.md"""
 
 # %% auto #0
 __all__ = ['portraits', 'cats_and_dogs', 'empty_scenes', 'pools', 'noise', 'pairs', 'train', 'predict',
-           'newborn', 'retrain']
+           'newborn', 'retrain', 'photo_folders']
 
 # %% ../../nbs/engine/toys.ipynb #toys-003
-import torch
+import csv,random,torch
 from copy import deepcopy
 from itertools import cycle,islice
+from pathlib import Path
 from torch import nn,tensor,Tensor
 from torch.nn import functional as F
 from torchvision.transforms.functional import to_tensor
@@ -162,3 +163,36 @@ def retrain(
         head = MultiLabelHead(body[-1][0].out_channels, n_classes)
         res.append(train(nn.Sequential(deepcopy(body), head), x, y, loss_func, seed, epochs))
     return res
+
+# %% ../../nbs/engine/toys.ipynb #toys-020
+_four_breeds = 'Bombay','Siamese','beagle','samoyed'
+_n_pictures = dict(photos=400, check=300, test=400)
+_unknown = dict(things=('ball','bird','car'), rabbits=('rabbit',), donkeys=('donkey',))
+
+def _draw_labelled(folder, seeds, size):
+    "Scenes with none to three of the breeds, and the table of what is on them"
+    rows = [('fname','labels')]
+    folder.mkdir()
+    for i,seed in enumerate(seeds):
+        rng = random.Random(f'labels {seed}')
+        n, = rng.choices(range(4), (1,4,4,1))
+        names = sorted(rng.sample(_four_breeds, n))
+        draw_scene(seed, size, names)[0].save(folder/f'{i:03}.jpg', quality=90)
+        rows.append((f'{i:03}.jpg',' '.join(names)))
+    with open(folder/'labels.csv', 'w', newline='') as f: csv.writer(f).writerows(rows)
+
+def photo_folders(
+    dest,         # Folder to fill
+    seed:int=0,   # Another seed, other pictures
+    size:int=128, # Pixels a side
+)->Path: # `dest`
+    "Drawn scenes in `photos`, `check` and `test`, each with its `labels.csv`; and folders of unknown ones"
+    dest = Path(dest)
+    for part,n in _n_pictures.items():
+        _draw_labelled(dest/part, [f'{part} {seed} {i}' for i in range(n)], size)
+    for name,kinds in _unknown.items():
+        (dest/name).mkdir()
+        for i,kind in zip(range(100), cycle(kinds)):
+            img,_ = draw_scene(f'{name} {seed} {i}', size, [kind])
+            img.save(dest/name/f'{kind}_{i:02}.jpg', quality=90)
+    return dest

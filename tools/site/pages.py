@@ -20,7 +20,7 @@ THUMBS = {
     '08_trust': ('worlds = dict(same=', (0,0,.5,1)),
     '09_counting': ('show_images(five', (.4,0,1,1)),
     '10_rare': ('of the six rarest', (0,.09,.5,1)),
-    '11_ship': ("'other_strangers'", (.28,0,.57,1)),
+    '11_ship': ("'alarm above'", (0,0,1,1)),
 }
 # Folders with what a lesson would drown in, in their order, and what the front page calls them
 FOLDERS = {
