@@ -1,5 +1,5 @@
-"""Everything that chapter 11 does, from a terminal: three commands that explain themselves, show
-progress, and say in one line what is wrong.
+"""What chapter 11 does, from a terminal: three commands that explain themselves, show progress, and
+say in one line what is wrong.
 
 Docs: https://mlc-course.github.io/mlc_course/ui/cli.html.md"""
 
