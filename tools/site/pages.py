@@ -95,8 +95,8 @@ def is_plumbing(cell):
 def last_sentence(markdown):
     "What the words before a picture say last, which introduces it"
     text = re.sub(r'\[([^]]+)\]\([^)]*\)', r'\1', markdown.strip().rpartition('\n\n')[2])
-    text = re.sub(r'[*`#]+ ?', '', ' '.join(text.split()))
-    sentences = re.split(r'(?<=[.?!:]) (?=[A-Z"])', text)
+    text = re.sub(r'^#+ |[*`]', '', ' '.join(text.split()))
+    sentences = re.split(r'(?<=[.?!:]) (?=[A-Z"(])', text)
     return next((o for o in reversed(sentences) if not o.startswith(('(','Predict,'))), '')
 
 
