@@ -23,7 +23,8 @@ def plain(text):
 def entries(nb):
     "The glossary `nb`: of each entry its names, its anchor, and what it says"
     text = '\n'.join(c.source for c in nb.cells if c.cell_type=='markdown')
-    return [dict(names=names(m[0]), anchor=anchor(names(m[1])[0]), text=plain(m[2])) for m in ENTRY.finditer(text)]
+    found = ENTRY.finditer(text)
+    return [dict(names=names(m[0]), anchor=anchor(names(m[1])[0]), text=plain(m[2])) for m in found]
 
 
 def with_anchors(nb):

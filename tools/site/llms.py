@@ -1,4 +1,4 @@
-"llms.txt (llmstxt.org): what programs that read should know of the course, and where its pages are as markdown"
+"llms.txt (llmstxt.org): what programs that read should know of the course, and its pages as markdown"
 import ast, re
 from pathlib import Path
 
@@ -27,18 +27,20 @@ def promise(nb):
 
 
 def listing(chapters, modules, package):
-    "The text: `chapters` are pages by name, `modules` has the chapter of each module in the folder `package`"
+    "The text: `chapters` are pages by name, `modules` has the chapter of each module of the folder `package`"
     home = found(r'^Documentation = "(.+?)"', 'pyproject.toml')
     repository = found(r'^Repository = "(.+?)"', 'pyproject.toml')
     def plain(text): return re.sub(r'\[([^]]+)\]\([^)]+\)', r'\1', text)
     def line(name, text, about):
         return f'- [{text}]({home}{nbpath2html(f"{name}.ipynb")}.md): {plain(about)}'.removesuffix(': ')
+    def about(name): return line(name, pages.title(chapters[name]), promise(chapters[name]))
+    def of(module): return line(modules[module], f'mlc_course.{module}', docstring(module, package))
     lessons = [name for name in chapters if name=='index' or pages.is_lesson(name)]
     others = [name for name in chapters if name not in lessons and name not in modules.values()]
     parts = ['# mlc_course', f'> {found(r"^description = (.+?)$", "settings.ini")}',
-        f'A course of notebooks and the Python package that they make, from one source. In a clone of <{repository}>:',
+        f'A course of notebooks, and the package that they make. In a clone of <{repository}>:',
         found(r'(^```\n.+?^```)', 'README.md'), 'From Python:', found(r'(^```python\n.+?^```)', 'README.md'),
-        '## Lessons', '\n'.join(line(o, pages.title(chapters[o]), promise(chapters[o])) for o in lessons),
-        '## Modules', '\n'.join(line(o, f'mlc_course.{m}', docstring(m, package)) for m,o in modules.items()),
-        '## Optional', '\n'.join(line(o, pages.title(chapters[o]), promise(chapters[o])) for o in others)]
+        '## Lessons', '\n'.join(map(about, lessons)),
+        '## Modules', '\n'.join(map(of, modules)),
+        '## Optional', '\n'.join(map(about, others))]
     return '\n\n'.join(parts)+'\n'
