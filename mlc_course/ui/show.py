@@ -101,7 +101,7 @@ def alt_text(
     kind = kinds[0] if len({*kinds})==1 else 'part'
     what = f'{len(axs)} {kind}s' if len(axs)>1 else kind.capitalize()
     words = '; '.join(filter(None, map(_words, axs)))
-    headline = ' '.join(fig.get_suptitle().split())
+    headline = ' '.join(fig.get_suptitle().split()).rstrip(':')
     said = list(filter(None, [headline, words]))
     return ': '.join([what, *said]) if said else ''
 

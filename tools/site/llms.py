@@ -27,12 +27,12 @@ def promise(nb):
 
 
 def listing(chapters, modules, package):
-    "The text: `chapters` are pages by name, `modules` has the chapter of each module of the folder `package`"
+    "The text: `chapters` are pages by name, `modules` has the chapter of each module of `package`"
     home = found(r'^Documentation = "(.+?)"', 'pyproject.toml')
     repository = found(r'^Repository = "(.+?)"', 'pyproject.toml')
     def plain(text): return re.sub(r'\[([^]]+)\]\([^)]+\)', r'\1', text)
-    def line(name, text, about):
-        return f'- [{text}]({home}{nbpath2html(f"{name}.ipynb")}.md): {plain(about)}'.removesuffix(': ')
+    def line(name, text, says):
+        return f'- [{text}]({home}{nbpath2html(f"{name}.ipynb")}.md): {plain(says)}'.removesuffix(': ')
     def about(name): return line(name, pages.title(chapters[name]), promise(chapters[name]))
     def of(module): return line(modules[module], f'mlc_course.{module}', docstring(module, package))
     lessons = [name for name in chapters if name=='index' or pages.is_lesson(name)]
