@@ -9,7 +9,8 @@ from mlc_course.draw.datasets import drawn_pets
 from mlc_course.engine.core import InputError
 from mlc_course.ui import diagrams
 from mlc_course.ui.diagrams import field_stack, filter_over_channels, pipeline, stride_steps
-from mlc_course.ui.show import alt_text, color_of, curve, dressed, canvas, font_size, grey, heat_table
+from mlc_course.ui.alt import alt_text
+from mlc_course.ui.show import color_of, curve, dressed, canvas, font_size, grey, heat_table
 from mlc_course.ui.show import number_grid, pixels, sharp, show_bars, show_images, show_maps
 
 RED = np.zeros((4,6,3), np.uint8)
@@ -160,6 +161,5 @@ def test_words_of_figures():
 
 
 def test_words_go_into_the_notebook():
-    _,metadata = DisplayFormatter().format(show_images([RED], ['a cat'])[0].figure)
-    assert metadata=={'image/png': {'alt': 'Picture: a cat'}}
-    assert DisplayFormatter().format(show_images([RED])[0].figure)[1]=={}
+    data,_ = DisplayFormatter().format(show_images([RED], ['a cat'])[0].figure)
+    assert data['text/plain']=='Picture: a cat'

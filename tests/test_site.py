@@ -75,7 +75,7 @@ def test_page(chapter):
 def test_alt():
     "What is written on a picture comes first, then what its code says, then the words before it"
     png,svg = shows(image_png=half_red()),shows(**{'image_svg+xml': '<svg aria-label="from a &lt; b">'})
-    drawn = dict(png, metadata={'image/png': dict(alt='2 pictures: before; after')})
+    drawn = shows(image_png=half_red(), text_plain='2 pictures: before; after')
     words = 'First.\n\nHere is **an ear**. Its map ([more](a.ipynb)):'
     def alt(code, output=png, before=words): return pages.alt(code, output, before)
     assert alt("show(title='It falls')", drawn)=='2 pictures: before; after'

@@ -111,10 +111,16 @@ def alt(code, output, before):
     explorer that draws it does, the title in the code, or how the words before it introduce it"""
     svg = ''.join(output['data'].get('image/svg+xml', ''))
     if found := re.search('aria-label="([^"]+)"', svg): return html.unescape(found[1])
-    if stored := output.get('metadata', {}).get('image/png', {}).get('alt'): return stored
+    written = ''.join(output['data'].get('text/plain', '<'))
+    if written[0]!='<' and not is_explorer(output): return written
     if found := re.search(r'\bexplore_\w+', code): return explorer_doc(found[0])
     found = re.search(r'''title\W+?(["'])(\w.{3,}?)\1''', code)
     return found[2] if found and '{' not in found[2] else last_sentence(before)
+
+
+def is_explorer(output):
+    "Is it one that is stored, without its view?"
+    return bool(re.match(r'\w+\(children=', ''.join(output['data'].get('text/plain', ''))))
 
 
 def for_page(output):
@@ -123,9 +129,7 @@ def for_page(output):
     if 'text/html' in data:
         data['text/html'] = re.sub('<style.*?</style>', '', ''.join(data['text/html']), flags=re.S).strip()
         if not data['text/html']: return []
-    text = ''.join(data.get('text/plain', ''))
-    is_explorer = re.match(r'\w+\(children=', text) # a stored one keeps no view
-    if data.pop(WIDGET, None) is None and not is_explorer: return [output]
+    if data.pop(WIDGET, None) is None and not is_explorer(output): return [output]
     note = dict(output_type='display_data', metadata={}, data={'text/html': STILL})
     return [output, note] if 'image/png' in data else [note]
 
