@@ -120,7 +120,7 @@ def alt(code, output, before):
 
 def is_explorer(output):
     "Is it one that is stored, without its view?"
-    return bool(re.match(r'\w+\(children=', ''.join(output['data'].get('text/plain', ''))))
+    return bool(re.match(r'\w+\(children=', ''.join(output.get('data', {}).get('text/plain', ''))))
 
 
 def for_page(output):
