@@ -3,7 +3,7 @@ import re
 
 ENTRY = re.compile(r'^(\*\*[^:\n]+\*\*): (.+)$', re.M)
 # Everyday words too: they are ours only where a lesson sets them apart, in italics, bold or code
-COMMON = {'deal','keep','kernel','loud','neighbours','score'}
+COMMON = {'deal','keep','kernel','known score','loud','neighbours','score'}
 NOT_OURS = {'head': r'(?<!its )\bhead\b'} # an animal's head, and the heads of a coin
 
 
