@@ -205,7 +205,7 @@ def test_colab(name, monkeypatch):
     "A lesson links to itself on Colab; there, and only there, its first cell installs the package"
     cells,asked = read_nb(NOTEBOOKS[name]).cells,[]
     url = f'https://colab.research.google.com/github/mlc-course/mlc_course/blob/main/nbs/{name}.ipynb'
-    assert f'[Open in Colab]({url})' in cells[1].source
+    assert f'<a href="{url}">Open in Colab</a>' in cells[1].source
     assert 'colab' not in pages.page(NOTEBOOKS[name]).cells[0].source.lower()
     shell = types.SimpleNamespace(system=asked.append)
     for tag in None,'release-colab':

@@ -23,7 +23,8 @@ def docstring(module, package):
 def promise(nb):
     "What a notebook promises under its title"
     text = '\n'.join(c.source for c in nb.cells if c.cell_type=='markdown')
-    return ' '.join(re.findall(r'^> (.+)', text, re.M)[:1])
+    said = re.search(r'(?:^> .+\n?)+', text, re.M)
+    return ' '.join(line[2:] for line in said[0].splitlines()) if said else ''
 
 
 def listing(chapters, modules, package):
@@ -35,7 +36,7 @@ def listing(chapters, modules, package):
         return f'- [{text}]({home}{nbpath2html(f"{name}.ipynb")}.md): {plain(says)}'.removesuffix(': ')
     def about(name): return line(name, pages.title(chapters[name]), promise(chapters[name]))
     def of(module): return line(modules[module], f'mlc_course.{module}', docstring(module, package))
-    lessons = [name for name in chapters if name=='index' or pages.is_lesson(name)]
+    lessons = ['index', *filter(pages.is_lesson, chapters)]
     others = [name for name in chapters if name not in lessons and name not in modules.values()]
     parts = ['# mlc_course', f'> {found(r"^description = (.+?)$", "settings.ini")}',
         f'A course of notebooks, and the package that they make. In a clone of <{repository}>:',

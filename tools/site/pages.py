@@ -158,7 +158,7 @@ def answers_to_predict(cells):
 def for_site(source):
     "Markdown without the link to Colab, which stands above each page, and with the anchors of the site"
     def lower(m): return m[1]+re.sub(r'[^\w-]', '', unquote(m[2]).lower())
-    source = re.sub(r'^\[Open in Colab\]\(.*\)\n*', '', source, flags=re.M)
+    source = re.sub(r'^<a .*>Open in Colab</a>\n*', '', source, flags=re.M)
     return re.sub(r'(\]\((?:[\w/]+\.ipynb)?#)([^)]+)', lower, source)
 
 
