@@ -241,7 +241,10 @@ def test_read_marks(page, site, shot):
     assert marks(page)==0
 
 
-TO_END = "id => document.getElementById(id).lastElementChild.scrollIntoView({behavior: 'instant'})"
+TO_END = """id => {
+    const end = document.getElementById(id).lastElementChild
+    end.scrollIntoView({behavior: 'instant', block: 'center'})
+}"""
 IS_KEPT = "o => localStorage.getItem('mlc-read')?.includes(o)"
 
 
