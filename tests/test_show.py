@@ -1,6 +1,7 @@
 "Plots and diagrams take what lessons have, and say in words what a reader can't see"
 from xml.etree import ElementTree
 import numpy as np, pandas as pd, pytest, torch
+from IPython.core.formatters import DisplayFormatter
 from matplotlib import pyplot as plt
 from PIL import Image
 
@@ -8,8 +9,9 @@ from mlc_course.draw.datasets import drawn_pets
 from mlc_course.engine.core import InputError
 from mlc_course.ui import diagrams
 from mlc_course.ui.diagrams import field_stack, filter_over_channels, pipeline, stride_steps
-from mlc_course.ui.show import color_of, curve, dressed, canvas, font_size, grey, heat_table, number_grid
-from mlc_course.ui.show import pixels, sharp, show_bars, show_images, show_maps
+from mlc_course.ui.alt import alt_text
+from mlc_course.ui.show import color_of, curve, dressed, canvas, font_size, grey, heat_table
+from mlc_course.ui.show import number_grid, pixels, sharp, show_bars, show_images, show_maps
 
 RED = np.zeros((4,6,3), np.uint8)
 RED[...,0] = 255
@@ -143,3 +145,21 @@ def test_pipeline_marks_one_station():
 
 def test_filter_too_large():
     with pytest.raises(ValueError, match='5 does not fit into 4'): stride_steps(4, 5)
+
+
+def test_words_of_figures():
+    "What is written on a figure is what its alt says, scales of colours left out"
+    pictures = show_images([RED]*2, [['cat','dog'],[]], title='Two of many')[0].figure
+    assert alt_text(pictures)=='2 pictures: Two of many: cat, dog; nothing'
+    table = heat_table(pd.DataFrame([[.5,1]], ['a cat'], ['cat','dog']), title='The logits').figure
+    assert alt_text(table)=='Table: The logits (rows: a cat; columns: cat, dog)'
+    lines = curve([0,1], dict(cat=[0,1], dog=[1,0]), xlabel='logit', title='Up and down').figure
+    assert alt_text(lines)=='Chart: Up and down (across: logit; lines: cat, dog)'
+    maps = show_maps(torch.rand(2, 4, 4), ['before','after'])[0].figure
+    assert alt_text(maps)=='2 pictures: before; after'
+    assert alt_text(show_images([RED])[0].figure)==''
+
+
+def test_words_go_into_the_notebook():
+    data,_ = DisplayFormatter().format(show_images([RED], ['a cat'])[0].figure)
+    assert data['text/plain']=='Picture: a cat'

@@ -1,12 +1,15 @@
 "The site's own tools: what becomes of a notebook, what the check of links finds, a small site end to end"
 import base64, io, json, os, re, sys, types
 import pytest
+from fastcore.nbio import read_nb
 from PIL import Image
 from conftest import ROOT, python
 
-import build_site, explorers, links, pages, run_course
+import build_site, explorers, glossary, links, pages, run_course
 
 NOTEBOOKS = build_site.notebooks(ROOT/'nbs', ROOT/'none')
+LESSONS = ['index', *filter(pages.is_lesson, NOTEBOOKS)]
+by_lesson = pytest.mark.parametrize('name', LESSONS)
 
 
 def half_red(size=(64,48)):
@@ -61,8 +64,6 @@ def test_page(chapter):
     assert [c.metadata['open'] for c in code]==[True, False, True, True] # what only draws starts folded
     assert (code[0].metadata['module'], code[0].metadata['exports'])==('metrics', ['best','mean_ap'])
     assert code[1].metadata['module']==''
-    draws = ["ax.set(title='It falls')", "ax.set_title(f'{n} left')", 'plot()']
-    assert [pages.alt(o) for o in draws]==['It falls', 'Drawn by the code above', 'Drawn by the code above']
     assert pages.WIDGET not in json.dumps([c.outputs for c in code])
     # The picture, and a word on it
     assert [list(o['data']) for o in code[2].outputs]==[['image/png'], ['text/html']]
@@ -97,6 +98,31 @@ def test_explorer_moves(tmp_path):
     assert pages.for_page(plot, lambda png: frames.html(png, ''))==[plot]
 
 
+def test_alt():
+    "What is written on a picture comes first, then what its code says, then the words before it"
+    png,svg = shows(image_png=half_red()),shows(**{'image_svg+xml': '<svg aria-label="from a &lt; b">'})
+    drawn = shows(image_png=half_red(), text_plain='2 pictures: before; after')
+    words = 'First.\n\nHere is **an ear**. Its map ([more](a.ipynb)):'
+    def alt(code, output=png, before=words): return pages.alt(code, output, before)
+    assert alt("show(title='It falls')", drawn)=='2 pictures: before; after'
+    assert alt('pipeline()', svg)=='from a < b'
+    assert alt('explore_kernel()').startswith('Edit a 3×3 filter')
+    assert alt("ax.set(title='It falls')")=='It falls'
+    assert alt("ax.set_title(f'{n} left')")=='Its map (more):'
+    assert alt('plot()', before='It is one.\n\n**Predict, then run.** Guess!\n')=='Guess!'
+    assert alt('plot()', before='Here they are. (Not all.)')=='Here they are.'
+
+
+@by_lesson
+def test_alts_of_lessons(name):
+    "Every picture says what it shows, and no two say the same"
+    cells = [c for c in pages.page(NOTEBOOKS[name]).cells if c.cell_type=='code']
+    alts = [alt for c in cells for alt in c.metadata['alts']]
+    assert len(alts)==sum(pages.is_picture(o) for c in cells for o in c.outputs)
+    assert not [o for o in alts if len(o)<10]
+    assert not {o for o in alts if alts.count(o)>1}
+
+
 def test_page_asks_first(tmp_path):
     "After a request to predict, the last thing shown before the next words is closed"
     nb = pages.page(notebook(tmp_path/'05_x.ipynb', '# T\n\n> P', ('1', shows(text_plain='1')),
@@ -125,7 +151,7 @@ def test_course_map():
     names = [name for name,*_ in pages.course_map(pages.page(NOTEBOOKS['index']))]
     chapters = {name: pages.page(p) for name,p in NOTEBOOKS.items() if not name.startswith('solutions/')}
     lessons = list(filter(pages.is_lesson, chapters))
-    assert sorted(names)==sorted(chapters.keys() - {'index'})
+    assert sorted(names)==sorted(chapters.keys() - {'index','glossary'})
     assert list(filter(pages.is_lesson, names))==lessons
     assert set(lessons)==pages.THUMBS.keys()
     folders = {name.partition('/')[0] for name in names if '/' in name}
@@ -161,6 +187,57 @@ def test_tables_of_the_front_page(tmp_path):
     assert '02_lost' not in cards # it is not built
     assert links==f'<details>\n\n- [{pages.title(course)}](ui/course.ipynb)\n\n</details>'
     assert kept==other
+
+
+def test_order_of_pages():
+    "Lessons, then the playground, what one looks up, and the other notebooks: so go previous and next"
+    chapters = {name: pages.page(p) for name,p in NOTEBOOKS.items() if not name.startswith('solutions/')}
+    trees = pages.front(chapters['index'], chapters, has_playground=True).cells[-1].source
+    docs = re.findall(r'^\w[\w/]+$', trees, re.M)
+    assert docs[:len(LESSONS)+3]==[*LESSONS[1:], 'playground', 'glossary', 'solutions/index', 'api/index']
+    assert docs[len(LESSONS)+3].startswith('deeper/')
+
+
+GLOSSARY = read_nb(NOTEBOOKS['glossary'])
+TERMS = glossary.entries(GLOSSARY)
+
+
+def test_glossary():
+    "Sorted entries, short, each with the notebook that derives it, and no name twice"
+    first = [o['names'][0].lower() for o in TERMS]
+    every = [name for o in TERMS for name in o['names']]
+    assert first==sorted(first)
+    assert len(every)==len({*every})
+    assert not [o['names'][0] for o in TERMS if len(o['text'].split())>45]
+    assert not [m[1] for m in glossary.ENTRY.finditer(GLOSSARY.cells[2].source) if '.ipynb)' not in m[2]]
+    assert glossary.COMMON | glossary.NOT_OURS.keys() <= {*every}
+
+
+@pytest.mark.parametrize('text,found', [
+    ('Logits and a filter', ['Logits','filter']), ('mAP, AP and a map', ['mAP','AP']),
+    ('its average precision', ['average precision']), ('precision', ['precision']),
+    ('we keep the score', []), ('the head, as its head, heads of a coin', ['head']), ('filtered', [])])
+def test_uses_of_terms(text, found):
+    assert [text[a:b] for a,b,_ in glossary.uses(text, TERMS)]==found
+
+
+def test_common_words_set_apart():
+    assert [o['names'][0] for *_,o in glossary.uses('keep', TERMS, is_apart=True)]==['keep']
+
+
+# They get their first cell and their link when they are rewritten
+@pytest.mark.parametrize('name', [o for o in LESSONS if o[:2]<'09' or o=='index'])
+def test_colab(name, monkeypatch):
+    "A lesson links to itself on Colab; there, and only there, its first cell installs the package"
+    cells,asked = read_nb(NOTEBOOKS[name]).cells,[]
+    url = f'https://colab.research.google.com/github/mlc-course/mlc_course/blob/main/nbs/{name}.ipynb'
+    assert f'<a href="{url}">Open in Colab</a>' in cells[1].source
+    assert 'colab' not in pages.page(NOTEBOOKS[name]).cells[0].source.lower()
+    shell = types.SimpleNamespace(system=asked.append)
+    for tag in None,'release-colab':
+        if tag: monkeypatch.setenv('COLAB_RELEASE_TAG', tag)
+        exec(cells[0].source, dict(get_ipython=lambda: shell))
+        assert asked==['pip install -q mlc_course && mlc_notebooks .']*bool(tag)
 
 
 def test_pages_by_folder():
@@ -308,12 +385,16 @@ def test_small_site(tmp_path, capfd, playground):
     index = notebook(tmp_path/'index.ipynb',
         '# Small\n\nTry it now: in the [playground](playground/README.md)\n', table)
     math = notebook(tmp_path/'01_math.ipynb',
-        '# Math\n\nSee [the appendix](ui/course.ipynb), the [playground](playground/README.md), '
+        '# Math of logits\n\nSee [the softmax](ui/course.ipynb), the [playground](playground/README.md), '
+        '*Logits*, `softmax` and logits, '
         '$p = \\frac{1}{1+e^{-z}}$.\n\n$$\\sum_i x_i^2$$',
         ('1+1', shows(text_plain='2')), ('explore()', widget(image_png=half_red())),
         '**Predict, then run.** Twice 21?', ('2*21', shows(text_plain='42')), 'It is 42.')
     course = ROOT/'nbs'/'ui'/'course.ipynb'
-    paths = {'index': index, '01_math': math, 'ui/course': course}
+    words = notebook(tmp_path/'glossary.ipynb', '# Glossary\n\n'
+        '**logit**: A score before the sigmoid. [Chapter 01](01_math.ipynb)\n\n'
+        '**softmax**: Shares `1` out. [Chapter 01](01_math.ipynb)')
+    paths = {'index': index, '01_math': math, 'glossary': words, 'ui/course': course}
     site,work = tmp_path/'site',tmp_path/'work'
     assert build_site.build(paths, ROOT/'mlc_course', site, work, playground)==0, capfd.readouterr().out
     check_playground(site)
@@ -338,6 +419,15 @@ def test_small_site(tmp_path, capfd, playground):
     front = (site/'index.html').read_text(encoding='utf-8')
     assert 'class="card" href="01_math.html"' in front
     assert 'href="ui/course.html"' in front
+    llms = (site/'llms.txt').read_text(encoding='utf-8')
+    assert llms.startswith('# mlc_course\n\n> ')
+    listed = re.findall(r'^- \[(.+)\]\(https://[\w.-]+/mlc_course/(.+?)\)', llms, re.M)
+    assert [title for title,_ in listed]==['Small', '1. Math of logits', 'mlc_course.ui.course', 'Glossary']
+    assert not [file for _,file in listed if not (site/file).exists()]
+    # The second use of a word is plain
+    assert re.findall(r'<a class="term[^>]+>(?:<.+?>)?(\w+)', page)==['Logits','softmax']
+    assert 'title="A score before the sigmoid."' in page
+    assert 'id="term-logit"' in (site/'glossary.html').read_text(encoding='utf-8')
     download = json.loads((site/'notebooks'/'01_math.ipynb').read_text())
     assert download['cells'][0]['source'].startswith('# Math')
     assert (site/'notebooks'/'ui'/'course.ipynb').read_bytes()==course.read_bytes()

@@ -27,6 +27,7 @@ from ..draw import scenes
 from ..draw.animals import colors
 from ..draw.datasets import picture_seed
 from ..engine.pictures import open_picture
+from .alt import new_figure
 from .explorer import accent,blue,color_of,grey,plain
 
 # %% ../../nbs/ui/show.ipynb #show-006
@@ -40,7 +41,7 @@ def canvas(
 )->np.ndarray: # `(n_cols*n_rows,)` of matplotlib axes
     "Empty axes whose texts make room for each other"
     figsize = n_cols*size[0],n_rows*size[1]
-    fig = plt.figure(figsize=figsize, dpi=100, layout='constrained')
+    fig = new_figure(figsize=figsize, dpi=100, layout='constrained')
     return fig.subplots(n_rows, n_cols, squeeze=False).ravel()
 
 # %% ../../nbs/ui/show.ipynb #show-009

@@ -7,7 +7,7 @@ from fastcore.nbio import write_nb
 from nbdev.config import nbpath2html
 from PIL import Image, ImageOps
 
-import explorers, links, pages
+import explorers, glossary, links, llms, pages
 from mlc_course.ui.course import course_files
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -80,18 +80,24 @@ def write_sources(paths, src, package, playground, frames):
     if playground: write_playground(playground, src)
     has_picture = (src/'_static'/'playground.webp').exists()
     pages.front(chapters['index'], chapters, bool(playground), has_picture)
+    if 'glossary' in chapters:
+        terms = glossary.entries(chapters['glossary'])
+        (src/'glossary.json').write_text(json.dumps(terms), encoding='utf-8')
     for name,nb in made.items():
         pages.link_playground(nb, bool(playground))
         page,download = src/f'{name}.ipynb',src/'extra'/'notebooks'/f'{name}.ipynb'
         twin = src/'extra'/f'{nbpath2html(f"{name}.ipynb")}.md'
         for o in page,download,twin: o.parent.mkdir(parents=True, exist_ok=True)
-        write_nb(nb, page)
         twin.write_text(pages.markdown(nb), encoding='utf-8')
+        if name=='glossary': glossary.with_anchors(nb)
+        if pages.is_lesson(name): pages.read_mark(nb)
+        write_nb(nb, page)
         shutil.copy(paths[name], download)
     for module,chapter in modules.items():
         code = (package/f'{module.replace(".", "/")}.py').read_text(encoding='utf-8')
         text = pages.api(module, chapter, chapters[chapter], code)
         (src/'api'/f'{module}.rst').write_text(text, encoding='utf-8')
+    (src/'extra'/'llms.txt').write_text(llms.listing(chapters, modules, package), encoding='utf-8')
     (src/'api'/'index.md').write_text(pages.api_index(modules, chapters), encoding='utf-8')
     (src/'solutions'/'index.md').write_text(pages.answers(solutions), encoding='utf-8')
 

@@ -26,7 +26,7 @@ maximum_signature_line_length = 80
 html_theme = 'furo'
 html_title,html_favicon = 'mlc_course','static/favicon.svg'
 templates_path = ['templates']
-html_css_files,html_js_files = ['course.css'],['course.js']
+html_css_files,html_js_files = ['course.css'],['course.js','read.js']
 html_copy_source,html_show_copyright = False,False
 html_theme_options = dict(top_of_page_buttons=['view'])
 pygments_style,pygments_dark_style = 'friendly','github-dark'

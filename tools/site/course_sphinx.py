@@ -1,6 +1,8 @@
-"Sphinx extension: code that folds, formulas as MathML, the comments of parameters as a table"
-import posixpath, re
+"Sphinx extension: code that folds, terms that are explained, formulas as MathML, parameters as a table"
+import json, posixpath, re
+from pathlib import Path
 
+import glossary, pages
 from docutils import nodes
 from fastcore.docments import docments, empty
 from latex2mathml.converter import convert
@@ -42,6 +44,8 @@ class FoldCode(SphinxPostTransform):
         for code in list(self.document.findall(nodes.container)):
             if code.get('nb_element')!='cell_code_source': continue
             cell,n = code.parent,len(code.astext().splitlines())
+            pictures = cell.findall(nodes.image)
+            for picture,alt in zip(pictures, cell['cell_metadata']['alts']): picture['alt'] = alt
             fold = Fold(lines=f'{n} line{"s"*(n>1)}', **cell['cell_metadata']) # as pages.page wrote it
             cell.replace(code, fold)
             fold += code
@@ -53,6 +57,51 @@ class FoldCode(SphinxPostTransform):
             guess = Guess()
             cell.replace(shown, guess)
             guess += shown
+
+
+NO_PROSE = nodes.reference, nodes.title, nodes.table, nodes.math, nodes.raw, nodes.literal_block
+
+
+def ancestors(node):
+    while node := node.parent: yield node
+
+
+def is_prose(text):
+    "Does a text stand in a paragraph, and not in a link, in a formula or in what a cell shows?"
+    above = list(ancestors(text))
+    if any(isinstance(o, NO_PROSE) or o.get('nb_element')=='cell_code_output' for o in above): return False
+    return any(isinstance(o, nodes.paragraph) for o in above)
+
+
+class LinkTerms(SphinxPostTransform):
+    "Link the first use of each word of the glossary in a lesson, and say there what it means"
+    default_priority,formats = 198,('html',)
+
+    def run(self, **kwargs):
+        path,name = Path(self.env.srcdir)/'glossary.json',self.env.docname
+        if not path.exists() or not (pages.is_lesson(name) or name=='index'): return
+        self.page = self.app.builder.get_relative_uri(name, 'glossary')
+        terms = json.loads(path.read_text(encoding='utf-8'))
+        self.left = {o['anchor'] for o in terms}
+        for text in filter(is_prose, list(self.document.findall(nodes.Text))):
+            self.link_in(text, terms)
+
+    def link_in(self, text, terms):
+        words,parent = text.astext(),text.parent
+        is_code = isinstance(parent, nodes.literal)
+        used = glossary.uses(words, terms, is_code or isinstance(parent, (nodes.emphasis,nodes.strong)))
+        used = [o for o in used if not is_code or o[1]-o[0]==len(words)] # a name, and not a part of one
+        parts,at = [],0
+        for start,end,term in used:
+            if term['anchor'] not in self.left: continue
+            self.left.remove(term['anchor'])
+            parts += [nodes.Text(words[at:start]), self.link(words[start:end], term)]
+            at = end
+        if parts: parent.replace(text, [*parts, nodes.Text(words[at:])])
+
+    def link(self, word, term):
+        url = f'{self.page}#{term["anchor"]}'
+        return nodes.reference('', word, refuri=url, reftitle=term['text'], internal=True, classes=['term'])
 
 
 def visit_math(self, node):
@@ -156,6 +205,7 @@ def setup(app):
     app.add_node(Fold, html=(visit_fold, depart_fold))
     app.add_node(Guess, html=(visit_guess, depart_fold))
     app.add_post_transform(FoldCode)
+    app.add_post_transform(LinkTerms)
     app.add_html_math_renderer('mathml', (visit_math, None), (visit_math_block, None))
     app.connect('autodoc-process-docstring', add_docments)
     app.connect('html-page-context', add_playground)

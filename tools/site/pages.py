@@ -1,12 +1,15 @@
 "What Sphinx reads: each notebook as a page, the course map as cards, a page for each module"
 import ast, base64, html, io, re
+from importlib import import_module
 from pathlib import Path
+from urllib.parse import unquote
 
 from fastcore.nbio import mk_cell, read_nb, write_nb
 from nbdev.process import NBProcessor
 from PIL import Image, ImageOps
 
 import explorers
+from mlc_course._modidx import d as index
 
 # Chapter: words in the code that draws its picture for the map; its part to show (left, top, right, bottom)
 THUMBS = {
@@ -43,8 +46,8 @@ def course_map(nb):
 
 
 def is_lesson(name):
-    "Does a page belong to the course itself, and not to a folder?"
-    return '/' not in name and name!='index'
+    "Is a page one of the course's chapters?"
+    return name[:2].isdigit()
 
 
 def number(stem):
@@ -90,10 +93,35 @@ def is_plumbing(cell):
     return drawn and len(lines)>5 and len(drawing)>len(lines)/2
 
 
-def alt(code):
-    "Words for who cannot see the picture that `code` draws: its title, where the code has it as it is"
+def last_sentence(markdown):
+    "What the words before a picture say last, which introduces it"
+    text = re.sub(r'\[([^]]+)\]\([^)]*\)', r'\1', markdown.strip().rpartition('\n\n')[2])
+    text = re.sub(r'^#+ |[*`]', '', ' '.join(text.split()))
+    sentences = re.split(r'(?<=[.?!:]) (?=[A-Z"(])', text)
+    return next((o for o in reversed(sentences) if not o.startswith(('(','Predict,'))), '')
+
+
+def explorer_doc(name):
+    "What the function `name` says that its explorer does"
+    module = next((m for m,symbols in index['syms'].items() if f'{m}.{name}' in symbols), None)
+    return getattr(import_module(module), name).__doc__ if module else ''
+
+
+def alt(code, output, before):
+    """Words for who cannot see a picture: those stored with it, which are written on it; else what the
+    explorer that draws it does, the title in the code, or how the words before it introduce it"""
+    svg = ''.join(output['data'].get('image/svg+xml', ''))
+    if found := re.search('aria-label="([^"]+)"', svg): return html.unescape(found[1])
+    written = ''.join(output['data'].get('text/plain', '<'))
+    if written[0]!='<' and not is_explorer(output): return written
+    if found := re.search(r'\bexplore_\w+', code): return explorer_doc(found[0])
     found = re.search(r'''title\W+?(["'])(\w.{3,}?)\1''', code)
-    return found[2] if found and '{' not in found[2] else 'Drawn by the code above'
+    return found[2] if found and '{' not in found[2] else last_sentence(before)
+
+
+def is_explorer(output):
+    "Is it one that is stored, without its view?"
+    return bool(re.match(r'\w+\(children=', ''.join(output.get('data', {}).get('text/plain', ''))))
 
 
 def shown(text):
@@ -107,12 +135,13 @@ def for_page(output, moving=None):
     if 'text/html' in data:
         data['text/html'] = re.sub('<style.*?</style>', '', ''.join(data['text/html']), flags=re.S).strip()
         if not data['text/html']: return []
-    text = ''.join(data.get('text/plain', ''))
-    is_explorer = re.match(r'\w+\(children=', text) # a stored one keeps no view
-    if data.pop(WIDGET, None) is None and not is_explorer: return [output]
+    if data.pop(WIDGET, None) is None and not is_explorer(output): return [output]
     if 'image/png' not in data: return [shown(STILL)]
     moves = moving and moving(''.join(data['image/png']))
     return [shown(moves)] if moves else [output, shown(STILL)]
+
+
+def is_picture(output): return bool({'image/png','image/svg+xml'} & output.get('data', {}).keys())
 
 
 def is_left_out(cell):
@@ -133,6 +162,13 @@ def answers_to_predict(cells):
     return res
 
 
+def for_site(source):
+    "Markdown without the link to Colab, which stands above each page, and with the anchors of the site"
+    def lower(m): return m[1]+re.sub(r'[^\w-]', '', unquote(m[2]).lower())
+    source = re.sub(r'^<a .*>Open in Colab</a>\n*', '', source, flags=re.M)
+    return re.sub(r'(\]\((?:[\w/]+\.ipynb)?#)([^)]+)', lower, source)
+
+
 def page(path, moving=None):
     """The notebook at `path` as a page, without set-up and directives; code says if it is open, and for
     what. `moving` gives the HTML of an explorer by its still picture, or None"""
@@ -141,9 +177,11 @@ def page(path, moving=None):
     nb.cells = [c for c in nb.cells if not is_left_out(c)]
     head = next(c for c in nb.cells if c.cell_type=='markdown')
     if path.parent.name!='solutions': head.source = head.source.replace('# ', f'# {number(path.stem)}', 1)
-    predicted = answers_to_predict(nb.cells)
+    predicted,before = answers_to_predict(nb.cells),''
     for c in nb.cells:
-        if c.cell_type!='code': continue
+        if c.cell_type!='code':
+            c.source = before = for_site(c.source)
+            continue
         c.outputs = [o for out in c.outputs for o in for_page(out, moving)]
         exported = 'export' in c.directives_ and (c.directives_['export'] or module)
         is_set_up = path.stem=='index' and c.source.startswith(('import ','from '))
@@ -152,9 +190,15 @@ def page(path, moving=None):
         is_open = bool(exported) or not (is_set_up or tells or is_plumbing(c))
         if 'hide' in c.directives_: is_open = False
         c.metadata = dict(module=exported or '', exports=defined(c.source) if exported else [], open=is_open,
-            guess=guess, mystnb=dict(image=dict(alt=alt(c.source))))
+            guess=guess, alts=[alt(c.source, o, before) for o in c.outputs if is_picture(o)])
     nb.metadata.pop('widgets', None)
     return nb
+
+
+def read_mark(nb):
+    "At the end of a chapter, a box that read.js shows and ticks"
+    box = '<label class="read-mark" hidden><input type="checkbox"> I have read this chapter</label>'
+    nb.cells.append(mk_cell(box, 'markdown'))
 
 
 def markdown(nb):
@@ -231,9 +275,9 @@ def front(nb, chapters, has_playground=False, has_picture=False):
         c.source = TABLE.sub(lambda m: mapped(m, chapters), c.source)
     unlisted = sorted(filter(is_lesson, chapters.keys() - set(lessons)))
     trees = [toctree('The course', lessons + unlisted)]
+    if has_playground: trees.append(toctree('Try it', ['playground']))
+    trees.append(toctree('Look up', ['glossary']*('glossary' in chapters) + ['solutions/index','api/index']))
     trees += [toctree(heading, names) for heading,names in groups.items()]
-    trees.append(toctree('Look up', ['solutions/index','api/index']))
-    if has_playground: trees.insert(0, toctree('Try it', ['playground']))
     nb.cells.append(mk_cell('\n\n'.join(trees), 'markdown'))
     return nb
 

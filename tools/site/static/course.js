@@ -1,3 +1,9 @@
+// What this browser keeps for us; nothing where it may not
+const kept = {
+  get: name => { try { return localStorage.getItem(name) } catch { return null } },
+  set: (name, value) => { try { localStorage.setItem(name, value) } catch {} },
+}
+
 // "Hide code": fold or unfold all code of the page, and remember it
 document.addEventListener('DOMContentLoaded', () => {
   const folds = [...document.querySelectorAll('details.fold')], bar = document.querySelector('.content-icon-container')
@@ -7,9 +13,9 @@ document.addEventListener('DOMContentLoaded', () => {
   const show = hidden => {
     folds.forEach((o, i) => o.open = !hidden && at_first[i])
     button.textContent = hidden ? 'Show code' : 'Hide code'
-    localStorage.setItem('mlc-hide-code', hidden ? '1' : '')
+    kept.set('mlc-hide-code', hidden ? '1' : '')
   }
   button.onclick = () => show(button.textContent === 'Hide code')
   bar.prepend(button)
-  show(localStorage.getItem('mlc-hide-code') === '1')
+  show(kept.get('mlc-hide-code') === '1')
 })
