@@ -1,4 +1,5 @@
 // What you have read, kept in this browser: a chapter or a section counts once its end was seen, or by its box
+// What you have unticked ('-02_sigmoid') stays so, until you tick it
 document.addEventListener('DOMContentLoaded', () => {
   const home = new URL(document.documentElement.dataset.content_root ?? './', location.href).href
   const key = href => { // '02_sigmoid' or '02_sigmoid#patterns-vote'
@@ -10,7 +11,10 @@ document.addEventListener('DOMContentLoaded', () => {
   const shown = [] // a function for each place that shows a mark
   const show = () => shown.forEach(o => o())
   const mark = (keys, is_read) => {
-    for (const o of keys) is_read ? read.add(o) : read.delete(o)
+    for (const o of keys) {
+      read.delete(is_read ? `-${o}` : o)
+      read.add(is_read ? o : `-${o}`)
+    }
     kept.set('mlc-read', [...read].join(' '))
     show()
   }
@@ -38,8 +42,9 @@ document.addEventListener('DOMContentLoaded', () => {
 
   const watch = new IntersectionObserver(seen => {
     for (const o of seen.filter(o => o.isIntersecting)) {
+      const {ends} = o.target.dataset
       watch.unobserve(o.target)
-      mark([o.target.dataset.ends], true)
+      if (!read.has(`-${ends}`)) mark([ends], true)
     }
   })
   const watch_end = (element, ends) => {
