@@ -1,8 +1,8 @@
 """The stored tables of chapter 09 and of nbs/deeper/counting_further.ipynb: each part trains and writes one.
 
 `FASTAI_HOME=../shared TORCH_HOME=../shared/weights python benchmarks/lesson09.py`, with the names of
-parts for some of it, writes nbs/results/09_*.csv. `drawn` and `why` need drawings only, `cards` photos with boxes and
-SqueezeNet's weights. Nothing is chosen on test pictures."""
+parts for some of it, writes nbs/results/09_*.csv. `drawn` and `why` need drawings only, `cards` photos
+with boxes and SqueezeNet's weights. Nothing is chosen on test pictures."""
 import argparse
 from copy import deepcopy
 from pathlib import Path
@@ -202,7 +202,7 @@ def drawn():
 
 # --- why a head needs a curve
 
-def count_alone(outputs, counts): return joint_loss(outputs, (counts>0).float(), counts, 1)-names_loss(outputs, counts)
+def count_alone(outputs, counts): return count_loss(1)(outputs, counts)-names_loss(outputs, counts)
 
 
 def taught_as(s, begun, seed, pool='sum', loss=None, epochs=4, hidden=0):
@@ -223,7 +223,7 @@ WHYS = {'4 epochs': {}, '12 epochs': dict(epochs=12), 'counts alone': dict(loss=
 
 
 def why():
-    "Mean answers by true count, as they are and through a curve, on the scenes of the test and of the training"
+    "Scores as they are and through a curve, on the scenes of the test and of the training"
     s,rows = Scenes(),[]
     for seed in range(3):
         begun = start(s, torch.arange(2400), seed)
@@ -236,7 +236,8 @@ def why():
                     for curved in False,True:
                         if curved: preds = one_curve(valid, s.counts[VALID], preds)
                         which = dict(seed=seed, pool=pool, way=way, part=part, curve=curved)
-                        rows.append(dict(which, mAP=mean_ap(logits, s.targets[ix]).item(), **scores_of(preds, s.counts[ix])))
+                        mAP = mean_ap(logits, s.targets[ix]).item()
+                        rows.append(dict(which, mAP=mAP, **scores_of(preds, s.counts[ix])))
                 print(seed, pool, way, flush=True)
     store('why', rows)
 
