@@ -1,8 +1,8 @@
 """The stored tables of chapter 09 and of nbs/deeper/counting_further.ipynb: each part trains and writes one.
 
 `FASTAI_HOME=../shared TORCH_HOME=../shared/weights python benchmarks/lesson09.py`, with the names of
-parts for some of it, writes nbs/results/09_*.csv. `drawn` needs drawings only, `cards` photos with boxes and
-SqueezeNet's weights. Nothing is chosen on test pictures."""
+parts for some of it, writes nbs/results/09_*.csv. `drawn` and `why` need drawings only, `cards` photos
+with boxes and SqueezeNet's weights. Nothing is chosen on test pictures."""
 import argparse
 from copy import deepcopy
 from pathlib import Path
@@ -200,6 +200,48 @@ def drawn():
     store('drawn', rows)
 
 
+# --- why a head needs a curve
+
+def count_alone(outputs, counts): return count_loss(1)(outputs, counts)-names_loss(outputs, counts)
+
+
+def taught_as(s, begun, seed, pool='sum', loss=None, epochs=4, hidden=0):
+    "As `counting`; `hidden`: channels of a layer before the rates"
+    torch.manual_seed(10+seed)
+    net = PresenceAndCount(deepcopy(begun[0]), 96, 8, pool)
+    net.presence = deepcopy(begun[1])
+    if hidden:
+        rate = torch.nn.Conv2d(hidden, 8, 1)
+        torch.nn.init.constant_(rate.bias, net.count.rate.bias[0].item())
+        net.count.rate = torch.nn.Sequential(torch.nn.Conv2d(96, hidden, 1), torch.nn.ReLU(), rate)
+    learn = slice(2400)
+    return train(net, s.x[learn], s.counts[learn], loss or count_loss(.3), 100+seed, epochs=epochs)
+
+
+WHYS = {'4 epochs': {}, '12 epochs': dict(epochs=12), 'counts alone': dict(loss=count_alone),
+    'a hidden layer': dict(hidden=64)}
+
+
+def why():
+    "Scores as they are and through a curve, on the scenes of the test and of the training"
+    s,rows = Scenes(),[]
+    for seed in range(3):
+        begun = start(s, torch.arange(2400), seed)
+        for pool in 'avg','sum':
+            for way,kw in WHYS.items():
+                net = taught_as(s, begun, seed, pool, **kw)
+                _,valid = ask(net, s.x[VALID])
+                for part,ix in dict(test=TEST, learn=slice(2400)).items():
+                    logits,preds = ask(net, s.x[ix])
+                    for curved in False,True:
+                        if curved: preds = one_curve(valid, s.counts[VALID], preds)
+                        which = dict(seed=seed, pool=pool, way=way, part=part, curve=curved)
+                        mAP = mean_ap(logits, s.targets[ix]).item()
+                        rows.append(dict(which, mAP=mAP, **scores_of(preds, s.counts[ix])))
+                print(seed, pool, way, flush=True)
+    store('why', rows)
+
+
 # --- playing cards
 
 def card_set(side=192):
@@ -276,7 +318,7 @@ def cards():
     store('counting_real', rows)
 
 
-PARTS = dict(drawn=drawn, cards=cards)
+PARTS = dict(drawn=drawn, why=why, cards=cards)
 
 
 def main():
