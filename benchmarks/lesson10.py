@@ -280,7 +280,8 @@ def worth_longer(cells):
     "The first three again with three times as many steps, and plain BCE with four times as many examples"
     label,n = FEW
     runs = [*[(name,n) for name in FIRST], ('BCE',4*n)]
-    store('worth_longer', [ap_of(cells, label, *run, seed, epochs=3*EPOCHS) for run in runs for seed in SEEDS])
+    def ap(run, seed): return ap_of(cells, label, *run, seed, epochs=3*EPOCHS)
+    store('worth_longer', [ap(run, seed) for run in runs for seed in SEEDS])
 
 
 def nucleoli(cells):
