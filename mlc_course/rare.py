@@ -21,7 +21,7 @@ _all_ = ['widen_conv'] # moved to a notebook of its own
 
 # %% ../nbs/10_rare.ipynb #10-rare-015
 def _deal(items, lacks_label, lacks_items, rng):
-    "Part of each item: the one that lacks most of the label, then most items, then by lot"
+    "Part of each item: the one that lacks most of the label, then most items, then by chance"
     for i in rng.permutation(items):
         lots = rng.rand(len(lacks_items))
         needs = np.stack([lots, lacks_items, lacks_label])    # the last row counts first

@@ -150,3 +150,16 @@ def test_every_count_has_three_seeds():
     assert (set(worth.label),set(worth.n))==({'mitochondria'},{16})
     assert (worth.groupby('contender').seed.nunique()==3).all()
     assert worth.contender.nunique()==9
+
+
+def test_longer_runs():
+    "As many seeds for each; those of six epochs are the runs of the comparison"
+    longer = pd.read_csv(RESULTS/'10_longer.csv')
+    assert (longer.groupby(['contender','epochs']).seed.nunique()==3).all()
+    assert sorted(longer.epochs.unique())==[6,18]
+    runs = pd.read_csv(RESULTS/'10_contenders.csv').set_index(['contender','seed']).mAP
+    six = longer[longer.epochs==6].set_index(['contender','seed']).mAP
+    assert (six-runs[six.index]).abs().max()<1e-4
+    for name in ('worth_longer','nucleoli'):
+        table = pd.read_csv(RESULTS/f'10_{name}.csv')
+        assert (table.groupby(['contender','n']).seed.nunique()==3).all() and (table.epochs==18).all()

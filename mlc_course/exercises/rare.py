@@ -1,5 +1,4 @@
-"""Balancing a rare label, what the hundredth example is worth, what a copy is, and another easy
-pattern.
+"""Balancing a rare label, a sampler with full weights, what a copy is, and another easy pattern.
 
 Docs: https://mlc-course.github.io/mlc_course/solutions/rare.html.md"""
 
@@ -26,24 +25,22 @@ def check_1(answer):
 
 # %% ../../nbs/solutions/10_rare.ipynb #10-rare-012
 @exercise
-def check_2(effective_number):
-    "The sum of a geometric series, for several counts and betas"
-    n = torch.tensor([0.,1.,2.,10.,1000.])
-    for beta in (.9,.99,.5):
-        share = 1-beta**n.double()
-        truth = share / (1-beta)
-        out = effective_number(n.clone(), beta)
-        expect(out, truth, f'they count as {few(truth)}.', {
-            share: 'the denominator is missing.'},
-            start=f'for beta={beta} and counts {few(n)}: ')
+def check_2(answer):
+    "Mean average precision of all and of rare labels with the full sampler"
+    expect_each(answer, eps=.07,
+        all=(.5, 'run the line in the comment.', {.56: 'that is the root.'}),
+        rare=(.14, 'run the line in the comment. The second number is that of the rare labels.', {
+            .28: 'that is the root.'}))
 
 # %% ../../nbs/solutions/10_rare.ipynb #10-rare-a07
 @exercise
 def check_3(answer):
-    "Average precision with 16 examples that are copied 16 times"
-    ap = number(answer, 'average precision')
-    if ap>.8: raise Hint('that is what 256 different cells have. Run the line in the comment.')
-    expect(ap, .53, 'run the line in the comment.', eps=.15)
+    "Average precision with 16 examples, with 16 copies of each, and with 256 examples"
+    few,copied,many = numbers(answer, '16 cells, their copies, 256 cells')
+    if not few<many: raise Hint('256 cells should be better than 16. Run the line in the comment.')
+    if copied>(few+many)/2: raise Hint('are the copies really like 256? Run the line in the comment.')
+    expect((few,many), (.73,.89), 'run the line in the comment.', eps=.15)
+    expect(copied, .53, 'the second number is that of the copies. Run the line in the comment.', eps=.15)
 
 # %% ../../nbs/solutions/10_rare.ipynb #10-rare-a09
 @exercise
