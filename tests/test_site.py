@@ -225,8 +225,7 @@ def test_common_words_set_apart():
     assert [o['names'][0] for *_,o in glossary.uses('keep', TERMS, is_apart=True)]==['keep']
 
 
-# They get their first cell and their link when they are rewritten
-@pytest.mark.parametrize('name', [o for o in LESSONS if o[:2]<'09' or o=='index'])
+@by_lesson
 def test_colab(name, monkeypatch):
     "A lesson links to itself on Colab; there, and only there, its first cell installs the package"
     cells,asked = read_nb(NOTEBOOKS[name]).cells,[]
