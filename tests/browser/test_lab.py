@@ -10,8 +10,8 @@ from mlc_course.ui.course import copy_notebooks, course_files, notebooks_path
 from .lab import IDLE, open_chapter, run_all, save, serve_lab, shut_down, wait_for
 
 # At least so many explorers in each, and the longest chapters first, so that two workers end together
-EXPLORERS = {'10_rare': 1, '05_train': 1, '07_unknown': 1, '06_where': 1, '09_counting': 1, '08_trust': 0,
-    '11_ship': 1, '01_convolution': 1, 'ui/explorers_answers': 5, 'ui/explorers': 5, 'ui/asker': 1,
+EXPLORERS = {'07_unknown': 1, '06_where': 1, '09_counting': 1, '11_ship': 1, '05_train': 1, '10_rare': 0,
+    '08_trust': 0, '01_convolution': 1, 'ui/explorers_answers': 5, 'ui/explorers': 5, 'ui/asker': 1,
     'ui/explorer': 2, '04_data': 1, '03_bce': 1, '02_sigmoid': 1, 'index': 0}
 LONG = ('deeper/hidden_labels', 'deeper/silence', 'deeper/simple_rules', 'deeper/unseen_sets',
     'draw/cells', 'draw/datasets',
