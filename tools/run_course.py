@@ -14,7 +14,7 @@ ON_PHOTOS = os.environ.get('MLC_DATA')=='real'
 # The site shows no photos: it is built from the second folder
 DONE = ROOT/'build'/('photos' if ON_PHOTOS else 'executed')
 FRAMES = ROOT/'build'/'frames' # of the explorers, for the site
-LONGEST = '10_rare','06_where','09_counting','07_unknown','05_train','index'
+LONGEST = '07_unknown','06_where','09_counting','11_ship','05_train','index'
 ANSI = re.compile(r'\x1b\[[0-9;]*m')
 
 
