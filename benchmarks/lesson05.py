@@ -3,7 +3,6 @@
 `FASTAI_HOME=../shared TORCH_HOME=../shared/weights python benchmarks/lesson05.py`, with the names of
 parts for some of it, writes nbs/results/05_*.csv. `animals`, `seeds` and `colours` need drawings only,
 the others photos. Nothing is chosen on test pictures."""
-import argparse
 import random
 from pathlib import Path
 from types import SimpleNamespace
@@ -22,6 +21,8 @@ from mlc_course.metrics import accuracy_multi as accuracy_of_probs
 from mlc_course.metrics import average_precision, best_threshs, exact_match, f1_by_thresh, macro_f1, mean_ap
 from mlc_course.metrics import precision_recall_f1
 from mlc_course.sigmoid import small_cnn
+
+from parts import run_parts
 
 RESULTS = Path(__file__).resolve().parent.parent/'nbs/results'
 LITE = ARCHS['efficientnet_lite2']
@@ -360,12 +361,4 @@ def cards(): on_folder('cards', card_answers, 'train_cards_real')
 PARTS = dict(voc=voc, seeds=seeds, colours=colours, animals=animals, pairs=pairs, cards=cards)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('parts', nargs='*', help=f'some of {" ".join(PARTS)}; none: all')
-    for name in parser.parse_args().parts or PARTS:
-        print(name, flush=True)
-        PARTS[name]()
-
-
-if __name__=='__main__': main()
+if __name__=='__main__': run_parts(PARTS, __doc__)

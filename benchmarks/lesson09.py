@@ -3,7 +3,6 @@
 `FASTAI_HOME=../shared TORCH_HOME=../shared/weights python benchmarks/lesson09.py`, with the names of
 parts for some of it, writes nbs/results/09_*.csv. `drawn` and `why` need drawings only, `cards` photos
 with boxes and SqueezeNet's weights. Nothing is chosen on test pictures."""
-import argparse
 from copy import deepcopy
 from pathlib import Path
 
@@ -23,6 +22,8 @@ from mlc_course.engine.pictures import normalise, picture_tensor
 from mlc_course.engine.toys import train
 from mlc_course.loss import bce_with_logits
 from mlc_course.metrics import best_threshs, mean_ap
+
+from parts import run_parts
 
 RESULTS = Path(__file__).resolve().parent.parent/'nbs/results'
 VALID,TEST = slice(2400, 3000),slice(3000, 4000)
@@ -321,12 +322,4 @@ def cards():
 PARTS = dict(drawn=drawn, why=why, cards=cards)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('parts', nargs='*', help=f'some of {" ".join(PARTS)}; none: all')
-    for name in parser.parse_args().parts or PARTS:
-        print(name, flush=True)
-        PARTS[name]()
-
-
-if __name__=='__main__': main()
+if __name__=='__main__': run_parts(PARTS, __doc__)

@@ -2,7 +2,6 @@
 
 `python benchmarks/lesson10.py`, with the names of parts for some of it, draws 10,000 further cells to test
 on and writes nbs/results/10_*.csv. Learning rates and thresholds are chosen on validation cells."""
-import argparse
 from copy import deepcopy
 from functools import partial
 from pathlib import Path
@@ -23,6 +22,8 @@ from mlc_course.metrics import precision_recall_f1
 from mlc_course.rare import asymmetric_loss, focal_loss, pos_weights, stratified_split, widen_conv
 from mlc_course.sigmoid import MultiLabelHead
 from mlc_course.ui.explorers_answers import demo
+
+from parts import run_parts
 
 RESULTS = Path(__file__).resolve().parent.parent/'nbs/results'
 SIZE,EPOCHS,SEEDS = 36,6,range(3)
@@ -356,14 +357,6 @@ PARTS = dict(contenders=contenders, longer=longer, examples=examples, worth=wort
     nucleoli=nucleoli, exercises=exercises, channels=channels)
 
 
-def main():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('parts', nargs='*', help=f'some of {" ".join(PARTS)}; none: all')
+if __name__=='__main__':
     torch.set_num_threads(1)
-    cells = Cells()
-    for name in parser.parse_args().parts or PARTS:
-        print(name, flush=True)
-        PARTS[name](cells)
-
-
-if __name__=='__main__': main()
+    run_parts(PARTS, __doc__, Cells)

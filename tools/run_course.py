@@ -14,7 +14,8 @@ ON_PHOTOS = os.environ.get('MLC_DATA')=='real'
 # The site shows no photos: it is built from the second folder
 DONE = ROOT/'build'/('photos' if ON_PHOTOS else 'executed')
 FRAMES = ROOT/'build'/'frames' # of the explorers, for the site
-LONGEST = '07_unknown','06_where','09_counting','11_ship','05_train','index'
+LONGEST = ('deeper/unseen_sets', 'deeper/silence', 'deeper/simple_rules', '07_unknown', '06_where',
+    'deeper/hidden_labels', '11_ship', '09_counting', '05_train', 'index')
 ANSI = re.compile(r'\x1b\[[0-9;]*m')
 
 

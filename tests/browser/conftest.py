@@ -78,3 +78,11 @@ def site_folder(tmp_path_factory):
 def site(site_folder):
     "Its address"
     with serve_site(site_folder) as url: yield url
+
+
+@pytest.fixture
+def play(page, site):
+    "The playground, with its first picture answered"
+    page.goto(f'{site}/playground.html')
+    page.wait_for_function('window.playground && playground.seen')
+    return page

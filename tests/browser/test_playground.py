@@ -38,14 +38,6 @@ def model():
     return SimpleNamespace(clf=clf, twin=twin, stored=stored)
 
 
-@pytest.fixture
-def play(page, site):
-    "The page, with its first picture answered"
-    page.goto(f'{site}/playground.html')
-    page.wait_for_function('window.playground && playground.seen')
-    return page
-
-
 def upload(page, file):
     page.set_input_files('#pg-upload', file)
     page.wait_for_function('name => playground.state.name === name', arg=file.name)

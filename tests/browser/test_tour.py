@@ -32,14 +32,6 @@ FOCUSED = 'id => document.activeElement.id === id'
 def size(request): return request.param
 
 
-@pytest.fixture
-def play(page, site):
-    "The page, with its first picture answered"
-    page.goto(f'{site}/playground.html')
-    page.wait_for_function('window.playground && playground.seen')
-    return page
-
-
 def text(page, part): return page.locator(f'#pg-tour-{part}').inner_text()
 def count(page, i): page.wait_for_function(COUNT, arg=f'{i} of {N}')
 def focused(page, id): page.wait_for_function(FOCUSED, arg=id)
