@@ -38,7 +38,7 @@ endif
 	.venv-oldest/bin/python -m pip install --progress-bar off -q -c constraints-oldest.txt -e '.[dev]'
 	@touch $@
 
-run: .venv/installed ## Execute the course and build its site, _site/ (CHAPTERS="07_unknown engine/core" for some of it)
+run: .venv/installed ## Execute the course and build its site, _site/ (CHAPTERS="07_unknown engine/core" for some of it; deeper/unseen_sets only so)
 	$(BIN)/python tools/run_course.py --workers $(WORKERS) $(CHAPTERS)
 
 site: .venv/installed ## Build the site anew without executing anything
